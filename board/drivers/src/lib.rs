@@ -1,0 +1,2 @@
+//! Register-level drivers of the boards' devices.
+#![cfg_attr(not(test), no_std)]

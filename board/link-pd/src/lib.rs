@@ -1,0 +1,2 @@
+//! The migration and management link.
+#![cfg_attr(not(test), no_std)]

@@ -1,0 +1,2 @@
+//! The console UART.
+#![cfg_attr(not(test), no_std)]

@@ -1,0 +1,3 @@
+//! The console UART: the shell.
+#![no_std]
+#![no_main]

@@ -1,0 +1,1 @@
+//! The operator's program as a library, for the system tests.

@@ -1,0 +1,2 @@
+//! A bare-metal guest that measures exits.
+#![no_std]

@@ -1,0 +1,3 @@
+//! A bare-metal guest that fills every register and checks it after a move.
+#![no_std]
+#![no_main]

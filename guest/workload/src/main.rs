@@ -1,0 +1,2 @@
+//! The Linux guest's workload.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The embedded kernel's decisions that need no hardware.
+#![no_std]

@@ -1,0 +1,3 @@
+//! The embedded kernel.
+#![no_std]
+#![no_main]

@@ -1,0 +1,2 @@
+//! The developer's program.
+fn main() {}
