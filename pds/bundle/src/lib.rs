@@ -1,0 +1,339 @@
+//! The guest bundle: what `vmm-pd` loads into guest RAM at boot.
+//!
+//! One file, prefilled into the memory region `guest_bundle`: a header, a table of segments, the segments' bytes.
+//! The host writes it ([`encode`], feature `encode`), `vmm-pd` reads it ([`Bundle::parse`]).
+//!
+//! Responsible for: the layout, and for refusing whatever would make a loader write outside guest RAM or read outside
+//! the bundle. Never: interprets what is in a segment, or knows how a kernel or a device tree is laid out.
+//!
+//! Integers are little-endian. The checksum covers header and table, not the segments: those came with the system's
+//! image, which is trusted as a whole, and summing tens of megabytes would delay every boot.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "encode")]
+mod encode;
+#[cfg(feature = "encode")]
+pub use encode::{Contents, SegmentContents, encode};
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// First eight bytes of every bundle.
+pub const MAGIC: [u8; 8] = *b"GODWITGB";
+
+/// Version of the layout described here.
+pub const VERSION: u32 = 1;
+
+/// Where guest RAM begins, an IPA; from the guest's machine as documented (QEMU's `virt` map).
+pub const RAM_BASE: u64 = 0x4000_0000;
+
+/// Most vCPUs that a guest may have: as many as `system.xml` gives its virtual machine.
+pub const MAX_VCPUS: u32 = 4;
+
+/// Most segments of a bundle. A Linux guest has three: kernel, initramfs, device tree.
+pub const MAX_SEGMENTS: usize = 8;
+
+/// Alignment of each segment's bytes within the bundle, so that copying them is one aligned loop.
+pub const DATA_ALIGNMENT: usize = 64;
+
+const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// Why a bundle is refused, or cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    /// The region ends before the bundle does.
+    #[error("bundle of {needed} bytes in a region of {available}")]
+    Truncated {
+        /// Bytes that header, table or declared length need.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
+    /// The first bytes are not [`MAGIC`].
+    #[error("not a guest bundle")]
+    NotABundle,
+    /// Written by another version of the host tool.
+    #[error("bundle version {found}, expected {VERSION}")]
+    Version {
+        /// The version that the header names.
+        found: u32,
+    },
+    /// More segments than [`MAX_SEGMENTS`].
+    #[error("{count} segments, at most {MAX_SEGMENTS}")]
+    TooManySegments {
+        /// Number of segments.
+        count: u32,
+    },
+    /// Header or table changed since they were written.
+    #[error("header checksum {found:#010x}, computed {computed:#010x}")]
+    Checksum {
+        /// The header's.
+        found: u32,
+        /// Ours.
+        computed: u32,
+    },
+    /// More than [`MAX_VCPUS`], or segments without a vCPU to run them.
+    #[error("{vcpus} vCPUs")]
+    Vcpus {
+        /// Number of vCPUs.
+        vcpus: u32,
+    },
+    /// The guest was laid out for another RAM size than the board gives it.
+    #[error("bundle for {bundle:#x} bytes of RAM, the guest has {actual:#x}")]
+    RamSize {
+        /// The header's RAM size in bytes.
+        bundle: u64,
+        /// The size of the region in bytes.
+        actual: u64,
+    },
+    /// A segment lies outside guest RAM, is longer in the file than in memory, or outside the bundle.
+    #[error("segment {index} is out of range")]
+    SegmentRange {
+        /// Position in the table.
+        index: usize,
+    },
+    /// Two segments share guest memory.
+    #[error("segments {first} and {second} overlap")]
+    SegmentOverlap {
+        /// Position of one in the table.
+        first: usize,
+        /// Position of the other.
+        second: usize,
+    },
+    /// Entry point or device tree lies in no segment, where something would have to be.
+    #[error("address {ipa:#x} lies in no segment")]
+    Unbacked {
+        /// The entry point or the device tree's address, an IPA.
+        ipa: u64,
+    },
+}
+
+/// The first bytes of a bundle.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 8],
+    version: U32,
+    vcpus: U32,
+    ram_size: U64,
+    entry: U64,
+    device_tree: U64,
+    /// Of the whole bundle, in bytes, without the padding of its region.
+    length: U64,
+    segment_count: U32,
+    /// CRC-32 (ISO-HDLC) of header and table with this field zero.
+    checksum: U32,
+}
+
+/// An entry of the segment table, which follows the header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct SegmentEntry {
+    ipa: U64,
+    /// From the bundle's first byte.
+    offset: U64,
+    file_size: U64,
+    mem_size: U64,
+}
+
+/// Something to be placed in guest RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Where it goes, an IPA within guest RAM.
+    pub ipa: u64,
+    /// What goes there.
+    pub data: &'a [u8],
+    /// Bytes it occupies; those after `data` are zero.
+    pub mem_size: u64,
+}
+
+impl Segment<'_> {
+    /// Where it goes, in bytes from the start of guest RAM.
+    #[must_use]
+    pub const fn ram_offset(&self) -> u64 {
+        self.ipa - RAM_BASE
+    }
+}
+
+/// A checked bundle: every segment lies within guest RAM and none overlap.
+#[derive(Clone, Copy, Debug)]
+pub struct Bundle<'a> {
+    header: Header,
+    table: &'a [SegmentEntry],
+    bytes: &'a [u8],
+}
+
+impl<'a> Bundle<'a> {
+    /// Checks the bundle at the start of `region` for a guest with `ram_size` bytes of RAM.
+    ///
+    /// # Errors
+    ///
+    /// Whatever [`BundleError`] describes; nothing of the bundle may then be used.
+    pub fn parse(region: &'a [u8], ram_size: u64) -> Result<Self, BundleError> {
+        let (header, rest) = Header::read_from_prefix(region)
+            .map_err(|_| truncated(size_of::<Header>() as u64, region))?;
+        if header.magic != MAGIC {
+            return Err(BundleError::NotABundle);
+        }
+        if header.version.get() != VERSION {
+            return Err(BundleError::Version {
+                found: header.version.get(),
+            });
+        }
+        let count = header.segment_count.get();
+        let segments = usize::try_from(count)
+            .ok()
+            .filter(|&count| count <= MAX_SEGMENTS)
+            .ok_or(BundleError::TooManySegments { count })?;
+        let prefix = size_of::<Header>() + segments * size_of::<SegmentEntry>();
+        let (table, _) = <[SegmentEntry]>::ref_from_prefix_with_elems(rest, segments)
+            .map_err(|_| truncated(prefix as u64, region))?;
+        let computed = checksum(&header, table);
+        if header.checksum.get() != computed {
+            return Err(BundleError::Checksum {
+                found: header.checksum.get(),
+                computed,
+            });
+        }
+        let length = header.length.get();
+        let bytes = usize::try_from(length)
+            .ok()
+            .filter(|&length| length >= prefix)
+            .and_then(|length| region.get(..length))
+            .ok_or_else(|| truncated(length.max(prefix as u64), region))?;
+        let bundle = Self {
+            header,
+            table,
+            bytes,
+        };
+        bundle.check(ram_size)?;
+        Ok(bundle)
+    }
+
+    /// Whether there is no guest to boot: a board that waits for one to arrive.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of vCPUs; zero without a guest.
+    #[must_use]
+    pub const fn vcpus(&self) -> u32 {
+        self.header.vcpus.get()
+    }
+
+    /// Bytes of RAM that the guest was laid out for.
+    #[must_use]
+    pub const fn ram_size(&self) -> u64 {
+        self.header.ram_size.get()
+    }
+
+    /// Where vCPU 0 starts, an IPA.
+    #[must_use]
+    pub const fn entry(&self) -> u64 {
+        self.header.entry.get()
+    }
+
+    /// Where the device tree will be: vCPU 0's x0, an IPA.
+    #[must_use]
+    pub const fn device_tree(&self) -> u64 {
+        self.header.device_tree.get()
+    }
+
+    /// What to place in guest RAM.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'a>> + use<'a> {
+        let bytes = self.bytes;
+        self.table
+            .iter()
+            .filter_map(move |entry| segment(entry, bytes))
+    }
+
+    fn check(&self, ram_size: u64) -> Result<(), BundleError> {
+        if self.ram_size() != ram_size {
+            return Err(BundleError::RamSize {
+                bundle: self.ram_size(),
+                actual: ram_size,
+            });
+        }
+        let vcpus = self.vcpus();
+        if vcpus > MAX_VCPUS || (vcpus == 0) != self.is_empty() {
+            return Err(BundleError::Vcpus { vcpus });
+        }
+        for (index, entry) in self.table.iter().enumerate() {
+            let end = segment(entry, self.bytes)
+                .filter(|segment| {
+                    segment.ipa >= RAM_BASE && segment.data.len() as u64 <= segment.mem_size
+                })
+                .and_then(|segment| segment.ram_offset().checked_add(segment.mem_size));
+            if end.is_none_or(|end| end > ram_size) {
+                return Err(BundleError::SegmentRange { index });
+            }
+        }
+        self.check_overlaps()?;
+        if self.is_empty() {
+            return Ok(());
+        }
+        [self.entry(), self.device_tree()]
+            .into_iter()
+            .try_for_each(|ipa| self.check_backed(ipa))
+    }
+
+    fn check_overlaps(&self) -> Result<(), BundleError> {
+        for (second, entry) in self.table.iter().enumerate() {
+            for (first, other) in self.table.iter().take(second).enumerate() {
+                // Neither sum overflows: both segments lie within guest RAM.
+                let before = entry.ipa.get() + entry.mem_size.get() <= other.ipa.get();
+                let after = other.ipa.get() + other.mem_size.get() <= entry.ipa.get();
+                if !before && !after {
+                    return Err(BundleError::SegmentOverlap { first, second });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_backed(&self, ipa: u64) -> Result<(), BundleError> {
+        let backed = self.table.iter().any(|entry| {
+            ipa.checked_sub(entry.ipa.get())
+                .is_some_and(|offset| offset < entry.file_size.get())
+        });
+        if backed {
+            Ok(())
+        } else {
+            Err(BundleError::Unbacked { ipa })
+        }
+    }
+}
+
+fn truncated(needed: u64, region: &[u8]) -> BundleError {
+    BundleError::Truncated {
+        needed,
+        available: region.len() as u64,
+    }
+}
+
+fn segment<'a>(entry: &SegmentEntry, bytes: &'a [u8]) -> Option<Segment<'a>> {
+    let start = usize::try_from(entry.offset.get()).ok()?;
+    let end = start.checked_add(usize::try_from(entry.file_size.get()).ok()?)?;
+    Some(Segment {
+        ipa: entry.ipa.get(),
+        data: bytes.get(start..end)?,
+        mem_size: entry.mem_size.get(),
+    })
+}
+
+fn checksum(header: &Header, table: &[SegmentEntry]) -> u32 {
+    let unsummed = Header {
+        checksum: U32::ZERO,
+        ..*header
+    };
+    let mut digest = CHECKSUM.digest();
+    digest.update(unsummed.as_bytes());
+    digest.update(table.as_bytes());
+    digest.finalize()
+}
+
+#[cfg(test)]
+mod tests;

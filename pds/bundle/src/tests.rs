@@ -1,0 +1,218 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const RAM: u64 = 0x80_0000;
+
+fn contents<'a>(segments: &[(u64, &'a [u8], u64)]) -> Contents<'a> {
+    Contents {
+        vcpus: 2,
+        ram_size: RAM,
+        entry: RAM_BASE,
+        device_tree: RAM_BASE + 1,
+        segments: segments
+            .iter()
+            .map(|&(ipa, data, mem_size)| SegmentContents {
+                ipa,
+                data,
+                mem_size,
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn a_bundle_reads_back_as_written() {
+    let bytes = encode(&contents(&[
+        (RAM_BASE, b"kernel", 0x1000),
+        (RAM_BASE + 0x1000, b"tree", 4),
+    ]))
+    .unwrap();
+    let bundle = Bundle::parse(&bytes, RAM).unwrap();
+    assert_eq!((bundle.vcpus(), bundle.ram_size()), (2, RAM));
+    assert_eq!(
+        (bundle.entry(), bundle.device_tree()),
+        (RAM_BASE, RAM_BASE + 1)
+    );
+    let segments: Vec<_> = bundle.segments().collect();
+    assert_eq!(
+        segments[0],
+        Segment {
+            ipa: RAM_BASE,
+            data: b"kernel",
+            mem_size: 0x1000
+        }
+    );
+    assert_eq!(
+        segments[1],
+        Segment {
+            ipa: RAM_BASE + 0x1000,
+            data: b"tree",
+            mem_size: 4
+        }
+    );
+    assert_eq!(segments[1].ram_offset(), 0x1000);
+}
+
+#[test]
+fn the_padding_of_the_region_is_ignored() {
+    let mut bytes = encode(&contents(&[(RAM_BASE, b"kernel", 6)])).unwrap();
+    bytes.resize(0x1000, 0xa5);
+    assert_eq!(Bundle::parse(&bytes, RAM).unwrap().segments().count(), 1);
+}
+
+#[test]
+fn a_board_without_a_guest_has_an_empty_bundle() {
+    let bytes = encode(&Contents {
+        ram_size: RAM,
+        ..Contents::default()
+    })
+    .unwrap();
+    let bundle = Bundle::parse(&bytes, RAM).unwrap();
+    assert!(bundle.is_empty());
+    assert_eq!(bundle.vcpus(), 0);
+}
+
+#[test]
+fn the_layout_is_pinned() {
+    // The first bytes of version 1: a host and a domain of different builds must agree on them.
+    let bytes = encode(&contents(&[(RAM_BASE, b"k0", 0x10)])).unwrap();
+    assert_eq!(&bytes[..8], b"GODWITGB");
+    assert_eq!(bytes[8..16], [1, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(bytes[16..24], RAM.to_le_bytes());
+    assert_eq!(bytes[24..32], RAM_BASE.to_le_bytes());
+    assert_eq!(bytes[32..40], (RAM_BASE + 1).to_le_bytes());
+    assert_eq!(bytes[40..48], 130u64.to_le_bytes());
+    assert_eq!(bytes[48..52], [1, 0, 0, 0]);
+    assert_eq!(bytes[56..64], RAM_BASE.to_le_bytes());
+    assert_eq!(bytes[64..72], 128u64.to_le_bytes());
+    assert_eq!(bytes[72..80], 2u64.to_le_bytes());
+    assert_eq!(bytes[80..88], 0x10u64.to_le_bytes());
+    assert_eq!(bytes[128..], *b"k0");
+}
+
+#[test]
+fn segments_outside_guest_ram_are_refused() {
+    let below = contents(&[(RAM_BASE - 1, b"k", 1)]);
+    let above = contents(&[(RAM_BASE, b"ab", RAM + 1)]);
+    let wrapping = contents(&[(u64::MAX, b"ab", 2)]);
+    let shrinking = contents(&[(RAM_BASE, b"ab", 1)]);
+    for contents in [below, above, wrapping, shrinking] {
+        assert_eq!(
+            encode(&contents).unwrap_err(),
+            BundleError::SegmentRange { index: 0 }
+        );
+    }
+}
+
+#[test]
+fn overlapping_segments_are_refused() {
+    let overlapping = contents(&[(RAM_BASE, b"ab", 0x20), (RAM_BASE + 0x1f, b"c", 1)]);
+    assert_eq!(
+        encode(&overlapping).unwrap_err(),
+        BundleError::SegmentOverlap {
+            first: 0,
+            second: 1
+        }
+    );
+}
+
+#[test]
+fn an_entry_point_without_code_is_refused() {
+    let nowhere = Contents {
+        entry: RAM_BASE + 2,
+        ..contents(&[(RAM_BASE, b"ab", 0x20)])
+    };
+    assert_eq!(
+        encode(&nowhere).unwrap_err(),
+        BundleError::Unbacked { ipa: RAM_BASE + 2 }
+    );
+}
+
+#[test]
+fn another_ram_size_is_refused() {
+    let bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
+    let error = Bundle::parse(&bytes, 2 * RAM).unwrap_err();
+    assert_eq!(
+        error,
+        BundleError::RamSize {
+            bundle: RAM,
+            actual: 2 * RAM
+        }
+    );
+}
+
+#[test]
+fn vcpus_without_a_guest_and_a_guest_without_vcpus_are_refused() {
+    let no_vcpu = Contents {
+        vcpus: 0,
+        ..contents(&[(RAM_BASE, b"ab", 2)])
+    };
+    assert_eq!(
+        encode(&no_vcpu).unwrap_err(),
+        BundleError::Vcpus { vcpus: 0 }
+    );
+    let no_guest = Contents {
+        vcpus: 1,
+        ram_size: RAM,
+        ..Contents::default()
+    };
+    assert_eq!(
+        encode(&no_guest).unwrap_err(),
+        BundleError::Vcpus { vcpus: 1 }
+    );
+    let five = Contents {
+        vcpus: 5,
+        ..contents(&[(RAM_BASE, b"ab", 2)])
+    };
+    assert_eq!(encode(&five).unwrap_err(), BundleError::Vcpus { vcpus: 5 });
+}
+
+#[test]
+fn other_versions_and_other_files_are_refused() {
+    let mut bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
+    bytes[8] = 2;
+    assert_eq!(
+        Bundle::parse(&bytes, RAM).unwrap_err(),
+        BundleError::Version { found: 2 }
+    );
+    bytes[0] ^= 1;
+    assert_eq!(
+        Bundle::parse(&bytes, RAM).unwrap_err(),
+        BundleError::NotABundle
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_changed_header_or_table_is_refused(position in 0usize..88, flip in 1u8..) {
+        let mut bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
+        bytes[position] ^= flip;
+        prop_assert!(Bundle::parse(&bytes, RAM).is_err());
+    }
+
+    #[test]
+    fn a_shortened_bundle_is_refused(cut in 1usize..130) {
+        let bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
+        prop_assert!(Bundle::parse(&bytes[..bytes.len() - cut], RAM).is_err());
+    }
+
+    #[test]
+    fn whatever_is_accepted_stays_within_ram(
+        starts in prop::collection::vec((0u64..RAM * 2, 0usize..0x100, 0u64..RAM), 1..6),
+    ) {
+        let data = [0x5au8; 0x100];
+        let segments: Vec<_> = starts.iter().map(|&(at, len, size)| (RAM_BASE + at, &data[..len], size)).collect();
+        let mut contents = contents(&segments);
+        contents.entry = RAM_BASE + starts[0].0;
+        contents.device_tree = contents.entry;
+        if let Ok(bytes) = encode(&contents) {
+            let bundle = Bundle::parse(&bytes, RAM).unwrap();
+            for segment in bundle.segments() {
+                prop_assert!(segment.ram_offset() + segment.mem_size <= RAM);
+                prop_assert!(segment.data.len() as u64 <= segment.mem_size);
+            }
+            prop_assert_eq!(bundle.segments().count(), segments.len());
+        }
+    }
+}
