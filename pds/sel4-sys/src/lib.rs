@@ -1,2 +1,43 @@
-//! Numbers of the seL4 16.0.0 and Microkit 2.3.0 interface that the domains use.
-#![cfg_attr(not(test), no_std)]
+//! The numbers of the seL4 16.0.0 and Microkit 2.3.0 interface that the domains are built on.
+//!
+//! Responsible for: the values that a domain, a kernel that runs it and the tool that builds the
+//! image must agree on, for AArch64 with MCS and hypervisor support. It must never contain code
+//! for a machine: no assembler, no static state, so that all three can use it.
+//!
+//! Sources: libsel4's headers and interface descriptions as the Microkit SDK ships them
+//! (`board/<board>/<configuration>/include`), and `microkit.h`. The test `tests/sdk.rs` compares
+//! every number here with an installed SDK.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod fault;
+mod invocation;
+mod message;
+pub mod microkit;
+mod register;
+mod syscall;
+
+pub use error::SyscallError;
+pub use fault::FaultLabel;
+pub use invocation::{
+    INVOCATION_LABELS_SYMBOL, INVOCATIONS, Invocation, InvocationLabels, UnknownInvocation,
+};
+pub use message::{
+    FAST_MESSAGE_REGISTERS, IpcBuffer, MESSAGE_EXTRA_CAPABILITIES, MESSAGE_REGISTERS, MessageInfo,
+};
+pub use register::{VCpuRegister, context};
+pub use syscall::Syscall;
+
+/// A machine word, seL4's `seL4_Word`.
+pub type Word = u64;
+
+/// The last address of user memory: `seL4_UserTop` for 40 bits of physical address.
+pub const USER_TOP: Word = 0xff_ffff_ffff;
+
+/// Where Microkit maps a domain's IPC buffer: the last page of user memory.
+pub const IPC_BUFFER_ADDRESS: Word = USER_TOP & !(PAGE_SIZE - 1);
+
+/// The smallest page, `1 << seL4_PageBits`.
+pub const PAGE_SIZE: Word = 0x1000;
