@@ -1,2 +1,79 @@
-//! Typed messages and shared-memory rings between protection domains.
+//! What protection domains say to each other: typed messages and shared-memory rings.
+//!
+//! Responsible for: the one definition of every message that crosses a channel, its encoding into
+//! seL4 message registers, and byte rings in shared memory that survive a hostile neighbour.
+//! Must never: decide anything about a virtual machine.
+//!
+//! What arrives from a neighbour is untrusted. It is copied once into a [`Message`], decoded with
+//! every field checked, and only then used; a neighbour that talks nonsense is a
+//! [`ProtocolError`], never a panic.
 #![cfg_attr(not(test), no_std)]
+#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod message;
+#[cfg(feature = "microkit")]
+pub mod microkit;
+pub mod ring;
+pub mod timer;
+mod types;
+pub mod vgic;
+pub mod vmm;
+
+pub use message::{MAX_WORDS, Message, ProtocolError, Reader};
+pub use types::{Intid, Ipa, MAX_VCPUS, Ticks, VcpuId};
+
+/// Channel identifiers, as `system.xml` assigns them in each domain.
+pub mod ids {
+    /// Channels of `vmm-pd`.
+    pub mod vmm {
+        /// Calls to `vgic-pd`.
+        pub const VGIC: usize = 1;
+        /// Calls to `timer-pd`; it notifies when a sleeping vCPU is due.
+        pub const TIMER: usize = 2;
+        /// Calls from `migration-pd`; notified when the guest's phase changes.
+        pub const MIGRATION: usize = 3;
+        /// Console rings with `serial-pd`.
+        pub const SERIAL: usize = 4;
+    }
+    /// Channels of `vgic-pd`.
+    pub mod vgic {
+        /// Calls from `vmm-pd`.
+        pub const VMM: usize = 1;
+        /// Calls from `migration-pd`.
+        pub const MIGRATION: usize = 3;
+    }
+    /// Channels of `timer-pd`.
+    pub mod timer {
+        /// Calls from `vmm-pd`.
+        pub const VMM: usize = 1;
+        /// Calls from `migration-pd`.
+        pub const MIGRATION: usize = 3;
+        /// The board timer's interrupt.
+        pub const INTERRUPT: usize = 10;
+    }
+    /// Channels of `migration-pd`.
+    pub mod migration {
+        /// Calls to `vmm-pd`.
+        pub const VMM: usize = 1;
+        /// Calls to `vgic-pd`.
+        pub const VGIC: usize = 2;
+        /// Calls to `timer-pd`.
+        pub const TIMER: usize = 3;
+        /// Link rings with `link-pd`.
+        pub const LINK: usize = 4;
+    }
+    /// Channels of `serial-pd`.
+    pub mod serial {
+        /// Console rings with `vmm-pd`.
+        pub const VMM: usize = 1;
+        /// The UART's interrupt.
+        pub const INTERRUPT: usize = 10;
+    }
+    /// Channels of `link-pd`.
+    pub mod link {
+        /// Link rings with `migration-pd`.
+        pub const MIGRATION: usize = 1;
+        /// The link device's interrupt.
+        pub const INTERRUPT: usize = 10;
+    }
+}

@@ -1,0 +1,199 @@
+//! A message between two domains, as seL4 carries it: a label and message registers.
+
+use thiserror::Error;
+
+/// The most message registers that a message of ours uses.
+pub const MAX_WORDS: usize = 16;
+
+/// A message: what is asked or answered (`label`), and its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    label: u64,
+    length: usize,
+    words: [u64; MAX_WORDS],
+}
+
+/// Why a neighbour's message was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ProtocolError {
+    /// The label names no message of this channel.
+    #[error("unknown message {label:#x}")]
+    UnknownLabel {
+        /// The label received.
+        label: u64,
+    },
+    /// The message has fewer or more words than its label calls for.
+    #[error("message {label:#x} has {found} words")]
+    Length {
+        /// The label received.
+        label: u64,
+        /// How many words came with it.
+        found: usize,
+    },
+    /// A field's value is outside its range.
+    #[error("{field} out of range: {value:#x}")]
+    Range {
+        /// The field's name.
+        field: &'static str,
+        /// The value received.
+        value: u64,
+    },
+    /// The neighbour understood the request and refuses it in its present state.
+    #[error("refused by the other domain, reason {reason}")]
+    Refused {
+        /// The reason as the channel's own module numbers it.
+        reason: u64,
+    },
+}
+
+/// The label of an answer that says that the request was not understood.
+const LABEL_NOT_UNDERSTOOD: u64 = 0xfff;
+/// The label of an answer that refuses a request that was understood.
+const LABEL_REFUSED: u64 = 0xffe;
+
+impl Message {
+    /// A message with `label` (below `0xff0`) and no words yet.
+    #[inline]
+    pub const fn new(label: u64) -> Self {
+        Self {
+            label,
+            length: 0,
+            words: [0; MAX_WORDS],
+        }
+    }
+
+    /// A message as the kernel delivered it. Words beyond [`MAX_WORDS`] make it unreadable.
+    #[inline]
+    pub fn received(label: u64, words: &[u64]) -> Result<Self, ProtocolError> {
+        let mut message = Self::new(label);
+        message
+            .words
+            .get_mut(..words.len())
+            .ok_or(ProtocolError::Length {
+                label,
+                found: words.len(),
+            })?
+            .copy_from_slice(words);
+        message.length = words.len();
+        Ok(message)
+    }
+
+    /// The same message with one more word. Words beyond [`MAX_WORDS`] are a bug of ours and are
+    /// dropped, which the receiver's length check then reports.
+    #[inline]
+    #[must_use]
+    pub fn with(mut self, word: u64) -> Self {
+        if let Some(slot) = self.words.get_mut(self.length) {
+            *slot = word;
+            self.length += 1;
+        }
+        self
+    }
+
+    /// The answer to a request that was not understood.
+    pub const fn not_understood() -> Self {
+        Self::new(LABEL_NOT_UNDERSTOOD)
+    }
+
+    /// The answer to a request that cannot be carried out, with a reason of the channel's own.
+    pub fn refused(reason: u64) -> Self {
+        Self::new(LABEL_REFUSED).with(reason)
+    }
+
+    /// What is asked or answered.
+    #[inline]
+    pub const fn label(&self) -> u64 {
+        self.label
+    }
+
+    /// Its words.
+    #[inline]
+    pub fn words(&self) -> &[u64] {
+        self.words.get(..self.length).unwrap_or(&[])
+    }
+
+    /// Its words, to be read in order and completely; see [`Reader::finish`].
+    #[inline]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            label: self.label,
+            words: self.words(),
+            taken: 0,
+        }
+    }
+
+    /// The words of an answer, unless the answer says that the request failed.
+    #[inline]
+    pub fn answer(&self) -> Result<Reader<'_>, ProtocolError> {
+        match self.label {
+            LABEL_NOT_UNDERSTOOD => Err(ProtocolError::UnknownLabel { label: self.label }),
+            LABEL_REFUSED => Err(ProtocolError::Refused {
+                reason: self.words().first().copied().unwrap_or(0),
+            }),
+            _ => Ok(self.reader()),
+        }
+    }
+}
+
+/// Reads a message's words in order.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    label: u64,
+    words: &'a [u64],
+    taken: usize,
+}
+
+impl Reader<'_> {
+    /// The next word.
+    #[inline]
+    pub fn word(&mut self) -> Result<u64, ProtocolError> {
+        let word = self.words.get(self.taken).ok_or(ProtocolError::Length {
+            label: self.label,
+            found: self.words.len(),
+        })?;
+        self.taken += 1;
+        Ok(*word)
+    }
+
+    /// The next word as a `T`, checked.
+    #[inline]
+    pub fn field<T: TryFrom<u64, Error = ProtocolError>>(&mut self) -> Result<T, ProtocolError> {
+        T::try_from(self.word()?)
+    }
+
+    /// The next word as a number of at most 32 bits.
+    #[inline]
+    pub fn word32(&mut self, field: &'static str) -> Result<u32, ProtocolError> {
+        let value = self.word()?;
+        u32::try_from(value).map_err(|_| ProtocolError::Range { field, value })
+    }
+
+    /// The next word as a truth value: 0 or 1, nothing else.
+    #[inline]
+    pub fn flag(&mut self, field: &'static str) -> Result<bool, ProtocolError> {
+        match self.word()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(ProtocolError::Range { field, value }),
+        }
+    }
+
+    /// How many words are left.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.words.len() - self.taken
+    }
+
+    /// Checks that nothing is left over.
+    #[inline]
+    pub fn finish(self) -> Result<(), ProtocolError> {
+        if self.remaining() == 0 {
+            Ok(())
+        } else {
+            Err(ProtocolError::Length {
+                label: self.label,
+                found: self.words.len(),
+            })
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Single-producer single-consumer byte rings over a pair of shared-memory regions.

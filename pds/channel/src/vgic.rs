@@ -1,0 +1,478 @@
+//! Calls to `vgic-pd`.
+//!
+//! `vmm-pd` forwards what the guest does to its interrupt controller and carries out the
+//! [`Injection`]s that come back; `vgic-pd` alone decides what is pending where, and keeps the
+//! books of which interrupt sits in which list register, because seL4's own copy is stale while a
+//! vCPU is loaded.
+
+use crate::{Intid, Message, ProtocolError, Reader, VcpuId};
+
+/// How many list registers `vgic-pd` uses on each vCPU: what every board's virtual CPU interface
+/// has (`GICH_VTR.ListRegs` of the GIC-400 and of QEMU's GICv2 is four).
+pub const LIST_REGISTERS: usize = 4;
+
+/// The most injections that one answer carries. When more are due, [`Answer::more`] is set and
+/// [`Request::Refill`] brings the rest.
+pub const MAX_INJECTIONS: usize = 12;
+
+/// The state of a GICv2 CPU interface as the architecture defines it, apart from its interrupts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuInterface {
+    /// `GICC_CTLR`.
+    pub control: u32,
+    /// `GICC_PMR`.
+    pub priority_mask: u32,
+    /// `GICC_BPR`.
+    pub binary_point: u32,
+    /// `GICC_ABPR`.
+    pub aliased_binary_point: u32,
+    /// `GICC_APR0`.
+    pub active_priorities: u32,
+}
+
+/// What a capture found in the list registers of a vCPU, one bit a list register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListRegisterState {
+    /// Acknowledged by the capture stub: it was pending.
+    pub pending: u8,
+    /// Deactivated by the capture stub and not acknowledged before: it was active.
+    pub active: u8,
+}
+
+/// A request to `vgic-pd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// The guest reads `width` bytes (1, 2 or 4, aligned) of the distributor at `offset`.
+    Read {
+        vcpu: VcpuId,
+        offset: u32,
+        width: u8,
+    },
+    /// The guest writes.
+    Write {
+        vcpu: VcpuId,
+        offset: u32,
+        width: u8,
+        value: u32,
+    },
+    /// An interrupt line of a device or of a vCPU's timer changes. For a shared interrupt, `vcpu`
+    /// only says on whose behalf.
+    SetLine {
+        vcpu: VcpuId,
+        intid: Intid,
+        level: bool,
+    },
+    /// The kernel reported the end of the interrupt in a list register.
+    Maintenance { vcpu: VcpuId, list_register: u8 },
+    /// Does the vCPU have an interrupt to take, so that WFI must not sleep? Answer's value: 0, 1.
+    /// Also reports injections that are due.
+    Refill { vcpu: VcpuId },
+    /// Which INTIDs sit in the list registers; see [`Occupants`]. Changes nothing.
+    Occupants { vcpu: VcpuId },
+    /// A capture emptied the vCPU's list registers; this is what it found.
+    Captured {
+        vcpu: VcpuId,
+        interface: CpuInterface,
+        found: ListRegisterState,
+    },
+    /// The vCPU's CPU interface, to be restored; see [`CpuInterface`]. Answered with its five
+    /// words. The injections are the *active* interrupts, to be injected, acknowledged and
+    /// dropped by the stub before anything else; pending ones come with [`Request::Refill`].
+    Restore { vcpu: VcpuId },
+    /// Writes the record into the export region. Only while no vCPU has anything in its list
+    /// registers. Answer's value: the record's length in bytes.
+    Export,
+    /// Takes over the record of `length` bytes in the import region, all or nothing.
+    Import { length: u32 },
+    /// Back to the state after reset, for a machine of `vcpus` vCPUs.
+    Reset { vcpus: u8 },
+}
+
+/// Why `vgic-pd` refuses a request that it understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Refusal {
+    /// No such list register, vCPU, interrupt or distributor offset in this machine.
+    OutOfRange = 1,
+    /// Export while interrupts are still in list registers.
+    NotCaptured = 2,
+    /// The record to import is not one, or describes another machine.
+    BadRecord = 3,
+}
+
+/// An interrupt to be put into a list register by `vmm-pd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Injection {
+    /// The vCPU.
+    pub vcpu: VcpuId,
+    /// The interrupt.
+    pub intid: Intid,
+    /// Its priority's upper five bits, 0 (highest) to 31, as seL4 takes it.
+    pub priority: u8,
+    /// Its group: 0 or 1.
+    pub group: u8,
+    /// The list register.
+    pub list_register: u8,
+}
+
+impl Injection {
+    const fn to_word(self) -> u64 {
+        self.intid.value() as u64
+            | (self.priority as u64) << 16
+            | (self.group as u64) << 24
+            | (self.list_register as u64) << 32
+            | (self.vcpu.index() as u64) << 40
+    }
+
+    fn from_word(word: u64) -> Result<Self, ProtocolError> {
+        let byte = |shift: u32, limit: u8, field| match ((word >> shift) & 0xff).try_into() {
+            Ok(value) if value < limit => Ok(value),
+            _ => Err(ProtocolError::Range { field, value: word }),
+        };
+        if word >> 48 != 0 {
+            return Err(ProtocolError::Range {
+                field: "injection",
+                value: word,
+            });
+        }
+        Ok(Self {
+            intid: Intid::try_from(word & 0xffff)?,
+            priority: byte(16, 32, "priority")?,
+            group: byte(24, 2, "group")?,
+            list_register: byte(32, 16, "list register")?,
+            vcpu: VcpuId::try_from((word >> 40) & 0xff)?,
+        })
+    }
+}
+
+/// The answer to a request: a value, and what to inject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The value that the request calls for; for [`Request::Maintenance`] the INTID that ended,
+    /// or [`Answer::NOTHING_ENDED`].
+    pub value: u64,
+    /// More injections are due: ask with [`Request::Refill`] for each vCPU.
+    pub more: bool,
+    count: usize,
+    injections: [u64; MAX_INJECTIONS],
+}
+
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const SET_LINE: u64 = 3;
+const MAINTENANCE: u64 = 4;
+const REFILL: u64 = 5;
+const OCCUPANTS: u64 = 6;
+const CAPTURED: u64 = 7;
+const RESTORE: u64 = 8;
+const EXPORT: u64 = 9;
+const IMPORT: u64 = 10;
+const RESET: u64 = 11;
+
+fn width(reader: &mut Reader<'_>) -> Result<u8, ProtocolError> {
+    match reader.word()? {
+        1 => Ok(1),
+        2 => Ok(2),
+        4 => Ok(4),
+        value => Err(ProtocolError::Range {
+            field: "width",
+            value,
+        }),
+    }
+}
+
+fn small(reader: &mut Reader<'_>, field: &'static str) -> Result<u8, ProtocolError> {
+    let value = reader.word()?;
+    u8::try_from(value).map_err(|_| ProtocolError::Range { field, value })
+}
+
+impl CpuInterface {
+    /// Its registers in the order in which messages and the capture stub's page hold them.
+    pub const fn words(&self) -> [u32; 5] {
+        [
+            self.control,
+            self.priority_mask,
+            self.binary_point,
+            self.aliased_binary_point,
+            self.active_priorities,
+        ]
+    }
+
+    /// The inverse of [`Self::words`].
+    pub const fn from_words(words: [u32; 5]) -> Self {
+        let [
+            control,
+            priority_mask,
+            binary_point,
+            aliased_binary_point,
+            active_priorities,
+        ] = words;
+        Self {
+            control,
+            priority_mask,
+            binary_point,
+            aliased_binary_point,
+            active_priorities,
+        }
+    }
+
+    fn write(&self, message: Message) -> Message {
+        self.words()
+            .into_iter()
+            .fold(message, |message, word| message.with(word.into()))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ProtocolError> {
+        let mut words = [0; 5];
+        for word in &mut words {
+            *word = reader.word32("CPU interface register")?;
+        }
+        Ok(Self::from_words(words))
+    }
+}
+
+impl Request {
+    /// The message that makes this request.
+    #[inline]
+    pub fn encode(&self) -> Message {
+        let vcpu_word = |vcpu: VcpuId| vcpu.index() as u64;
+        match *self {
+            Self::Read {
+                vcpu,
+                offset,
+                width,
+            } => Message::new(READ)
+                .with(vcpu_word(vcpu))
+                .with(offset.into())
+                .with(width.into()),
+            Self::Write {
+                vcpu,
+                offset,
+                width,
+                value,
+            } => Message::new(WRITE)
+                .with(vcpu_word(vcpu))
+                .with(offset.into())
+                .with(width.into())
+                .with(value.into()),
+            Self::SetLine { vcpu, intid, level } => Message::new(SET_LINE)
+                .with(vcpu_word(vcpu))
+                .with(intid.value().into())
+                .with(level.into()),
+            Self::Maintenance {
+                vcpu,
+                list_register,
+            } => Message::new(MAINTENANCE)
+                .with(vcpu_word(vcpu))
+                .with(list_register.into()),
+            Self::Refill { vcpu } => Message::new(REFILL).with(vcpu_word(vcpu)),
+            Self::Occupants { vcpu } => Message::new(OCCUPANTS).with(vcpu_word(vcpu)),
+            Self::Captured {
+                vcpu,
+                interface,
+                found,
+            } => interface
+                .write(Message::new(CAPTURED).with(vcpu_word(vcpu)))
+                .with(found.pending.into())
+                .with(found.active.into()),
+            Self::Restore { vcpu } => Message::new(RESTORE).with(vcpu_word(vcpu)),
+            Self::Export => Message::new(EXPORT),
+            Self::Import { length } => Message::new(IMPORT).with(length.into()),
+            Self::Reset { vcpus } => Message::new(RESET).with(vcpus.into()),
+        }
+    }
+
+    /// The request that a message makes.
+    #[inline]
+    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
+        let mut reader = message.reader();
+        let request = match message.label() {
+            READ => Self::Read {
+                vcpu: reader.field()?,
+                offset: reader.word32("offset")?,
+                width: width(&mut reader)?,
+            },
+            WRITE => Self::Write {
+                vcpu: reader.field()?,
+                offset: reader.word32("offset")?,
+                width: width(&mut reader)?,
+                value: reader.word32("value")?,
+            },
+            SET_LINE => Self::SetLine {
+                vcpu: reader.field()?,
+                intid: reader.field()?,
+                level: reader.flag("level")?,
+            },
+            MAINTENANCE => Self::Maintenance {
+                vcpu: reader.field()?,
+                list_register: small(&mut reader, "list register")?,
+            },
+            REFILL => Self::Refill {
+                vcpu: reader.field()?,
+            },
+            OCCUPANTS => Self::Occupants {
+                vcpu: reader.field()?,
+            },
+            CAPTURED => Self::Captured {
+                vcpu: reader.field()?,
+                interface: CpuInterface::read(&mut reader)?,
+                found: ListRegisterState {
+                    pending: small(&mut reader, "pending")?,
+                    active: small(&mut reader, "active")?,
+                },
+            },
+            RESTORE => Self::Restore {
+                vcpu: reader.field()?,
+            },
+            EXPORT => Self::Export,
+            IMPORT => Self::Import {
+                length: reader.word32("length")?,
+            },
+            RESET => Self::Reset {
+                vcpus: small(&mut reader, "vcpus")?,
+            },
+            label => return Err(ProtocolError::UnknownLabel { label }),
+        };
+        reader.finish()?;
+        Ok(request)
+    }
+}
+
+/// The label of every answer that is not a refusal.
+const ANSWER: u64 = 0;
+/// The flag in an answer's first word that says that more injections are due.
+const MORE: u64 = 1 << 63;
+
+impl Answer {
+    /// [`Answer::value`] of a [`Request::Maintenance`] for a list register that was empty.
+    pub const NOTHING_ENDED: u64 = 0xffff;
+
+    /// An answer with nothing to inject yet.
+    pub const fn new(value: u64) -> Self {
+        Self {
+            value,
+            more: false,
+            count: 0,
+            injections: [0; MAX_INJECTIONS],
+        }
+    }
+
+    /// Adds an injection; false, and [`Self::more`] set, when there is no room.
+    pub fn inject(&mut self, injection: Injection) -> bool {
+        if let Some(slot) = self.injections.get_mut(self.count) {
+            *slot = injection.to_word();
+            self.count += 1;
+            true
+        } else {
+            self.more = true;
+            false
+        }
+    }
+
+    /// What to inject, in order.
+    pub fn injections(&self) -> impl Iterator<Item = Injection> + '_ {
+        self.injections
+            .iter()
+            .take(self.count)
+            .filter_map(|word| Injection::from_word(*word).ok())
+    }
+
+    /// The message that gives this answer.
+    #[inline]
+    pub fn encode(&self) -> Message {
+        let first = self.value | if self.more { MORE } else { 0 };
+        self.injections
+            .iter()
+            .take(self.count)
+            .fold(Message::new(ANSWER).with(first), |message, word| {
+                message.with(*word)
+            })
+    }
+
+    /// The answer that a message gives. Every injection has been checked.
+    #[inline]
+    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
+        let mut reader = message.answer()?;
+        let first = reader.word()?;
+        let mut answer = Self::new(first & !MORE);
+        answer.more = first & MORE != 0;
+        while reader.remaining() > 0 {
+            let word = reader.word()?;
+            let injection = Injection::from_word(word)?;
+            if !answer.inject(injection) {
+                return Err(ProtocolError::Range {
+                    field: "injections",
+                    value: word,
+                });
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// The answer to [`Request::Occupants`]: which interrupt sits in each list register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occupants(pub [Option<Intid>; LIST_REGISTERS]);
+
+impl Occupants {
+    const EMPTY: u64 = 0xffff;
+
+    /// The message that gives this answer.
+    pub fn encode(&self) -> Message {
+        self.0
+            .iter()
+            .fold(Message::new(ANSWER), |message, occupant| {
+                message.with(occupant.map_or(Self::EMPTY, |intid| intid.value().into()))
+            })
+    }
+
+    /// The answer that a message gives.
+    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
+        let mut reader = message.answer()?;
+        let mut occupants = Self::default();
+        for occupant in &mut occupants.0 {
+            *occupant = match reader.word()? {
+                Self::EMPTY => None,
+                word => Some(Intid::try_from(word)?),
+            };
+        }
+        reader.finish()?;
+        Ok(occupants)
+    }
+}
+
+/// The answer to [`Request::Restore`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestorePlan {
+    /// The CPU interface's own state.
+    pub interface: CpuInterface,
+    /// The active interrupts, in [`Answer::injections`].
+    pub active: Answer,
+}
+
+impl RestorePlan {
+    /// The message that gives this answer.
+    pub fn encode(&self) -> Message {
+        self.active.injections.iter().take(self.active.count).fold(
+            self.interface.write(Message::new(ANSWER)),
+            |message, word| message.with(*word),
+        )
+    }
+
+    /// The answer that a message gives.
+    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
+        let mut reader = message.answer()?;
+        let interface = CpuInterface::read(&mut reader)?;
+        let mut active = Answer::new(0);
+        while reader.remaining() > 0 {
+            let word = reader.word()?;
+            if !active.inject(Injection::from_word(word)?) {
+                return Err(ProtocolError::Range {
+                    field: "injections",
+                    value: word,
+                });
+            }
+        }
+        Ok(Self { interface, active })
+    }
+}
