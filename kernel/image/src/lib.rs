@@ -1,2 +1,113 @@
 //! The image format of the embedded kernel: what its loader maps and grants.
-#![cfg_attr(not(test), no_std)]
+//!
+//! Responsible for the layout of the *boot description*, for writing it on the host
+//! ([`builder`]) and for reading and checking it in the kernel ([`Description`]). Must never
+//! decide policy: every physical address, capability and priority is chosen by the host's builder
+//! from `system.xml`; the kernel only refuses what contradicts itself or reaches for the kernel.
+//!
+//! # The file
+//!
+//! ```text
+//! KERNEL_BASE (0x7000_0000)  kernel, flat: entry at offset 0, .bss and stack included
+//! __image_end (4 KiB aligned) header | domains | VMs | vCPUs | mappings | capabilities | loads
+//! + payload_offset (4 KiB aligned) payload: the bytes that the load entries copy
+//! ```
+//!
+//! It is loaded with `-device loader,file=IMAGE,addr=0x70000000,cpu-num=0`; nothing of it is
+//! relocated. To make the kernel flat, place each `PT_LOAD` segment of its ELF file at
+//! `p_paddr - KERNEL_BASE`, fill with zeros up to the highest `p_paddr + p_memsz`, and round up to
+//! 4 KiB: that is the linker symbol `__image_end`, where the kernel looks for the header.
+//!
+//! All integers are little endian and every table is an array of fixed-size entries in the order
+//! above, directly after the header, so that an entry's place follows from the counts alone.
+//!
+//! # What the kernel does with it
+//!
+//! 1. check both checksums and every rule in [`Description::check`], and stop with a message on
+//!    the console if one does not hold;
+//! 2. for every load entry, copy its bytes from the payload and fill the rest with zeros. Memory
+//!    that no load entry names keeps what it held: give every region of RAM an entry;
+//! 3. build a stage 2 for every domain and VM from the mappings, out of the *pool*, a range of RAM
+//!    that the builder reserves for the kernel
+//!    ([`builder::ImageBuilder::pool_length`] says how much);
+//! 4. fill each domain's capability space: its input at slot 1 (an endpoint if it has a VM, a child
+//!    or somebody's protected call, else its notification), the endpoint of its parent at 2, its
+//!    address space at 3, its reply object at 4, the monitor's endpoint at 5 if it is passive; then
+//!    the capabilities listed here;
+//! 5. start every domain at its entry point. Threads of VMs wait for their owner.
+#![cfg_attr(not(any(test, feature = "builder")), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "builder"))]
+pub mod builder;
+mod check;
+mod description;
+mod error;
+pub mod layout;
+mod types;
+
+pub use check::MachineLimits;
+pub use description::Description;
+pub use error::{ImageError, Table};
+pub use types::{
+    Capability, Domain, Load, Mapping, Object, Parent, Rights, Space, Trigger, Vcpu, Vm,
+};
+
+/// Where the kernel is linked and the image is loaded: the load address of Microkit's
+/// `qemu_virt_aarch64` board, so that one QEMU command line serves both kernels.
+pub const KERNEL_BASE: u64 = 0x7000_0000;
+
+/// The granule of every address and length here: AArch64's smallest translation granule.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// The size that the kernel maps with one block descriptor where addresses permit.
+pub const BLOCK_SIZE: u64 = 0x20_0000;
+
+/// First address above a domain's or VM's address space: 40 bits, as on seL4 for a Cortex-A53.
+pub const ADDRESS_SPACE_END: u64 = 1 << 40;
+
+/// Longest name of a domain or VM, in bytes: its field also holds a terminating zero.
+pub const MAXIMUM_NAME: usize = layout::NAME_LENGTH - 1;
+
+/// Most domains in an image: the size of the kernel's table of them.
+pub const MAXIMUM_DOMAINS: usize = 16;
+
+/// Most VMs in an image.
+pub const MAXIMUM_VMS: usize = 4;
+
+/// Most vCPUs in an image, over all VMs.
+pub const MAXIMUM_VCPUS: usize = 16;
+
+/// First capability slots of Microkit's layout, and the number of slots in each range
+/// (`libmicrokit/include/microkit.h` 2.3.0: `BASE_*`, `MICROKIT_MAX_CHANNELS`).
+pub mod slot {
+    /// Slots in a domain's capability space (`PD_CAP_SIZE`).
+    pub const COUNT: usize = 512;
+    /// Channel, child and vCPU identifiers are below this.
+    pub const IDENTIFIERS: u32 = 62;
+    /// `INPUT_CAP`.
+    pub const INPUT: u32 = 1;
+    /// The capability to the fault handler's endpoint.
+    pub const FAULT_ENDPOINT: u32 = 2;
+    /// The domain's own address space.
+    pub const ADDRESS_SPACE: u32 = 3;
+    /// `REPLY_CAP`.
+    pub const REPLY: u32 = 4;
+    /// `MONITOR_EP`, in passive domains.
+    pub const MONITOR: u32 = 5;
+    /// `BASE_OUTPUT_NOTIFICATION_CAP`.
+    pub const NOTIFICATIONS: u32 = 10;
+    /// `BASE_ENDPOINT_CAP`.
+    pub const ENDPOINTS: u32 = 74;
+    /// `BASE_IRQ_CAP`.
+    pub const INTERRUPTS: u32 = 138;
+    /// `BASE_TCB_CAP`.
+    pub const CHILDREN: u32 = 202;
+    /// `BASE_VM_TCB_CAP`.
+    pub const VM_THREADS: u32 = 266;
+    /// `BASE_VCPU_CAP`.
+    pub const VCPUS: u32 = 330;
+}
+
+#[cfg(test)]
+mod tests;
