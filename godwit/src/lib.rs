@@ -1,1 +1,3 @@
 //! The operator's program as a library, for the system tests.
+
+pub mod image;
