@@ -12,5 +12,6 @@
 
 pub mod exit;
 pub mod instruction;
+pub mod port;
 pub mod psci;
 pub mod translate;
