@@ -1,5 +1,61 @@
 //! Images: from the system description, the domains' programs and a guest to one file that a board boots.
 //!
-//! Responsible for: reading the description ([`system`]). Never: runs anything on a board.
+//! Responsible for: reading the description ([`system`]), a board's numbers ([`board`]), programs ([`elf`],
+//! [`symbols`]), laying out an image for the embedded kernel ([`embedded`]) or having Microkit's tool make one.
+//! Never: runs anything on a board.
 
+pub mod board;
+pub mod elf;
+pub mod embedded;
+mod error;
+pub mod layout;
+pub mod memory;
+pub mod symbols;
 pub mod system;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use board::Board;
+pub use error::ImageError;
+
+/// What the domains run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernel {
+    /// Ours, for development, tests and the demo.
+    Embedded,
+    /// seL4 from the Microkit SDK.
+    Sel4,
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Sel4 => "sel4",
+        })
+    }
+}
+
+/// The workspace that images are built from: around the current directory, or where this program was built.
+///
+/// # Errors
+///
+/// Neither has a system description.
+pub fn workspace() -> std::io::Result<PathBuf> {
+    let current = std::env::current_dir()?;
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    current
+        .ancestors()
+        .chain(built.ancestors())
+        .find(|directory| {
+            directory.join("system.xml").is_file() && directory.join("Cargo.toml").is_file()
+        })
+        .map(Path::to_owned)
+        .ok_or_else(|| {
+            std::io::Error::other("no workspace with a system.xml here; run this within a clone")
+        })
+}

@@ -11,6 +11,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::overlap;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;

@@ -1,0 +1,389 @@
+//! Boards: what differs from the board of `system.xml`, and the system description as it is on one of them.
+//!
+//! Responsible for: `board/<name>/board.toml`, and for putting its numbers and an image's parameters into the
+//! description's text, so that both kernels' builders read one text. Never: adds or removes a domain, a mapping or a
+//! channel: who may do what is the same on every board.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use roxmltree::{Document, Node};
+use serde::Deserialize;
+
+use super::ImageError;
+
+/// A board, as its `board.toml` describes it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// Its name, also Microkit's.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// Kernels that run on it.
+    pub kernels: Vec<super::Kernel>,
+    /// Where its boot loader puts the image and enters it.
+    pub load_address: u64,
+    /// Memory that domains can have, as Microkit's kernel hands it out.
+    pub ram: AddressRange,
+    /// Physical addresses at which guest RAM can be placed, by name.
+    pub placements: BTreeMap<String, u64>,
+    /// How it shows its console.
+    pub console: Device,
+    /// How it reaches other boards.
+    pub link: Device,
+    /// The timer that `timer-pd` drives.
+    pub timer: Device,
+    /// How it is started under QEMU, if it can be.
+    pub qemu: Option<QemuTemplate>,
+    /// Regions of the description whose numbers are this board's.
+    #[serde(default)]
+    pub regions: BTreeMap<String, RegionNumbers>,
+    /// Interrupts of the description whose numbers are this board's.
+    #[serde(default)]
+    pub interrupts: Vec<InterruptNumber>,
+}
+
+/// A range of physical addresses.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRange {
+    /// First address.
+    pub start: u64,
+    /// First address after it.
+    pub end: u64,
+}
+
+impl AddressRange {
+    /// The same as a standard range.
+    #[must_use]
+    pub const fn range(self) -> Range<u64> {
+        self.start..self.end
+    }
+}
+
+/// A device that a domain drives.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Which driver.
+    pub kind: String,
+    /// The package of the domain that drives it.
+    pub domain: String,
+    /// Cargo features of that package which select the driver.
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// How to start a board under QEMU.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QemuTemplate {
+    /// The program.
+    pub program: String,
+    /// Its arguments, with `{image}`, `{load_address}` and `{ram}` to be filled in. They refer to two character
+    /// devices that whoever starts it adds: `console` and `link`.
+    pub arguments: Vec<String>,
+    /// RAM unless somebody asks for another amount, as QEMU's `-m` takes it.
+    pub ram: String,
+}
+
+/// What a region has on a board.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionNumbers {
+    /// Physical address.
+    pub phys_addr: u64,
+    /// Bytes, if not those of the description.
+    pub size: Option<u64>,
+}
+
+/// What an interrupt is on a board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterruptNumber {
+    /// The domain that handles it.
+    pub domain: String,
+    /// Its identifier there.
+    pub id: u8,
+    /// INTID at the board's interrupt controller.
+    pub irq: u32,
+    /// `level` unless given.
+    #[serde(default)]
+    pub edge: bool,
+}
+
+/// What an image has of its own, besides its board.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parameters {
+    /// Bytes of guest RAM.
+    pub guest_ram: u64,
+    /// Physical address of guest RAM; the builder's choice if absent.
+    pub guest_ram_at: Option<u64>,
+}
+
+impl Board {
+    /// Reads `board/<name>/board.toml` of the workspace at `root`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such board (the error lists those that there are), or its file is malformed.
+    pub fn load(root: &Path, name: &str) -> Result<Self, ImageError> {
+        let path = root.join("board").join(name).join("board.toml");
+        let text = std::fs::read_to_string(&path).map_err(|_| ImageError::NoBoard {
+            name: name.to_owned(),
+            known: Self::names(root),
+        })?;
+        let board: Self = toml::from_str(&text).map_err(|error| ImageError::BoardFile {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        if board.name == name {
+            Ok(board)
+        } else {
+            let reason = format!("names itself '{}'", board.name);
+            Err(ImageError::BoardFile { path, reason })
+        }
+    }
+
+    /// Names of the boards of the workspace at `root`, sorted.
+    #[must_use]
+    pub fn names(root: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(root.join("board"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut names: Vec<String> = entries
+            .filter(|entry| entry.path().join("board.toml").is_file())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Where guest RAM goes when asked for by the name of a placement.
+    ///
+    /// # Errors
+    ///
+    /// The board has no placement of this name.
+    pub fn placement(&self, name: &str) -> Result<u64, ImageError> {
+        self.placements
+            .get(name)
+            .copied()
+            .ok_or_else(|| ImageError::NoPlacement {
+                board: self.name.clone(),
+                name: name.to_owned(),
+                known: self.placements.keys().cloned().collect(),
+            })
+    }
+
+    /// Cargo features that the board adds to a package.
+    pub fn features<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a str> {
+        [&self.console, &self.link, &self.timer]
+            .into_iter()
+            .filter(move |device| device.domain == package)
+            .flat_map(|device| device.features.iter().map(String::as_str))
+    }
+
+    /// The description's text with this board's numbers and an image's parameters.
+    ///
+    /// # Errors
+    ///
+    /// The text is not XML, or lacks something that the board has a number for.
+    pub fn substitute(&self, xml: &str, parameters: &Parameters) -> Result<String, ImageError> {
+        let document = Document::parse(xml).map_err(|error| ImageError::Substitution {
+            what: error.to_string(),
+        })?;
+        let mut edits = Edits::default();
+        for (name, numbers) in &self.regions {
+            let region = region(&document, name)?;
+            edits.set(&region, "phys_addr", &format!("{:#x}", numbers.phys_addr));
+            if let Some(size) = numbers.size {
+                edits.set(&region, "size", &format!("{size:#x}"));
+            }
+        }
+        for number in &self.interrupts {
+            let interrupt = interrupt(&document, number)?;
+            edits.set(&interrupt, "irq", &number.irq.to_string());
+            if number.edge || interrupt.has_attribute("trigger") {
+                edits.set(
+                    &interrupt,
+                    "trigger",
+                    if number.edge { "edge" } else { "level" },
+                );
+            }
+        }
+        let guest_ram = region(&document, GUEST_RAM)?;
+        edits.set(&guest_ram, "size", &format!("{:#x}", parameters.guest_ram));
+        if let Some(address) = parameters.guest_ram_at {
+            edits.set(&guest_ram, "phys_addr", &format!("{address:#x}"));
+        }
+        Ok(edits.apply(xml))
+    }
+}
+
+/// The region that is the guest's memory.
+pub const GUEST_RAM: &str = "guest_ram";
+
+fn region<'a, 'input>(
+    document: &'a Document<'input>,
+    name: &str,
+) -> Result<Node<'a, 'input>, ImageError> {
+    document
+        .root_element()
+        .children()
+        .find(|node| node.has_tag_name("memory_region") && node.attribute("name") == Some(name))
+        .ok_or_else(|| ImageError::Substitution {
+            what: format!("no memory region '{name}'"),
+        })
+}
+
+fn interrupt<'a, 'input>(
+    document: &'a Document<'input>,
+    number: &InterruptNumber,
+) -> Result<Node<'a, 'input>, ImageError> {
+    let id = number.id.to_string();
+    document
+        .root_element()
+        .children()
+        .filter(|node| node.attribute("name") == Some(&number.domain))
+        .flat_map(|domain| domain.children())
+        .find(|node| node.has_tag_name("irq") && node.attribute("id") == Some(&id))
+        .ok_or_else(|| ImageError::Substitution {
+            what: format!("no interrupt {id} of '{}'", number.domain),
+        })
+}
+
+/// Changes to a text, by ranges of the unchanged text.
+#[derive(Default)]
+struct Edits(Vec<(Range<usize>, String)>);
+
+impl Edits {
+    /// Gives an attribute a value, whether or not the element has it.
+    fn set(&mut self, node: &Node<'_, '_>, attribute: &str, value: &str) {
+        match node.attribute_node(attribute) {
+            Some(present) => self.0.push((present.range_value(), value.to_owned())),
+            None => {
+                // Directly after the element's name.
+                let at = node.range().start + 1 + node.tag_name().name().len();
+                self.0.push((at..at, format!(" {attribute}=\"{value}\"")));
+            }
+        }
+    }
+
+    fn apply(mut self, text: &str) -> String {
+        self.0.sort_by_key(|(range, _)| range.start);
+        let mut result = String::with_capacity(text.len());
+        let mut done = 0;
+        for (range, replacement) in self.0 {
+            result.push_str(&text[done..range.start]);
+            result.push_str(&replacement);
+            done = range.end;
+        }
+        result.push_str(&text[done..]);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::system::{Prefill, System};
+
+    const XML: &str = include_str!("../../../system.xml");
+    const RAM: Parameters = Parameters {
+        guest_ram: 128 << 20,
+        guest_ram_at: None,
+    };
+
+    fn qemu() -> Board {
+        Board::load(&crate::image::workspace().unwrap(), "qemu_virt_aarch64").unwrap()
+    }
+
+    fn parse(xml: &str) -> System {
+        let prefill = Prefill::from([("guest.bundle".to_owned(), vec![1])]);
+        System::parse("system.xml", xml, &prefill).unwrap()
+    }
+
+    #[test]
+    fn the_description_is_the_qemu_boards_as_it_stands() {
+        assert_eq!(qemu().substitute(XML, &RAM).unwrap(), XML);
+    }
+
+    #[test]
+    fn another_boards_numbers_take_the_place_of_ours() {
+        let mut board = qemu();
+        board.regions.get_mut("console_uart").unwrap().phys_addr = 0xff00_0000;
+        board
+            .interrupts
+            .iter_mut()
+            .find(|number| number.domain == "serial_pd")
+            .unwrap()
+            .irq = 53;
+        board
+            .interrupts
+            .iter_mut()
+            .find(|number| number.domain == "link_pd")
+            .unwrap()
+            .edge = true;
+        let parameters = Parameters {
+            guest_ram: 64 << 20,
+            guest_ram_at: Some(0xa000_0000),
+        };
+        let system = parse(&board.substitute(XML, &parameters).unwrap());
+        assert_eq!(
+            system.region("console_uart").unwrap().phys_addr,
+            Some(0xff00_0000)
+        );
+        assert_eq!(system.domain("serial_pd").unwrap().interrupts[0].intid, 53);
+        let trigger = system.domain("link_pd").unwrap().interrupts[0].trigger;
+        assert_eq!(trigger, crate::image::system::Trigger::Edge);
+        let ram = system.region("guest_ram").unwrap();
+        assert_eq!((ram.size, ram.phys_addr), (64 << 20, Some(0xa000_0000)));
+        assert_eq!(
+            system.domain("timer_pd").unwrap().interrupts[0].intid,
+            30,
+            "the rest is as it was"
+        );
+    }
+
+    #[test]
+    fn numbers_for_what_does_not_exist_are_refused() {
+        let mut board = qemu();
+        board.regions.insert(
+            "nothing".to_owned(),
+            RegionNumbers {
+                phys_addr: 0,
+                size: None,
+            },
+        );
+        assert!(matches!(
+            board.substitute(XML, &RAM),
+            Err(ImageError::Substitution { .. })
+        ));
+        let mut board = qemu();
+        board.interrupts[0].id = 11;
+        assert!(matches!(
+            board.substitute(XML, &RAM),
+            Err(ImageError::Substitution { .. })
+        ));
+    }
+
+    #[test]
+    fn an_unknown_board_is_refused_with_those_that_exist() {
+        let error = Board::load(&crate::image::workspace().unwrap(), "toaster").unwrap_err();
+        assert!(error.to_string().contains("qemu_virt_aarch64"), "{error}");
+    }
+
+    #[test]
+    fn every_board_file_is_readable_and_fits_the_description() {
+        let root = crate::image::workspace().unwrap();
+        let names = Board::names(&root);
+        assert!(!names.is_empty());
+        for name in names {
+            let board = Board::load(&root, &name).unwrap();
+            parse(&board.substitute(XML, &RAM).unwrap());
+        }
+    }
+}

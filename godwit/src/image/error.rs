@@ -1,0 +1,118 @@
+//! Why there is no image.
+
+use std::path::PathBuf;
+
+use super::elf::ElfError;
+use super::system::SystemError;
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The system description is wrong.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// A program is wrong.
+    #[error(transparent)]
+    Program(#[from] ElfError),
+    /// The embedded kernel would refuse the image.
+    #[error("the embedded kernel would refuse this image: {0}")]
+    Kernel(#[from] kernel_image::ImageError),
+    /// There is no such board.
+    #[error("no board '{name}'; there are: {}", known.join(", "))]
+    NoBoard {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A board's file cannot be used.
+    #[error("{}: {reason}", path.display())]
+    BoardFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A board's numbers do not fit the system description.
+    #[error("the system description does not fit the board: {what}")]
+    Substitution {
+        /// What does not.
+        what: String,
+    },
+    /// There is no such placement of guest RAM.
+    #[error("board {board} has no placement '{name}'; it has: {}", known.join(", "))]
+    NoPlacement {
+        /// The board.
+        board: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A kernel that the board does not run.
+    #[error("board {board} does not run the {kernel} kernel")]
+    NoSuchKernel {
+        /// The board.
+        board: String,
+        /// The kernel.
+        kernel: super::Kernel,
+    },
+    /// A size or address of guest RAM that cannot be mapped in whole large pages.
+    #[error(
+        "guest RAM of {size:#x} bytes at {address:#x}: both must be multiples of 2 MiB, and the size not zero"
+    )]
+    GuestRam {
+        /// Bytes.
+        size: u64,
+        /// Physical address, 0 if it is the builder's choice.
+        address: u64,
+    },
+    /// The board's memory is full.
+    #[error(
+        "no room for {what}: {size:#x} bytes, the largest free piece of the board's RAM has {largest:#x}"
+    )]
+    NoRoom {
+        /// What should go there.
+        what: String,
+        /// Bytes.
+        size: u64,
+        /// Bytes.
+        largest: u64,
+    },
+    /// Something has a fixed physical address that is partly memory, or is taken.
+    #[error("{what} cannot lie at {start:#x}..{end:#x}: taken, or not wholly RAM")]
+    Taken {
+        /// What should go there.
+        what: String,
+        /// First address.
+        start: u64,
+        /// First address after it.
+        end: u64,
+    },
+    /// Two parts of a domain's address space share pages.
+    #[error("{domain}: {first} and {second} share pages")]
+    SharedPages {
+        /// The domain.
+        domain: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A segment of a program cannot be read, which no kernel can map.
+    #[error("{program}: segment at {vaddr:#x} is not readable")]
+    Unreadable {
+        /// The program.
+        program: String,
+        /// Its first address.
+        vaddr: u64,
+    },
+    /// The kernel is not linked for where images are loaded.
+    #[error("the kernel's segment at {paddr:#x} does not lie at or above {base:#x}")]
+    KernelAddress {
+        /// Physical address of the segment.
+        paddr: u64,
+        /// Where images are loaded.
+        base: u64,
+    },
+}
