@@ -41,3 +41,9 @@ pub const IPC_BUFFER_ADDRESS: Word = USER_TOP & !(PAGE_SIZE - 1);
 
 /// The smallest page, `1 << seL4_PageBits`.
 pub const PAGE_SIZE: Word = 0x1000;
+
+/// Where a domain that panics stores a byte, to stop with a fault that says so.
+///
+/// The one number here that is ours: an address in memory that is never mapped. At the fault, `x0`
+/// is the address and `x1` the length of the source file's name, and `w2` the line.
+pub const PANIC_ADDRESS: Word = 0xdead;
