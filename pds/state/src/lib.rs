@@ -1,2 +1,33 @@
 //! The register table and the canonical records of a virtual machine's state.
+//!
+//! Responsible for: which registers belong to a vCPU and what is done with each ([`register_table!`], [`Register`]);
+//! what each domain exports of its part of a machine, and its one encoding ([`record`]); which boards a machine may
+//! move between ([`admission`]). Never: touches a machine, or knows how a kernel accelerates one. List registers,
+//! offsets and saved copies do not appear here.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod console;
+mod file;
+pub mod machine;
+pub mod record;
+mod register;
+mod table;
+mod timer;
+mod vcpu;
+pub mod vgic;
+
+pub use console::ConsoleRecordV1;
+pub use file::{Defect, RegisterFile};
+pub use machine::MachineRecordV1;
+pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};
+pub use timer::{TimerRecordV1, VcpuTimerV1};
+pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1};
+pub use vgic::{CpuInterfaceV1, InterruptV1, VcpuInterruptsV1, VgicRecordV1};
+
+/// The most vCPUs that a record describes; the guest's machine has no more (`system.xml`).
+pub const MAX_VCPUS: usize = 4;
+
+#[cfg(test)]
+mod tests;

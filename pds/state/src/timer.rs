@@ -1,0 +1,60 @@
+//! The record of `timer-pd`: the machine's time, and each vCPU's virtual timer.
+//!
+//! Responsible for: time as the guest sees it (DDI 0487, D11.2). Never: an offset, or a board's own count.
+
+use crate::MAX_VCPUS;
+use crate::record::{Kind, Record, RecordError, sealed};
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// What `timer-pd` exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TimerRecordV1 {
+    /// `CNTFRQ_EL0`: counts a second.
+    pub frequency: u32,
+    /// `CNTVCT_EL0`, one count for all vCPUs, at which the machine stands still.
+    pub count: u64,
+    /// Each vCPU's timer, in the order of their numbers.
+    pub vcpus: Vec<VcpuTimerV1, MAX_VCPUS>,
+}
+
+/// A vCPU's virtual timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpuTimerV1 {
+    /// `CNTV_CTL_EL0`: bit 0 enabled, bit 1 masked. Bit 2 is a condition, not state.
+    pub control: u32,
+    /// `CNTV_CVAL_EL0`.
+    pub compare: u64,
+    /// `CNTKCTL_EL1`.
+    pub kernel_control: u32,
+    /// Its interrupt was delivered, and the guest has not ended it: the interrupt's line is high.
+    pub asserted: bool,
+}
+
+/// `CNTV_CTL_EL0.{ENABLE, IMASK}`.
+const CONTROL: u32 = 0b11;
+
+impl sealed::Sealed for TimerRecordV1 {}
+
+impl Record for TimerRecordV1 {
+    const KIND: Kind = Kind::Timer;
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), RecordError> {
+        let out_of_range = |field, value: u64| Err(RecordError::Range { field, value });
+        if self.frequency == 0 {
+            return out_of_range("CNTFRQ_EL0", 0);
+        }
+        if self.vcpus.is_empty() {
+            return out_of_range("vcpus", 0);
+        }
+        match self
+            .vcpus
+            .iter()
+            .find(|timer| timer.control & !CONTROL != 0)
+        {
+            Some(timer) => out_of_range("CNTV_CTL_EL0", timer.control.into()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The record of `vmm-pd`: the vCPUs, and the console device.
+//!
+//! Responsible for: what a vCPU is while it stands still. Never: its interrupts (`vgic-pd`'s record) or its timer
+//! (`timer-pd`'s).
+
+use crate::record::{Kind, Record, RecordError, sealed};
+use crate::register::{Class, Policy, Register};
+use crate::{ConsoleRecordV1, MAX_VCPUS, RegisterFile};
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// What `vmm-pd` exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpusRecordV1 {
+    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
+    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
+    /// The console device.
+    pub console: ConsoleRecordV1,
+}
+
+/// One vCPU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpuV1 {
+    /// Whether it runs, as PSCI sees it (DEN 0022).
+    pub power: PowerV1,
+    /// It waits for an interrupt: the program counter stands at the `WFI`, which may be executed again.
+    pub waiting: bool,
+    /// An exception that it has still to take.
+    pub pending_exception: PendingExceptionV1,
+    /// Its registers; none if it is off, apart from what it was last.
+    pub registers: RegisterFile,
+}
+
+/// Whether a vCPU runs (DEN 0022, `AFFINITY_INFO`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "PowerWire", try_from = "PowerWire")]
+pub enum PowerV1 {
+    /// Off.
+    #[default]
+    Off,
+    /// `CPU_ON` was accepted for it, and it has not executed an instruction since.
+    OnPending {
+        /// Where it is to start, an IPA.
+        entry: u64,
+        /// What it is to find in `x0`.
+        context: u64,
+    },
+    /// On.
+    On,
+}
+
+/// An exception that a vCPU has still to take.
+///
+/// `vmm-pd` injects synchronous exceptions by changing registers at once, and the kernel offers no virtual SError:
+/// nothing can be pending. The place in the record says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum PendingExceptionV1 {
+    /// None.
+    #[default]
+    None,
+}
+
+/// A power state as bytes: a number that never changes its meaning, entry point, context.
+type PowerWire = (u8, u64, u64);
+
+impl From<PowerV1> for PowerWire {
+    fn from(power: PowerV1) -> Self {
+        match power {
+            PowerV1::Off => (0, 0, 0),
+            PowerV1::On => (1, 0, 0),
+            PowerV1::OnPending { entry, context } => (2, entry, context),
+        }
+    }
+}
+
+impl TryFrom<PowerWire> for PowerV1 {
+    type Error = &'static str;
+
+    fn try_from(wire: PowerWire) -> Result<Self, &'static str> {
+        match wire {
+            (0, 0, 0) => Ok(Self::Off),
+            (1, 0, 0) => Ok(Self::On),
+            (2, entry, context) => Ok(Self::OnPending { entry, context }),
+            _ => Err("power state"),
+        }
+    }
+}
+
+impl From<PendingExceptionV1> for u8 {
+    fn from(PendingExceptionV1::None: PendingExceptionV1) -> Self {
+        0
+    }
+}
+
+impl TryFrom<u8> for PendingExceptionV1 {
+    type Error = &'static str;
+
+    fn try_from(wire: u8) -> Result<Self, &'static str> {
+        match wire {
+            0 => Ok(Self::None),
+            _ => Err("pending exception"),
+        }
+    }
+}
+
+impl VcpuV1 {
+    fn check(&self) -> Result<(), RecordError> {
+        if let Some(defect) = self.registers.defect() {
+            return Err(defect.into());
+        }
+        for (register, _) in self.registers.iter() {
+            let identity = register == Register::MPIDR_EL1;
+            let state = register.policy() == Policy::Write && register.class() != Class::Timer;
+            if !identity && !state {
+                return Err(RecordError::Misplaced {
+                    register: register.name(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl sealed::Sealed for VcpusRecordV1 {}
+
+impl Record for VcpusRecordV1 {
+    const KIND: Kind = Kind::Vcpus;
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), RecordError> {
+        if self.vcpus.is_empty() {
+            return Err(RecordError::Range {
+                field: "vcpus",
+                value: 0,
+            });
+        }
+        self.vcpus.iter().try_for_each(VcpuV1::check)?;
+        self.console.check()
+    }
+}
