@@ -1,3 +1,4 @@
 //! The operator's program as a library, for the system tests.
 
+pub mod guest;
 pub mod image;
