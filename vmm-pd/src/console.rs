@@ -1,0 +1,468 @@
+//! The console that the guest sees: an Arm PrimeCell PL011 UART, revision r1p4.
+//!
+//! Responsible for: every register, both FIFOs and the interrupt line, as the PL011's manual
+//! (DDI 0183G; chapters 3.2 and 3.3 for registers, 2.8 for interrupts) has them for a guest.
+//! Must never: lose a byte that the guest was told there is room for, or take input that the
+//! guest has no room for; both wait in the rings with `serial-pd`.
+//!
+//! Where a virtual line differs from a wire:
+//!
+//! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
+//!   something only while that ring is full or the transmitter is off;
+//! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
+//!   the receive FIFO asks for an interrupt;
+//! * the UART is found enabled, as firmware leaves it ([`Control::AS_FIRMWARE_LEAVES_IT`]);
+//! * baud rate, word length, parity, DMA and infrared are registers without an effect.
+
+#[cfg(test)]
+mod tests;
+
+use bitflags::bitflags;
+use heapless::Deque;
+use state::ConsoleRecordV1;
+
+/// How deep the FIFOs are (DDI 0183, 1.2: 16 up to revision r1p4), when they are enabled.
+const FIFO_DEPTH: usize = 16;
+
+// Offsets of the registers (DDI 0183G, table 3-1).
+const DR: u32 = 0x000;
+const RSR_ECR: u32 = 0x004;
+const FR: u32 = 0x018;
+const ILPR: u32 = 0x020;
+const IBRD: u32 = 0x024;
+const FBRD: u32 = 0x028;
+const LCR_H: u32 = 0x02c;
+const CR: u32 = 0x030;
+const IFLS: u32 = 0x034;
+const IMSC: u32 = 0x038;
+const RIS: u32 = 0x03c;
+const MIS: u32 = 0x040;
+const ICR: u32 = 0x044;
+const DMACR: u32 = 0x048;
+const PERIPH_ID: u32 = 0xfe0;
+
+/// `UARTPeriphID0`–`3` and `UARTPCellID0`–`3`, one byte a register (DDI 0183G, 3.3.14 and 3.3.15):
+/// part 0x011, designer 0x41, revision 2 (r1p4; from 3 on a driver takes the FIFOs to be 32 deep).
+const IDENTIFICATION: [u8; 8] = [0x11, 0x10, 0x24, 0x00, 0x0d, 0xf0, 0x05, 0xb1];
+
+/// `UARTIFLS` after reset: both FIFOs interrupt when half full (DDI 0183G, 3.3.9).
+const LEVELS_AT_RESET: u8 = 0x12;
+/// `UARTLCR_H.FEN`.
+const FIFO_ENABLE: u8 = 1 << 4;
+/// `UARTDR.OE`: bytes were lost after this one.
+const OVERRUN: u16 = 1 << 11;
+/// `UARTRSR.OE`.
+const STATUS_OVERRUN: u8 = 1 << 3;
+
+bitflags! {
+    /// `UARTCR` (DDI 0183G, 3.3.8).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Control: u16 {
+        const UARTEN = 1 << 0;
+        const LBE = 1 << 7;
+        const TXE = 1 << 8;
+        const RXE = 1 << 9;
+        const DTR = 1 << 10;
+        const RTS = 1 << 11;
+        const OUT1 = 1 << 12;
+        const OUT2 = 1 << 13;
+        const CTSEN = 1 << 15;
+        /// The others are kept for the guest, without an effect.
+        const _ = !0;
+    }
+
+    /// `UARTRIS`, `UARTMIS`, `UARTIMSC` and `UARTICR` (DDI 0183G, 3.3.10–3.3.13).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Interrupts: u16 {
+        const RI = 1 << 0;
+        const CTS = 1 << 1;
+        const DCD = 1 << 2;
+        const DSR = 1 << 3;
+        const RX = 1 << 4;
+        const TX = 1 << 5;
+        const RT = 1 << 6;
+        const FE = 1 << 7;
+        const PE = 1 << 8;
+        const BE = 1 << 9;
+        const OE = 1 << 10;
+    }
+
+    /// `UARTFR` (DDI 0183G, 3.3.3).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Flags: u16 {
+        const CTS = 1 << 0;
+        const DSR = 1 << 1;
+        const DCD = 1 << 2;
+        const BUSY = 1 << 3;
+        const RXFE = 1 << 4;
+        const TXFF = 1 << 5;
+        const RXFF = 1 << 6;
+        const TXFE = 1 << 7;
+        const RI = 1 << 8;
+    }
+}
+
+impl Control {
+    /// 0x300 is the value after reset; a guest's early console writes before any driver has set
+    /// the enable bit, so firmware has.
+    const AS_FIRMWARE_LEAVES_IT: Self = Self::UARTEN.union(Self::TXE).union(Self::RXE);
+}
+
+/// The emulated UART.
+#[derive(Debug, Clone)]
+pub struct Console {
+    control: Control,
+    line_control: u8,
+    integer_baud_rate: u16,
+    fractional_baud_rate: u8,
+    levels: u8,
+    mask: Interrupts,
+    raw: Interrupts,
+    dma_control: u8,
+    low_power: u8,
+    receive_status: u8,
+    /// What the guest has yet to read: `UARTDR` with its error bits.
+    received: Deque<u16, FIFO_DEPTH>,
+    /// What the guest wrote and the line has yet to take.
+    unsent: Deque<u8, FIFO_DEPTH>,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Console {
+    /// The UART at power-on.
+    pub const fn new() -> Self {
+        Self {
+            control: Control::AS_FIRMWARE_LEAVES_IT,
+            line_control: 0,
+            integer_baud_rate: 0,
+            fractional_baud_rate: 0,
+            levels: LEVELS_AT_RESET,
+            mask: Interrupts::empty(),
+            raw: Interrupts::empty(),
+            dma_control: 0,
+            low_power: 0,
+            receive_status: 0,
+            received: Deque::new(),
+            unsent: Deque::new(),
+        }
+    }
+
+    /// What a load of `width` bytes (1, 2 or 4) at `offset` gives. Reading data makes room for
+    /// input ([`Self::receive_room`]) and may change [`Self::interrupt_line`].
+    pub fn read(&mut self, offset: u32, width: u8) -> u32 {
+        let register = self.read_register(offset & !3);
+        let lanes = register >> (8 * (offset & 3));
+        match width {
+            1 => lanes & 0xff,
+            2 => lanes & 0xffff,
+            _ => lanes,
+        }
+    }
+
+    /// A store of the low `width` bytes of `value` at `offset`.
+    ///
+    /// `put` takes a byte for the line and is called at most `room` times, in order. What the
+    /// line has no room for waits for [`Self::output_ready`]. The bus of a PL011 has no byte
+    /// strobes: a store that does not include a register's lowest byte is ignored.
+    pub fn write(&mut self, offset: u32, width: u8, value: u32, put: impl FnMut(u8), room: usize) {
+        let value = match width {
+            1 => value & 0xff,
+            2 => value & 0xffff,
+            _ => value,
+        };
+        let [byte, second, ..] = value.to_le_bytes();
+        let half = u16::from_le_bytes([byte, second]);
+        match offset {
+            DR => self.transmit(byte, put, room),
+            RSR_ECR => self.receive_status = 0,
+            ILPR => self.low_power = byte,
+            IBRD => self.integer_baud_rate = half,
+            FBRD => self.fractional_baud_rate = byte & 0x3f,
+            LCR_H => self.set_line_control(byte),
+            CR => self.set_control(Control::from_bits_retain(half), put, room),
+            IFLS => self.levels = byte & 0x3f,
+            IMSC => self.mask = Interrupts::from_bits_truncate(half),
+            ICR => self.raw.remove(Interrupts::from_bits_truncate(half)),
+            DMACR => self.dma_control = byte & 0x7,
+            _ => {}
+        }
+    }
+
+    /// The line has room for `room` bytes again: `put` takes what waited.
+    pub fn output_ready(&mut self, put: impl FnMut(u8), room: usize) {
+        self.drain(put, room);
+    }
+
+    /// Whether something waits for [`Self::output_ready`].
+    pub fn has_output(&self) -> bool {
+        !self.unsent.is_empty() && self.transmits()
+    }
+
+    /// How many bytes of input the guest has room for. Changes when the guest reads data or
+    /// switches the receiver on: input that waits elsewhere can then be given.
+    pub fn receive_room(&self) -> usize {
+        let wire = Control::UARTEN | Control::RXE;
+        if self.control.contains(wire) && !self.control.contains(Control::LBE) {
+            self.depth().saturating_sub(self.received.len())
+        } else {
+            0
+        }
+    }
+
+    /// A byte of input. Without [`Self::receive_room`] it is lost, which the guest can see.
+    pub fn receive(&mut self, byte: u8) {
+        let full = self.received.len() >= self.depth();
+        if full || self.received.push_back(byte.into()).is_err() {
+            if let Some(last) = self.received.back_mut() {
+                *last |= OVERRUN;
+            }
+            self.receive_status |= STATUS_OVERRUN;
+            self.raw.insert(Interrupts::OE);
+            return;
+        }
+        if self.received.len() >= self.receive_trigger() {
+            self.raw.insert(Interrupts::RX);
+        }
+        self.time_out();
+    }
+
+    /// The level of the interrupt line, `UARTINTR`.
+    pub fn interrupt_line(&self) -> bool {
+        self.raw.intersects(self.mask)
+    }
+
+    /// The record of this device. What the guest wrote counts as sent: bytes that still wait go
+    /// out here, not where the record goes.
+    pub fn export(&self) -> ConsoleRecordV1 {
+        let mut raw = self.raw;
+        if !self.unsent.is_empty() {
+            raw.insert(Interrupts::TX);
+        }
+        ConsoleRecordV1 {
+            control: self.control.bits(),
+            line_control: self.line_control,
+            integer_baud_rate: self.integer_baud_rate,
+            fractional_baud_rate: self.fractional_baud_rate,
+            fifo_levels: self.levels,
+            interrupt_mask: self.mask.bits(),
+            raw_interrupts: raw.bits(),
+            dma_control: self.dma_control,
+            low_power: self.low_power,
+            receive_status: self.receive_status,
+            received: self.received.iter().copied().collect(),
+        }
+    }
+
+    /// The device that a record describes.
+    pub fn import(record: &ConsoleRecordV1) -> Self {
+        let mut received = Deque::new();
+        received.extend(record.received.iter().copied());
+        Self {
+            control: Control::from_bits_retain(record.control),
+            line_control: record.line_control,
+            integer_baud_rate: record.integer_baud_rate,
+            fractional_baud_rate: record.fractional_baud_rate,
+            levels: record.fifo_levels,
+            mask: Interrupts::from_bits_truncate(record.interrupt_mask),
+            raw: Interrupts::from_bits_truncate(record.raw_interrupts),
+            dma_control: record.dma_control,
+            low_power: record.low_power,
+            receive_status: record.receive_status,
+            received,
+            unsent: Deque::new(),
+        }
+    }
+
+    fn read_register(&mut self, offset: u32) -> u32 {
+        match offset {
+            DR => self.read_data().into(),
+            RSR_ECR => self.receive_status.into(),
+            FR => self.flags().bits().into(),
+            ILPR => self.low_power.into(),
+            IBRD => self.integer_baud_rate.into(),
+            FBRD => self.fractional_baud_rate.into(),
+            LCR_H => self.line_control.into(),
+            CR => self.control.bits().into(),
+            IFLS => self.levels.into(),
+            IMSC => self.mask.bits().into(),
+            RIS => self.raw.bits().into(),
+            MIS => (self.raw & self.mask).bits().into(),
+            DMACR => self.dma_control.into(),
+            _ => identification(offset),
+        }
+    }
+
+    /// The oldest byte that was received; 0 when there is none, which the manual leaves open.
+    fn read_data(&mut self) -> u16 {
+        let Some(word) = self.received.pop_front() else {
+            return 0;
+        };
+        let [_, errors] = word.to_le_bytes();
+        self.receive_status = self.receive_status & STATUS_OVERRUN | errors & !STATUS_OVERRUN;
+        if self.received.len() < self.receive_trigger() {
+            self.raw.remove(Interrupts::RX);
+        }
+        self.raw.remove(Interrupts::RT);
+        self.time_out();
+        word
+    }
+
+    /// The receive time-out (DDI 0183G, 2.8.3), which counts from the last byte or the last read,
+    /// and only with FIFOs.
+    fn time_out(&mut self) {
+        if self.has_fifos() && !self.received.is_empty() {
+            self.raw.insert(Interrupts::RT);
+        }
+    }
+
+    fn transmit(&mut self, byte: u8, put: impl FnMut(u8), room: usize) {
+        if self.unsent.len() >= self.depth() || self.unsent.push_back(byte).is_err() {
+            // `UARTFR.TXFF` said that there is no room.
+            return;
+        }
+        if self.unsent.len() > self.transmit_trigger() {
+            self.raw.remove(Interrupts::TX);
+        }
+        self.drain(put, room);
+    }
+
+    /// Sends what waits. The interrupt comes when the FIFO passes its trigger level on the way
+    /// down (DDI 0183G, 2.8.2), never because it was empty all along.
+    fn drain(&mut self, mut put: impl FnMut(u8), room: usize) {
+        if !self.transmits() {
+            return;
+        }
+        let before = self.unsent.len();
+        if self.control.contains(Control::LBE) {
+            self.loop_back();
+        } else {
+            for byte in core::iter::from_fn(|| self.unsent.pop_front()).take(room) {
+                put(byte);
+            }
+        }
+        if self.unsent.len() < before && self.unsent.len() <= self.transmit_trigger() {
+            self.raw.insert(Interrupts::TX);
+        }
+    }
+
+    /// The receiver is wired to the transmitter instead of the line (DDI 0183G, 2.4.5).
+    fn loop_back(&mut self) {
+        while let Some(byte) = self.unsent.pop_front() {
+            if self.control.contains(Control::RXE) {
+                self.receive(byte);
+            }
+        }
+    }
+
+    fn set_line_control(&mut self, value: u8) {
+        if (self.line_control ^ value) & FIFO_ENABLE != 0 {
+            // Switching the FIFOs flushes them (DDI 0183G, 3.3.8).
+            self.received.clear();
+            self.unsent.clear();
+            self.raw.remove(Interrupts::RX | Interrupts::RT);
+        }
+        self.line_control = value;
+    }
+
+    fn set_control(&mut self, value: Control, put: impl FnMut(u8), room: usize) {
+        let before = self.modem();
+        self.control = value;
+        let changed = before ^ self.modem();
+        for (line, interrupt) in [
+            (Flags::RI, Interrupts::RI),
+            (Flags::CTS, Interrupts::CTS),
+            (Flags::DCD, Interrupts::DCD),
+            (Flags::DSR, Interrupts::DSR),
+        ] {
+            self.raw.set(
+                interrupt,
+                self.raw.contains(interrupt) || changed.contains(line),
+            );
+        }
+        self.drain(put, room);
+    }
+
+    /// The modem lines: a terminal that is always there, or our own outputs in loopback
+    /// (DDI 0183G, 2.4.5).
+    fn modem(&self) -> Flags {
+        if !self.control.contains(Control::LBE) {
+            return Flags::CTS | Flags::DSR | Flags::DCD;
+        }
+        let mut lines = Flags::empty();
+        lines.set(Flags::CTS, self.control.contains(Control::RTS));
+        lines.set(Flags::DSR, self.control.contains(Control::DTR));
+        lines.set(Flags::DCD, self.control.contains(Control::OUT1));
+        lines.set(Flags::RI, self.control.contains(Control::OUT2));
+        lines
+    }
+
+    fn flags(&self) -> Flags {
+        let mut flags = self.modem();
+        flags.set(Flags::BUSY, !self.unsent.is_empty());
+        flags.set(Flags::TXFE, self.unsent.is_empty());
+        flags.set(Flags::TXFF, self.unsent.len() >= self.depth());
+        flags.set(Flags::RXFE, self.received.is_empty());
+        flags.set(Flags::RXFF, self.received.len() >= self.depth());
+        flags
+    }
+
+    /// Whether the transmitter is on, and may send if it heeds the clear-to-send line.
+    fn transmits(&self) -> bool {
+        self.control.contains(Control::UARTEN | Control::TXE)
+            && (!self.control.contains(Control::CTSEN) || self.modem().contains(Flags::CTS))
+    }
+
+    const fn has_fifos(&self) -> bool {
+        self.line_control & FIFO_ENABLE != 0
+    }
+
+    /// How many bytes each FIFO holds; disabled, it is a single register.
+    const fn depth(&self) -> usize {
+        if self.has_fifos() { FIFO_DEPTH } else { 1 }
+    }
+
+    /// The receive interrupt comes at this many bytes or more.
+    fn receive_trigger(&self) -> usize {
+        if self.has_fifos() {
+            eighths(self.levels >> 3)
+        } else {
+            1
+        }
+    }
+
+    /// The transmit interrupt comes at this many bytes or fewer.
+    fn transmit_trigger(&self) -> usize {
+        if self.has_fifos() {
+            eighths(self.levels)
+        } else {
+            0
+        }
+    }
+}
+
+/// The level that a three-bit field of `UARTIFLS` selects (DDI 0183G, table 3-13); reserved
+/// values are taken for the highest.
+const fn eighths(field: u8) -> usize {
+    FIFO_DEPTH / 8
+        * match field & 7 {
+            0 => 1,
+            1 => 2,
+            2 => 4,
+            3 => 6,
+            _ => 7,
+        }
+}
+
+/// The identification registers; every other offset reads as zero.
+fn identification(offset: u32) -> u32 {
+    offset
+        .checked_sub(PERIPH_ID)
+        .and_then(|distance| usize::try_from(distance / 4).ok())
+        .and_then(|index| IDENTIFICATION.get(index))
+        .map_or(0, |byte| u32::from(*byte))
+}
