@@ -17,6 +17,49 @@ pub enum ImageError {
     /// The embedded kernel would refuse the image.
     #[error("the embedded kernel would refuse this image: {0}")]
     Kernel(#[from] kernel_image::ImageError),
+    /// The guest cannot be bundled.
+    #[error(transparent)]
+    Guest(#[from] crate::guest::GuestError),
+    /// The Microkit SDK cannot be used.
+    #[error(transparent)]
+    Sdk(#[from] super::microkit::SdkError),
+    /// There is no workspace to build from.
+    #[error(transparent)]
+    Workspace(#[from] std::io::Error),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Cargo cannot be run.
+    #[error("cannot run cargo: {source}")]
+    Cargo {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The programs do not compile; the compiler has said why.
+    #[error("cargo could not build {}", packages.join(", "))]
+    Compile {
+        /// The packages.
+        packages: Vec<String>,
+    },
+    /// A package was built and has no program.
+    #[error("package {package} has no program for the board")]
+    NotBuilt {
+        /// The package.
+        package: String,
+    },
     /// There is no such board.
     #[error("no board '{name}'; there are: {}", known.join(", "))]
     NoBoard {

@@ -1,15 +1,17 @@
 //! Images: from the system description, the domains' programs and a guest to one file that a board boots.
 //!
 //! Responsible for: reading the description ([`system`]), a board's numbers ([`board`]), programs ([`elf`],
-//! [`symbols`]), laying out an image for the embedded kernel ([`embedded`]) or having Microkit's tool make one.
-//! Never: runs anything on a board.
+//! [`symbols`]), laying out an image for the embedded kernel ([`embedded`]) or having Microkit's tool make one
+//! ([`microkit`]); [`build_image`] does all of it. Never: runs anything on a board.
 
 pub mod board;
+mod build;
 pub mod elf;
 pub mod embedded;
 mod error;
 pub mod layout;
 pub mod memory;
+pub mod microkit;
 pub mod symbols;
 pub mod system;
 
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use board::Board;
+pub use build::{Image, ImageRequest, Placement, TARGET, build_image, target_directory};
 pub use error::ImageError;
 
 /// What the domains run on.
@@ -36,6 +39,24 @@ impl fmt::Display for Kernel {
         formatter.write_str(match self {
             Self::Embedded => "embedded",
             Self::Sel4 => "sel4",
+        })
+    }
+}
+
+/// Configuration of a kernel, as the Microkit SDK names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// With messages of the kernel on the console, slower.
+    Debug,
+    /// What is deployed and measured.
+    Release,
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
         })
     }
 }

@@ -1,0 +1,441 @@
+//! Building an image: programs with cargo, guest, description, and the rest of this module in order.
+//!
+//! Responsible for: one function that goes from a request to a file under `target/images/<name>/`, and for doing no
+//! step twice in one process. Never: installs anything (`prepare` does).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use super::board::{Board, Parameters};
+use super::elf::Program;
+use super::microkit::Sdk;
+use super::system::{LARGE_PAGE, Prefill, System};
+use super::{Config, ImageError, Kernel, embedded, workspace};
+use crate::guest::{self, Guest};
+
+/// What the domains and the embedded kernel are built for: no floating-point registers of their own.
+pub const TARGET: &str = "aarch64-unknown-none-softfloat";
+/// Cargo's profile for them.
+const PROFILE: &str = "domain";
+/// The package of the embedded kernel, and the feature that makes it one.
+const KERNEL: (&str, &str) = ("kernel", "bare");
+/// The file that the description prefills a region from.
+const BUNDLE: &str = "guest.bundle";
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct ImageRequest {
+    /// Directory under `target/images`, one for each image that exists at the same time.
+    pub name: String,
+    /// What the domains run on.
+    pub kernel: Kernel,
+    /// The board.
+    pub board: String,
+    /// The kernel's configuration; the embedded kernel has one only.
+    pub config: Config,
+    /// What to boot; without one, the board waits for a guest to arrive.
+    pub guest: Option<Guest>,
+    /// RAM of the guest in MiB, an even number.
+    pub ram_mib: u64,
+    /// Where guest RAM lies physically.
+    pub placement: Placement,
+    /// Programs to use in place of our own, by the domain's name in the description.
+    pub domain_overrides: BTreeMap<String, PathBuf>,
+}
+
+impl Default for ImageRequest {
+    /// A board without a guest, as `cargo demo` has it.
+    fn default() -> Self {
+        Self {
+            name: "default".to_owned(),
+            kernel: Kernel::Embedded,
+            board: "qemu_virt_aarch64".to_owned(),
+            config: Config::Release,
+            guest: None,
+            ram_mib: 128,
+            placement: Placement::Anywhere,
+            domain_overrides: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where guest RAM lies physically.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Where the builder likes.
+    Anywhere,
+    /// At one of the board's named placements.
+    Named(String),
+    /// At an address.
+    At(u64),
+}
+
+/// An image on disk.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the board's boot loader must put it and enter it.
+    pub load_address: u64,
+    /// The board that it is for.
+    pub board: Board,
+    /// What the domains run on.
+    pub kernel: Kernel,
+    /// Bytes of guest RAM.
+    pub guest_ram: u64,
+    /// A text that says what lies where and who may reach it.
+    pub report: PathBuf,
+}
+
+/// Builds an image.
+///
+/// # Errors
+///
+/// Whatever step fails, with what it says.
+pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
+    let root = workspace()?;
+    let board = Board::load(&root, &request.board)?;
+    if !board.kernels.contains(&request.kernel) {
+        return Err(ImageError::NoSuchKernel {
+            board: board.name,
+            kernel: request.kernel,
+        });
+    }
+    // Before anything takes long: whoever lacks the SDK should hear of it at once.
+    let sdk = match request.kernel {
+        Kernel::Embedded => None,
+        Kernel::Sel4 => Some(Sdk::find(&board.name, request.config)?),
+    };
+    let parameters = parameters(request, &board)?;
+    let bundle = padded(guest::bundle(request.guest.as_ref(), parameters.guest_ram)?);
+    let prefill = Prefill::from([(BUNDLE.to_owned(), bundle)]);
+    let path = root.join("system.xml");
+    let xml = std::fs::read_to_string(&path).map_err(|source| ImageError::Read { path, source })?;
+    let xml = board.substitute(&xml, &parameters)?;
+    let system = System::parse("system.xml", &xml, &prefill)?;
+
+    let (programs, kernel) = programs(&root, &system, &board, request)?;
+    let directory = target_directory(&root)?.join("images").join(&request.name);
+    std::fs::create_dir_all(&directory).map_err(|source| ImageError::Write {
+        path: directory.clone(),
+        source,
+    })?;
+    let (path, report) = match (sdk, kernel) {
+        (Some(sdk), _) => sdk.build(&directory, &xml, &prefill, &programs)?,
+        (None, Some(kernel)) => {
+            let assembled = embedded::assemble(&system, &programs, &kernel, board.ram.range())?;
+            let (image, report) = (directory.join("loader.img"), directory.join("report.txt"));
+            write(&image, &assembled.bytes)?;
+            write(&report, assembled.layout.to_string().as_bytes())?;
+            write(&directory.join("system.xml"), xml.as_bytes())?;
+            (image, report)
+        }
+        (None, None) => {
+            return Err(ImageError::NotBuilt {
+                package: KERNEL.0.to_owned(),
+            });
+        }
+    };
+    let load_address = board.load_address;
+    Ok(Image {
+        path,
+        load_address,
+        board,
+        kernel: request.kernel,
+        guest_ram: parameters.guest_ram,
+        report,
+    })
+}
+
+fn parameters(request: &ImageRequest, board: &Board) -> Result<Parameters, ImageError> {
+    let guest_ram = request.ram_mib.saturating_mul(1 << 20);
+    let guest_ram_at = match &request.placement {
+        Placement::Anywhere => None,
+        Placement::Named(name) => Some(board.placement(name)?),
+        Placement::At(address) => Some(*address),
+    };
+    let address = guest_ram_at.unwrap_or(0);
+    if guest_ram == 0
+        || !guest_ram.is_multiple_of(LARGE_PAGE)
+        || !address.is_multiple_of(LARGE_PAGE)
+    {
+        return Err(ImageError::GuestRam {
+            size: guest_ram,
+            address,
+        });
+    }
+    Ok(Parameters {
+        guest_ram,
+        guest_ram_at,
+    })
+}
+
+/// A bundle of a size that lets its region have large pages, if it is not small: mapping tens of megabytes in small
+/// ones takes seconds at every boot.
+fn padded(mut bundle: Vec<u8>) -> Vec<u8> {
+    let large = usize::try_from(LARGE_PAGE).unwrap_or(usize::MAX);
+    if bundle.len() > large / 2 {
+        bundle.resize(bundle.len().next_multiple_of(large), 0);
+    }
+    bundle
+}
+
+/// The programs of the description's domains in order, and the kernel if it is ours.
+fn programs(
+    root: &Path,
+    system: &System,
+    board: &Board,
+    request: &ImageRequest,
+) -> Result<(Vec<Program>, Option<Program>), ImageError> {
+    let mut features: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for domain in &system.domains {
+        if !request.domain_overrides.contains_key(&domain.name) {
+            let package = package(&domain.program);
+            let chosen = ["domain"]
+                .into_iter()
+                .chain(board.features(package))
+                .map(str::to_owned);
+            features.insert(package.to_owned(), chosen.collect());
+        }
+    }
+    if request.kernel == Kernel::Embedded {
+        features.insert(KERNEL.0.to_owned(), vec![KERNEL.1.to_owned()]);
+    }
+    let files = compile(root, &features)?;
+    let built = |package: &str| {
+        files.get(package).ok_or(ImageError::NotBuilt {
+            package: package.to_owned(),
+        })
+    };
+    let mut programs = Vec::new();
+    for domain in &system.domains {
+        let file = match request.domain_overrides.get(&domain.name) {
+            Some(file) => file,
+            None => built(package(&domain.program))?,
+        };
+        programs.push(program(&domain.program, file)?);
+    }
+    let kernel = match request.kernel {
+        Kernel::Embedded => Some(program(KERNEL.0, built(KERNEL.0)?)?),
+        Kernel::Sel4 => None,
+    };
+    Ok((programs, kernel))
+}
+
+/// The package that a program comes from: its file name without `.elf`.
+fn package(program: &str) -> &str {
+    program.strip_suffix(".elf").unwrap_or(program)
+}
+
+fn program(name: &str, file: &Path) -> Result<Program, ImageError> {
+    let bytes = std::fs::read(file).map_err(|source| ImageError::Read {
+        path: file.to_owned(),
+        source,
+    })?;
+    Ok(Program::parse(name, bytes)?)
+}
+
+/// Executables by package.
+type Executables = BTreeMap<String, PathBuf>;
+
+/// What this process has compiled already, by packages and features: several images share their programs.
+static COMPILED: Mutex<BTreeMap<BTreeMap<String, Vec<String>>, Executables>> =
+    Mutex::new(BTreeMap::new());
+
+fn compile(
+    root: &Path,
+    features: &BTreeMap<String, Vec<String>>,
+) -> Result<Executables, ImageError> {
+    if features.is_empty() {
+        return Ok(Executables::new());
+    }
+    // Held while compiling: whoever wants the same waits for it, and cargo would make others wait anyway.
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(files) = compiled.get(features) {
+        return Ok(files.clone());
+    }
+    let files = cargo_build(root, features)?;
+    compiled.insert(features.clone(), files.clone());
+    Ok(files)
+}
+
+/// The part of cargo's messages that matters here.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    target: Option<MessageTarget>,
+}
+
+#[derive(Deserialize)]
+struct MessageTarget {
+    name: String,
+}
+
+fn cargo_build(
+    root: &Path,
+    features: &BTreeMap<String, Vec<String>>,
+) -> Result<Executables, ImageError> {
+    let mut command = cargo(root);
+    command.args([
+        "build",
+        "--profile",
+        PROFILE,
+        "--target",
+        TARGET,
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    for (package, features) in features {
+        command.args(["--package", package]);
+        for feature in features {
+            command.args(["--features", &format!("{package}/{feature}")]);
+        }
+    }
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| ImageError::Cargo { source })?;
+    if !output.status.success() {
+        return Err(ImageError::Compile {
+            packages: features.keys().cloned().collect(),
+        });
+    }
+    let mut files = Executables::new();
+    for line in output.stdout.split(|&byte| byte == b'\n') {
+        if let Ok(Message {
+            executable: Some(file),
+            target: Some(target),
+        }) = serde_json::from_slice(line)
+        {
+            files.insert(target.name, file);
+        }
+    }
+    Ok(files)
+}
+
+/// Cargo, in the workspace, whose configuration it reads from where it is started.
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).stdin(Stdio::null());
+    command
+}
+
+/// Where cargo puts what it builds, however that is configured.
+///
+/// # Errors
+///
+/// Cargo cannot be asked.
+pub fn target_directory(root: &Path) -> Result<PathBuf, ImageError> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let output = cargo(root)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| ImageError::Cargo { source })?;
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).map_err(|error| ImageError::Cargo {
+            source: std::io::Error::other(error),
+        })?;
+    Ok(metadata.target_directory)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), ImageError> {
+    std::fs::write(path, content).map_err(|source| ImageError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn qemu() -> Board {
+        Board::load(&workspace().unwrap(), "qemu_virt_aarch64").unwrap()
+    }
+
+    #[test]
+    fn guest_ram_is_whole_large_pages() {
+        let parameters = |ram_mib, placement| {
+            parameters(
+                &ImageRequest {
+                    ram_mib,
+                    placement,
+                    ..ImageRequest::default()
+                },
+                &qemu(),
+            )
+        };
+        assert_eq!(
+            parameters(64, Placement::Anywhere).unwrap().guest_ram,
+            64 << 20
+        );
+        let placed = parameters(64, Placement::Named("high".to_owned())).unwrap();
+        assert_eq!(placed.guest_ram_at, Some(0xa000_0000));
+        assert!(matches!(
+            parameters(63, Placement::Anywhere),
+            Err(ImageError::GuestRam { .. })
+        ));
+        assert!(matches!(
+            parameters(0, Placement::Anywhere),
+            Err(ImageError::GuestRam { .. })
+        ));
+        assert!(matches!(
+            parameters(64, Placement::At(0x8010_0000)),
+            Err(ImageError::GuestRam { .. })
+        ));
+        let unknown = parameters(64, Placement::Named("nowhere".to_owned()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unknown.contains("high") && unknown.contains("low"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn large_bundles_fill_large_pages() {
+        assert_eq!(padded(vec![1; 100]).len(), 100);
+        let bundle = padded(vec![1; (2 << 20) + 1]);
+        assert_eq!(
+            (bundle.len(), bundle[2 << 20], bundle[(2 << 20) + 1]),
+            (4 << 20, 1, 0)
+        );
+    }
+
+    #[test]
+    fn an_unknown_board_is_refused_before_anything_is_built() {
+        let request = ImageRequest {
+            board: "toaster".to_owned(),
+            ..ImageRequest::default()
+        };
+        assert!(matches!(
+            build_image(&request),
+            Err(ImageError::NoBoard { .. })
+        ));
+    }
+
+    #[test]
+    fn programs_are_named_after_their_packages() {
+        assert_eq!(package("vmm-pd.elf"), "vmm-pd");
+        let root = workspace().unwrap();
+        let xml = std::fs::read_to_string(root.join("system.xml")).unwrap();
+        let prefill = Prefill::from([(BUNDLE.to_owned(), vec![1])]);
+        let system = System::parse("system.xml", &xml, &prefill).unwrap();
+        let members = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        for domain in &system.domains {
+            assert!(
+                members.contains(&format!("{}\"", package(&domain.program))),
+                "{}",
+                domain.program
+            );
+        }
+    }
+}

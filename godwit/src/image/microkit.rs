@@ -1,0 +1,376 @@
+//! Images for seL4: Microkit's own tool makes them from the same description and the same programs.
+//!
+//! Responsible for: finding the SDK, refusing one of another version or with a kernel that Godwit cannot run on, and
+//! the labels of that kernel's invocations. Never: changes what the tool produces.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sel4_sys::InvocationLabels;
+use serde::de::DeserializeOwned;
+
+use super::elf::Program;
+use super::symbols;
+use super::{Config, ImageError};
+
+/// The version that everything here was written for.
+pub const VERSION: &str = "2.3.0";
+
+/// Options of the kernel that Godwit depends on: its name in `gen_config.json`, what it must be, and why.
+const OPTIONS: [(&str, bool, &str); 5] = [
+    ("ARM_HYPERVISOR_SUPPORT", true, "guests run at EL1 under it"),
+    (
+        "KERNEL_MCS",
+        true,
+        "domains wait at reply objects and have budgets",
+    ),
+    (
+        "VTIMER_UPDATE_VOFFSET",
+        false,
+        "it would move a guest's counter behind timer-pd's back",
+    ),
+    (
+        "EXPORT_PCNT_USER",
+        true,
+        "timer-pd reads the physical counter",
+    ),
+    ("EXPORT_PTMR_USER", true, "timer-pd sets the physical timer"),
+];
+
+/// Why an SDK cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// There is none.
+    #[error(
+        "no seL4 Microkit SDK {VERSION} at {}\n\
+         Download release {VERSION} from https://github.com/seL4/microkit/releases, unpack it there or set \
+         MICROKIT_SDK to where it is.\n\
+         The embedded kernel works without it: leave out `--kernel sel4`.",
+        path.display()
+    )]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Another version.
+    #[error("the Microkit SDK at {} is version {found}, Godwit needs {VERSION}", path.display())]
+    Version {
+        /// Where it is.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// It has nothing for this board and configuration.
+    #[error("the Microkit SDK at {} has no {config} kernel for board {board}", path.display())]
+    Board {
+        /// Where it is.
+        path: PathBuf,
+        /// The board.
+        board: String,
+        /// The configuration.
+        config: Config,
+    },
+    /// One of its files cannot be used.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Its kernel has an option that Godwit cannot work with.
+    #[error("the kernel for {board} ({config}) has {option} {}, but Godwit needs it {}: {reason}",
+        if *needed { "off" } else { "on" }, if *needed { "on" } else { "off" })]
+    Option {
+        /// The board.
+        board: String,
+        /// The configuration.
+        config: Config,
+        /// Name of the option.
+        option: &'static str,
+        /// What it must be.
+        needed: bool,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Its kernel lacks an invocation.
+    #[error("the kernel for {board}: {source}")]
+    Invocation {
+        /// The board.
+        board: String,
+        /// Which.
+        source: sel4_sys::UnknownInvocation,
+    },
+    /// The tool refused the system.
+    #[error("Microkit's tool failed:\n{output}")]
+    Tool {
+        /// What it said.
+        output: String,
+    },
+}
+
+/// A Microkit SDK, checked for one board and configuration.
+#[derive(Debug)]
+pub struct Sdk {
+    path: PathBuf,
+    board: String,
+    config: Config,
+    labels: InvocationLabels,
+}
+
+impl Sdk {
+    /// Finds the SDK (`$MICROKIT_SDK`, else `~/microkit-sdk-2.3.0`) and checks it.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not fit.
+    pub fn find(board: &str, config: Config) -> Result<Self, SdkError> {
+        let home = std::env::var_os("HOME").unwrap_or_else(|| OsString::from("/"));
+        let default = Path::new(&home).join(format!("microkit-sdk-{VERSION}"));
+        let path = std::env::var_os("MICROKIT_SDK").map_or(default, PathBuf::from);
+        Self::at(path, board, config)
+    }
+
+    /// Checks the SDK at a path.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not fit.
+    pub fn at(path: PathBuf, board: &str, config: Config) -> Result<Self, SdkError> {
+        let Ok(version) = std::fs::read_to_string(path.join("VERSION")) else {
+            return Err(SdkError::Missing { path });
+        };
+        if version.trim() != VERSION {
+            return Err(SdkError::Version {
+                path,
+                found: version.trim().to_owned(),
+            });
+        }
+        let board = board.to_owned();
+        let directory = path.join("board").join(&board).join(config.to_string());
+        if !directory.is_dir() {
+            return Err(SdkError::Board {
+                path,
+                board,
+                config,
+            });
+        }
+        let options: BTreeMap<String, serde_json::Value> =
+            json(&directory.join("include/kernel/gen_config.json"))?;
+        for (option, needed, reason) in OPTIONS {
+            if options.get(option).and_then(serde_json::Value::as_bool) != Some(needed) {
+                return Err(SdkError::Option {
+                    board,
+                    config,
+                    option,
+                    needed,
+                    reason,
+                });
+            }
+        }
+        let labels: BTreeMap<String, u64> = json(&directory.join("invocations_all.json"))?;
+        let labels =
+            InvocationLabels::from_names(|name| labels.get(name).copied()).map_err(|source| {
+                SdkError::Invocation {
+                    board: board.clone(),
+                    source,
+                }
+            })?;
+        Ok(Self {
+            path,
+            board,
+            config,
+            labels,
+        })
+    }
+
+    /// Has the tool make an image.
+    ///
+    /// `directory` receives the description, the programs with this kernel's labels, the prefilled files, the image
+    /// and the report; everything in it with those names is overwritten. Returns the paths of image and report.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written, a program not patched, or the tool refuses the system.
+    pub fn build(
+        &self,
+        directory: &Path,
+        system_xml: &str,
+        prefill: &super::system::Prefill,
+        programs: &[Program],
+    ) -> Result<(PathBuf, PathBuf), ImageError> {
+        for program in programs {
+            let mut program = program.clone();
+            symbols::patch_labels(&mut program, &self.labels)?;
+            write(&directory.join(program.name()), program.file())?;
+        }
+        for (name, content) in prefill {
+            write(&directory.join(name), content)?;
+        }
+        let description = directory.join("system.xml");
+        write(&description, system_xml.as_bytes())?;
+        let (image, report) = (directory.join("loader.img"), directory.join("report.txt"));
+        let output = Command::new(self.path.join("bin/microkit"))
+            .arg(&description)
+            .arg("--search-path")
+            .arg(directory)
+            .args(["--board", &self.board, "--config", &self.config.to_string()])
+            .arg("-o")
+            .arg(&image)
+            .arg("-r")
+            .arg(&report)
+            .env("MICROKIT_SDK", &self.path)
+            .output()
+            .map_err(|error| SdkError::Tool {
+                output: error.to_string(),
+            })?;
+        if output.status.success() {
+            return Ok((image, report));
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(SdkError::Tool {
+            output: String::from_utf8_lossy(&said).trim().to_owned(),
+        }
+        .into())
+    }
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SdkError> {
+    let file = |reason: String| SdkError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| file(error.to_string()))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), ImageError> {
+    std::fs::write(path, content).map_err(|source| ImageError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A made-up SDK of one board.
+    struct Fake(PathBuf);
+
+    impl Fake {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("godwit-sdk-{name}-{}", std::process::id()));
+            let fake = Self(path);
+            std::fs::create_dir_all(fake.0.join("board/b/release/include/kernel")).unwrap();
+            fake.put("VERSION", "2.3.0\n");
+            let options = OPTIONS
+                .map(|(option, needed, _)| format!("\"{option}\": {needed}"))
+                .join(", ");
+            fake.put(
+                "board/b/release/include/kernel/gen_config.json",
+                &format!("{{\"X\": \"1\", {options}}}"),
+            );
+            let labels: Vec<_> = sel4_sys::INVOCATIONS
+                .iter()
+                .zip(40..)
+                .map(|(name, label)| format!("\"{name}\": {label}"))
+                .collect();
+            fake.put(
+                "board/b/release/invocations_all.json",
+                &format!("{{{}}}", labels.join(", ")),
+            );
+            fake
+        }
+
+        fn put(&self, name: &str, content: &str) {
+            std::fs::write(self.0.join(name), content).unwrap();
+        }
+
+        fn change(&self, name: &str, from: &str, to: &str) {
+            let text = std::fs::read_to_string(self.0.join(name)).unwrap();
+            assert!(text.contains(from));
+            self.put(name, &text.replace(from, to));
+        }
+
+        fn open(&self) -> Result<Sdk, SdkError> {
+            Sdk::at(self.0.clone(), "b", Config::Release)
+        }
+    }
+
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn labels_come_from_the_sdk() {
+        let sdk = Fake::new("labels").open().unwrap();
+        assert_eq!(sdk.labels.label(sel4_sys::Invocation::ALL[0]), 40);
+    }
+
+    #[test]
+    fn without_an_sdk_the_message_says_what_to_do() {
+        let error = Sdk::at("/nonexistent".into(), "b", Config::Release)
+            .unwrap_err()
+            .to_string();
+        for part in ["/nonexistent", "2.3.0", "MICROKIT_SDK", "embedded kernel"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_boards_are_refused() {
+        let fake = Fake::new("version");
+        let error = Sdk::at(fake.0.clone(), "c", Config::Release).unwrap_err();
+        assert!(matches!(error, SdkError::Board { .. }));
+        assert!(matches!(
+            Sdk::at(fake.0.clone(), "b", Config::Debug),
+            Err(SdkError::Board { .. })
+        ));
+        fake.put("VERSION", "2.2.0\n");
+        assert!(matches!(fake.open(), Err(SdkError::Version { found, .. }) if found == "2.2.0"));
+    }
+
+    #[test]
+    fn a_kernel_with_a_wrong_option_is_refused_by_its_name() {
+        for (option, needed, _) in OPTIONS {
+            let fake = Fake::new(option);
+            let file = "board/b/release/include/kernel/gen_config.json";
+            fake.change(
+                file,
+                &format!("\"{option}\": {needed}"),
+                &format!("\"{option}\": {}", !needed),
+            );
+            let error = fake.open().unwrap_err().to_string();
+            assert!(error.contains(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_lacks_an_option_or_an_invocation_is_refused() {
+        let fake = Fake::new("lacks");
+        fake.change(
+            "board/b/release/invocations_all.json",
+            "TCBResume",
+            "TCBOther",
+        );
+        assert!(matches!(fake.open(), Err(SdkError::Invocation { .. })));
+        fake.change(
+            "board/b/release/include/kernel/gen_config.json",
+            "KERNEL_MCS",
+            "KERNEL_OTHER",
+        );
+        assert!(matches!(
+            fake.open(),
+            Err(SdkError::Option {
+                option: "KERNEL_MCS",
+                ..
+            })
+        ));
+    }
+}

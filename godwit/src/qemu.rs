@@ -1,0 +1,555 @@
+//! QEMU machines: boards that are started, watched and ended by a program.
+//!
+//! Responsible for: a board's command line, its console and link as sockets or files, ending it when its [`Machine`]
+//! goes out of scope, and what it last said when something goes wrong. Never: knows what is in an image, and never
+//! interprets what goes over console or link.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::image::Image;
+
+/// Lines of QEMU's own messages that are kept.
+const STDERR_LINES: usize = 50;
+/// How much of a console's log [`Machine::last_console_lines`] looks at, in bytes.
+const CONSOLE_TAIL: u64 = 64 << 10;
+/// Longest path of a Unix socket, in bytes (`sun_path` of `sockaddr_un` with its terminating zero).
+const SOCKET_PATH: usize = 107;
+
+/// Where a board's console goes.
+#[derive(Clone, Debug)]
+pub enum Console {
+    /// To this program's terminal, in both directions.
+    Stdio,
+    /// To a Unix socket that QEMU creates at this path; whoever connects sees what comes from then on.
+    Socket(PathBuf),
+    /// Into a file; nothing can be typed.
+    File(PathBuf),
+}
+
+/// How to start a machine.
+#[derive(Clone, Debug)]
+pub struct MachineOptions {
+    /// The board's name in messages.
+    pub name: String,
+    /// What it boots.
+    pub image: Image,
+    /// RAM as QEMU's `-m` takes it; the board's own amount if absent.
+    pub ram: Option<String>,
+    /// Where its console goes.
+    pub console: Console,
+    /// Where to keep a copy of what the console says, for [`Machine::last_console_lines`].
+    pub console_log: Option<PathBuf>,
+    /// The Unix socket that QEMU creates for the link; without one, the link leads nowhere.
+    pub link: Option<PathBuf>,
+    /// Counts instructions instead of time: one nanosecond of the machine's time is one instruction.
+    pub icount: bool,
+    /// Further arguments for QEMU.
+    pub extra: Vec<String>,
+}
+
+/// Why there is no machine, or no longer one.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The board cannot be emulated.
+    #[error("board {board} does not run under QEMU")]
+    NotEmulated {
+        /// The board.
+        board: String,
+    },
+    /// QEMU is not installed.
+    #[error("{program} is not installed; on Debian: apt-get install qemu-system-arm")]
+    NotInstalled {
+        /// The program.
+        program: String,
+    },
+    /// QEMU cannot be started.
+    #[error("{name}: cannot start {program}: {source}")]
+    Start {
+        /// The machine.
+        name: String,
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A socket's path is longer than the system allows.
+    #[error("{name}: socket path {} is longer than {SOCKET_PATH} bytes; use a shorter directory", path.display())]
+    SocketPath {
+        /// The machine.
+        name: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// QEMU ended.
+    #[error("{name}: QEMU ended ({status}){messages}")]
+    Ended {
+        /// The machine.
+        name: String,
+        /// How.
+        status: ExitStatus,
+        /// What it said, each line after a line break.
+        messages: String,
+    },
+    /// A socket did not appear.
+    #[error("{name}: cannot connect to {}: {source}", path.display())]
+    Connect {
+        /// The machine.
+        name: String,
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operating system does not say how QEMU does.
+    #[error("{name}: cannot watch QEMU: {source}")]
+    Watch {
+        /// The machine.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+type Result<T, E = MachineError> = std::result::Result<T, E>;
+
+/// A running QEMU. Ends when it goes out of scope.
+#[derive(Debug)]
+pub struct Machine {
+    name: String,
+    child: Child,
+    messages: Arc<Mutex<VecDeque<String>>>,
+    console: Option<PathBuf>,
+    link: Option<PathBuf>,
+    log: Option<PathBuf>,
+}
+
+impl Machine {
+    /// Starts a machine. Its sockets may take a moment to appear; [`Machine::connect_link`] waits for them.
+    ///
+    /// # Errors
+    ///
+    /// QEMU is not installed or does not start.
+    pub fn start(options: MachineOptions) -> Result<Self> {
+        let (program, arguments) = command_line(&options)?;
+        let MachineOptions {
+            name,
+            console,
+            console_log,
+            link,
+            ..
+        } = options;
+        let (socket, log) = match console {
+            Console::Stdio => (None, console_log),
+            Console::Socket(path) => (Some(path), console_log),
+            Console::File(path) => (None, Some(path)),
+        };
+        // A socket that an earlier machine left behind would accept nobody.
+        for stale in socket.iter().chain(&link) {
+            let _ = std::fs::remove_file(stale);
+        }
+        let inherit = arguments
+            .iter()
+            .any(|argument| argument.starts_with("stdio,"));
+        let mut child = Command::new(&program)
+            .args(&arguments)
+            .stdin(if inherit {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
+            .stdout(if inherit {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => MachineError::NotInstalled {
+                    program: program.clone(),
+                },
+                _ => MachineError::Start {
+                    name: name.clone(),
+                    program: program.clone(),
+                    source,
+                },
+            })?;
+        let messages = Arc::default();
+        if let Some(stderr) = child.stderr.take() {
+            keep_messages(stderr, Arc::clone(&messages));
+        }
+        Ok(Self {
+            name,
+            child,
+            messages,
+            console: socket,
+            link,
+            log,
+        })
+    }
+
+    /// The board's name in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// QEMU's process identifier, for measuring what it costs.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Connects to the link, waiting at most so long for QEMU to offer it. `None` if the machine has none.
+    ///
+    /// # Errors
+    ///
+    /// QEMU ended, or offers nothing.
+    pub fn connect_link(&mut self, timeout: Duration) -> Option<Result<UnixStream>> {
+        let path = self.link.clone()?;
+        Some(self.connect(&path, timeout))
+    }
+
+    /// Connects to the console, waiting at most so long for QEMU to offer it. `None` if it is not a socket.
+    ///
+    /// # Errors
+    ///
+    /// QEMU ended, or offers nothing.
+    pub fn connect_console(&mut self, timeout: Duration) -> Option<Result<UnixStream>> {
+        let path = self.console.clone()?;
+        Some(self.connect(&path, timeout))
+    }
+
+    fn connect(&mut self, path: &Path, timeout: Duration) -> Result<UnixStream> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => return Ok(stream),
+                Err(source) => {
+                    self.check()?;
+                    if Instant::now() >= deadline {
+                        return Err(MachineError::Connect {
+                            name: self.name.clone(),
+                            path: path.to_owned(),
+                            source,
+                        });
+                    }
+                }
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether QEMU still runs.
+    ///
+    /// # Errors
+    ///
+    /// It does not; the error has what it said.
+    pub fn check(&mut self) -> Result<()> {
+        match self.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                let messages = self
+                    .messages()
+                    .iter()
+                    .map(|line| format!("\n  {line}"))
+                    .collect();
+                Err(MachineError::Ended {
+                    name: self.name.clone(),
+                    status,
+                    messages,
+                })
+            }
+        }
+    }
+
+    /// How QEMU ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// The operating system does not say.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().map_err(|source| MachineError::Watch {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Waits until QEMU ends.
+    ///
+    /// # Errors
+    ///
+    /// The operating system does not say.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().map_err(|source| MachineError::Watch {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Ends QEMU.
+    pub fn kill(&mut self) {
+        // Fails only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What QEMU itself said last.
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
+        self.messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+
+    /// The last lines of the console, for messages about a board that does not do what it should. Empty if nothing
+    /// keeps them.
+    #[must_use]
+    pub fn last_console_lines(&self, count: usize) -> Vec<String> {
+        self.log
+            .as_deref()
+            .and_then(|path| tail(path, count).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+        for socket in self.console.iter().chain(&self.link) {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+}
+
+/// The program and its arguments.
+fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
+    let board = &options.image.board;
+    let template = board
+        .qemu
+        .as_ref()
+        .ok_or_else(|| MachineError::NotEmulated {
+            board: board.name.clone(),
+        })?;
+    let console_socket = match &options.console {
+        Console::Socket(path) => Some(path),
+        _ => None,
+    };
+    for path in console_socket.into_iter().chain(&options.link) {
+        if path.as_os_str().len() > SOCKET_PATH {
+            return Err(MachineError::SocketPath {
+                name: options.name.clone(),
+                path: path.clone(),
+            });
+        }
+    }
+    let mut console = match &options.console {
+        // Signals stay off: what is typed is for the guest.
+        Console::Stdio => "stdio,id=console,signal=off".to_owned(),
+        Console::Socket(path) => format!(
+            "socket,id=console,path={},server=on,wait=off",
+            escaped(path)
+        ),
+        Console::File(path) => format!("file,id=console,path={}", escaped(path)),
+    };
+    if let (Some(log), false) = (
+        &options.console_log,
+        matches!(options.console, Console::File(_)),
+    ) {
+        console += &format!(",logfile={}", escaped(log));
+    }
+    let link = match &options.link {
+        Some(path) => format!("socket,id=link,path={},server=on,wait=off", escaped(path)),
+        None => "null,id=link".to_owned(),
+    };
+    let mut arguments = vec!["-name".to_owned(), escaped_text(&options.name)];
+    arguments.extend(["-chardev".to_owned(), console, "-chardev".to_owned(), link]);
+    let ram = options.ram.as_ref().unwrap_or(&template.ram);
+    arguments.extend(template.arguments.iter().map(|argument| {
+        argument
+            .replace("{image}", &escaped(&options.image.path))
+            .replace(
+                "{load_address}",
+                &format!("{:#x}", options.image.load_address),
+            )
+            .replace("{ram}", ram)
+    }));
+    if options.icount {
+        arguments.extend(["-icount".to_owned(), "shift=0".to_owned()]);
+    }
+    arguments.extend(options.extra.iter().cloned());
+    Ok((template.program.clone(), arguments))
+}
+
+/// A value within one of QEMU's comma-separated arguments.
+fn escaped(path: &Path) -> String {
+    escaped_text(&path.to_string_lossy())
+}
+
+fn escaped_text(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+fn keep_messages(stderr: ChildStderr, messages: Arc<Mutex<VecDeque<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stderr)
+            .lines()
+            .map_while(std::io::Result::ok)
+        {
+            let mut messages = messages.lock().unwrap_or_else(PoisonError::into_inner);
+            if messages.len() == STDERR_LINES {
+                messages.pop_front();
+            }
+            messages.push_back(line);
+        }
+    });
+}
+
+fn tail(path: &Path, count: usize) -> std::io::Result<Vec<String>> {
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_TAIL)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    Ok(lines[lines.len().saturating_sub(count)..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Board, Kernel, workspace};
+
+    fn options(name: &str) -> MachineOptions {
+        let board = Board::load(&workspace().unwrap(), "qemu_virt_aarch64").unwrap();
+        MachineOptions {
+            name: name.to_owned(),
+            image: Image {
+                path: PathBuf::from("/images/a,b/loader.img"),
+                load_address: board.load_address,
+                board,
+                kernel: Kernel::Embedded,
+                guest_ram: 128 << 20,
+                report: PathBuf::new(),
+            },
+            ram: None,
+            console: Console::Socket(PathBuf::from("/tmp/console")),
+            console_log: Some(PathBuf::from("/tmp/console.log")),
+            link: Some(PathBuf::from("/tmp/link")),
+            icount: false,
+            extra: Vec::new(),
+        }
+    }
+
+    fn arguments(options: &MachineOptions) -> String {
+        command_line(options).unwrap().1.join(" ")
+    }
+
+    #[test]
+    fn a_machine_boots_its_image_at_its_boards_address() {
+        let line = arguments(&options("a"));
+        assert!(
+            line.contains("loader,file=/images/a,,b/loader.img,addr=0x70000000,cpu-num=0"),
+            "{line}"
+        );
+        assert!(line.contains("-m 2G"), "{line}");
+        let more = MachineOptions {
+            ram: Some("3G".to_owned()),
+            icount: true,
+            ..options("a")
+        };
+        let line = arguments(&more);
+        assert!(
+            line.contains("-m 3G") && line.ends_with("-icount shift=0"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn console_and_link_go_where_they_are_sent() {
+        let line = arguments(&options("a"));
+        assert!(line.contains(
+            "socket,id=console,path=/tmp/console,server=on,wait=off,logfile=/tmp/console.log"
+        ));
+        assert!(line.contains("socket,id=link,path=/tmp/link,server=on,wait=off"));
+        let quiet = MachineOptions {
+            console: Console::File("/tmp/c".into()),
+            link: None,
+            ..options("a")
+        };
+        let line = arguments(&quiet);
+        assert!(
+            line.contains("file,id=console,path=/tmp/c -chardev null,id=link"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_socket_that_could_not_be_bound_is_refused_before_anything_starts() {
+        let long = MachineOptions {
+            link: Some(format!("/{}", "x".repeat(107)).into()),
+            ..options("a")
+        };
+        assert!(matches!(
+            command_line(&long),
+            Err(MachineError::SocketPath { .. })
+        ));
+    }
+
+    #[test]
+    fn a_board_without_a_template_is_not_emulated() {
+        let mut options = options("a");
+        options.image.board.qemu = None;
+        assert!(matches!(
+            Machine::start(options),
+            Err(MachineError::NotEmulated { .. })
+        ));
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_the_remedy() {
+        let mut options = options("a");
+        options.image.board.qemu.as_mut().unwrap().program = "qemu-system-nonexistent".to_owned();
+        let error = Machine::start(options).unwrap_err().to_string();
+        assert!(
+            error.contains("qemu-system-nonexistent") && error.contains("apt-get install"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_a_program_said_before_it_ended_is_in_the_error() {
+        let mut options = options("a");
+        // Any program that does not know these arguments complains and ends.
+        options.image.board.qemu.as_mut().unwrap().program = "ls".to_owned();
+        options.link =
+            Some(std::env::temp_dir().join(format!("godwit-no-link-{}", std::process::id())));
+        let mut machine = Machine::start(options).unwrap();
+        machine.wait().unwrap();
+        let error = machine.connect_link(Duration::ZERO).unwrap().unwrap_err();
+        assert!(matches!(error, MachineError::Ended { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_console_are_kept() {
+        let path = std::env::temp_dir().join(format!("godwit-console-{}", std::process::id()));
+        std::fs::write(&path, "one\r\ntwo\r\nthree").unwrap();
+        assert_eq!(tail(&path, 2).unwrap(), ["two", "three"]);
+        assert_eq!(tail(&path, 9).unwrap().len(), 3);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
