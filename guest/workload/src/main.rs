@@ -13,7 +13,7 @@ mod commands;
 mod console;
 mod hardware;
 mod options;
-mod pattern;
+
 mod worker;
 
 use std::process::ExitCode;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Context, stay_on};
 use crate::hardware::{FPCR_BITS, FPSR_BITS, FpRegisters, hold};
-use crate::pattern::Pattern;
 use crate::worker::Worker;
+use guest_runtime::pattern::Pattern;
 
 /// How often a round gives the CPU away with its registers full.
 const YIELDS: u64 = 4;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use crate::options::Options;
-use crate::pattern::mix;
 use crate::worker::Worker;
+use guest_runtime::pattern::mix;
 
 /// Words of a page.
 const PAGE_WORDS: usize = 4096 / size_of::<u64>();

@@ -11,8 +11,8 @@ use anyhow::Context as _;
 
 use super::spawn;
 use crate::ECHO_ARGUMENT;
-use crate::pattern::mix;
 use crate::worker::Worker;
+use guest_runtime::pattern::mix;
 
 /// After as many exchanges the pair rests, to leave time for others.
 const ROUNDS_BETWEEN_RESTS: u64 = 32;

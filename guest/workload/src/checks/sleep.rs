@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::pattern::Pattern;
 use crate::worker::Worker;
+use guest_runtime::pattern::Pattern;
 
 /// The longest sleep, in microseconds.
 const LONGEST: u64 = 40_000;
