@@ -6,18 +6,15 @@
 use sel4_sys::{Invocation, MessageInfo, Syscall, context};
 
 use crate::arch::{self, FastRegisters, Received};
-use crate::{
-    Error, IpcBuffer, Result, UserContext, VCpuReg, Word, cap, patched, with_ipc_buffer_mut,
-};
+use crate::state::Loan;
+use crate::sys::seL4_UserContext;
+use crate::{Error, IpcBuffer, Result, UserContext, VCpuReg, Word, cap, patched};
 
 /// How many registers a thread has.
 const ALL_REGISTERS: Word = context::COUNT as Word;
 
-/// How many words a write of registers has before the registers.
+/// How many words a message that writes registers has before them.
 const WRITE_HEADER: usize = 2;
-
-/// How many registers such a message has in machine registers.
-const WRITE_FAST: usize = crate::NUM_FAST_MESSAGE_REGISTERS - WRITE_HEADER;
 
 impl cap::Tcb {
     /// Reads the first `count` registers in the order of the fields of
@@ -31,18 +28,18 @@ impl cap::Tcb {
     /// caller's own thread.
     #[inline(always)]
     pub fn tcb_read_registers(self, suspend: bool, count: Word) -> Result<UserContext> {
-        with_ipc_buffer_mut(|buffer| {
-            let mrs = [suspend.into(), count, 0, 0];
-            let reply = invoke(buffer, self.bits(), Invocation::TcbReadRegisters, 2, mrs);
-            Error::wrap(reply.info.label())?;
-            let mut registers = UserContext::default();
-            let words = registers.inner_mut().words_mut();
-            let count = register_count(count);
-            let fast = count.min(reply.registers.len());
-            words[..fast].copy_from_slice(&reply.registers[..fast]);
-            words[fast..count].copy_from_slice(&buffer.msg_regs()[fast..count]);
-            Ok(registers)
-        })
+        let mut buffer = Loan::take();
+        let mrs = [suspend.into(), count, 0, 0];
+        let reply = invoke(
+            &mut buffer,
+            self.bits(),
+            Invocation::TcbReadRegisters,
+            2,
+            mrs,
+        );
+        Error::wrap(reply.info.label())?;
+        let registers = seL4_UserContext::take_message(count, &reply.registers, buffer.msg_regs());
+        Ok(UserContext(registers))
     }
 
     /// Reads all registers, suspending the thread first if asked to.
@@ -71,24 +68,19 @@ impl cap::Tcb {
         count: Word,
         regs: &mut UserContext,
     ) -> Result<()> {
-        let words = regs.inner().words();
-        with_ipc_buffer_mut(|buffer| {
-            let length = register_count(count);
-            if length > WRITE_FAST {
-                buffer.msg_regs_mut()[WRITE_HEADER + WRITE_FAST..WRITE_HEADER + length]
-                    .copy_from_slice(&words[WRITE_FAST..length]);
-            }
-            let mrs = [resume.into(), count, words[0], words[1]];
-            let length = WRITE_HEADER + length;
-            let reply = invoke(
-                buffer,
-                self.bits(),
-                Invocation::TcbWriteRegisters,
-                length,
-                mrs,
-            );
-            Error::wrap(reply.info.label())
-        })
+        let mut buffer = Loan::take();
+        let mut mrs = [resume.into(), count, 0, 0];
+        regs.0
+            .put_message::<WRITE_HEADER>(count, &mut mrs, buffer.msg_regs_mut());
+        let length = WRITE_HEADER as Word + count.min(ALL_REGISTERS);
+        let reply = invoke(
+            &mut buffer,
+            self.bits(),
+            Invocation::TcbWriteRegisters,
+            length,
+            mrs,
+        );
+        Error::wrap(reply.info.label())
     }
 
     /// Writes all registers, and resumes the thread if asked to.
@@ -130,7 +122,7 @@ impl cap::VCpu {
     /// [`Error::InvalidArgument`] if the kernel lacks the register.
     #[inline(always)]
     pub fn vcpu_read_regs(self, field: VCpuReg) -> Result<Word> {
-        with_ipc_buffer_mut(|buffer| read_vcpu_register(buffer, self.bits(), field.into_sys()))
+        read_vcpu_register(&mut Loan::take(), self.bits(), field.into_sys())
     }
 
     /// Writes a system register.
@@ -140,9 +132,7 @@ impl cap::VCpu {
     /// [`Error::InvalidArgument`] if the kernel lacks the register.
     #[inline(always)]
     pub fn vcpu_write_regs(self, field: VCpuReg, value: Word) -> Result<()> {
-        with_ipc_buffer_mut(|buffer| {
-            write_vcpu_register(buffer, self.bits(), field.into_sys(), value)
-        })
+        write_vcpu_register(&mut Loan::take(), self.bits(), field.into_sys(), value)
     }
 
     /// Unmasks a private interrupt of the vCPU, after the kernel has reported it pending.
@@ -221,8 +211,8 @@ pub(crate) fn write_vcpu_register(
 
 /// Invokes a capability with a message in machine registers, and expects no answer.
 #[inline(always)]
-fn simple(service: Word, invocation: Invocation, length: usize, mrs: FastRegisters) -> Result<()> {
-    let reply = with_ipc_buffer_mut(|buffer| invoke(buffer, service, invocation, length, mrs));
+fn simple(service: Word, invocation: Invocation, length: Word, mrs: FastRegisters) -> Result<()> {
+    let reply = invoke(&mut Loan::take(), service, invocation, length, mrs);
     Error::wrap(reply.info.label())
 }
 
@@ -232,15 +222,9 @@ fn invoke(
     buffer: &mut IpcBuffer,
     service: Word,
     invocation: Invocation,
-    length: usize,
+    length: Word,
     mrs: FastRegisters,
 ) -> Received {
-    let info = MessageInfo::new(patched::label(invocation), 0, 0, length as Word);
+    let info = MessageInfo::new(patched::label(invocation), 0, 0, length);
     arch::receive(Syscall::Call, service, info, mrs, 0, 0, buffer)
-}
-
-/// How many registers to move when asked for `count`: no more than there are.
-#[inline(always)]
-fn register_count(count: Word) -> usize {
-    usize::try_from(count).map_or(context::COUNT, |count| count.min(context::COUNT))
 }

@@ -1,6 +1,7 @@
 //! Where the IPC buffer lies, and that one borrower at a time has it.
 
-use core::ptr;
+use core::ops::{Deref, DerefMut};
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::IpcBuffer;
@@ -12,29 +13,56 @@ static IPC_BUFFER: AtomicPtr<IpcBuffer> = AtomicPtr::new(ptr::null_mut());
 static BORROWED: AtomicBool = AtomicBool::new(false);
 
 /// The right to use the buffer, given back when dropped.
-struct Loan(*mut IpcBuffer);
+///
+/// This crate takes one where others pass a closure: system calls are to be inlined whatever their
+/// size, and a closure cannot ask for that.
+pub(crate) struct Loan(NonNull<IpcBuffer>);
 
 impl Loan {
     #[inline(always)]
-    fn take() -> Self {
+    pub(crate) fn take() -> Self {
         if begin() {
             nested();
         }
-        let buffer = IPC_BUFFER.load(Ordering::Relaxed);
-        let loan = Self(buffer);
-        if buffer.is_null() {
-            missing();
+        match NonNull::new(IPC_BUFFER.load(Ordering::Relaxed)) {
+            Some(buffer) => Self(buffer),
+            None => missing(),
         }
-        loan
+    }
+}
+
+impl Deref for Loan {
+    type Target = IpcBuffer;
+
+    #[inline(always)]
+    fn deref(&self) -> &IpcBuffer {
+        // SAFETY: the pointer comes from a `&'static mut` in `set_ipc_buffer`, and while the loan
+        // lives, nobody else makes a reference of it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for Loan {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut IpcBuffer {
+        // SAFETY: as above.
+        unsafe { self.0.as_mut() }
     }
 }
 
 impl Drop for Loan {
     #[inline(always)]
     fn drop(&mut self) {
-        BORROWED.store(false, Ordering::Release);
+        BORROWED.store(false, END);
     }
 }
+
+/// How the end of a loan is ordered: on a host, another thread's loan may follow.
+const END: Ordering = if cfg!(target_os = "none") {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
 
 /// Marks the buffer as lent, and returns whether it was.
 ///
@@ -58,6 +86,7 @@ fn nested() -> ! {
 
 #[cold]
 fn missing() -> ! {
+    BORROWED.store(false, END);
     panic!("IPC buffer not set");
 }
 
@@ -72,10 +101,7 @@ pub fn with_ipc_buffer<F, T>(f: F) -> T
 where
     F: FnOnce(&IpcBuffer) -> T,
 {
-    let loan = Loan::take();
-    // SAFETY: the pointer comes from a `&'static mut` in `set_ipc_buffer`, and while the loan
-    // lives, nobody else makes a reference of it.
-    f(unsafe { &*loan.0 })
+    f(&Loan::take())
 }
 
 /// Runs `f` with the IPC buffer.
@@ -89,9 +115,7 @@ pub fn with_ipc_buffer_mut<F, T>(f: F) -> T
 where
     F: FnOnce(&mut IpcBuffer) -> T,
 {
-    let loan = Loan::take();
-    // SAFETY: as in `with_ipc_buffer`.
-    f(unsafe { &mut *loan.0 })
+    f(&mut Loan::take())
 }
 
 /// Says where this thread's IPC buffer lies.

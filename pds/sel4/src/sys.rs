@@ -12,6 +12,7 @@
 
 use sel4_sys::context;
 
+use crate::arch::FastRegisters;
 use crate::{IpcBuffer, Word, invocations};
 
 /// A word.
@@ -63,65 +64,94 @@ pub mod seL4_VCPUReg {
     pub const seL4_VCPUReg_CNTKCTL_EL1: Type = VCpuRegister::CNTKCTL_EL1.number();
 }
 
-/// The registers of a thread, in the order in which the kernel transfers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "the registers' own names")]
-#[repr(C)]
-pub struct seL4_UserContext {
-    pub pc: Word,
-    pub sp: Word,
-    pub spsr: Word,
-    pub x0: Word,
-    pub x1: Word,
-    pub x2: Word,
-    pub x3: Word,
-    pub x4: Word,
-    pub x5: Word,
-    pub x6: Word,
-    pub x7: Word,
-    pub x8: Word,
-    pub x16: Word,
-    pub x17: Word,
-    pub x18: Word,
-    pub x29: Word,
-    pub x30: Word,
-    pub x9: Word,
-    pub x10: Word,
-    pub x11: Word,
-    pub x12: Word,
-    pub x13: Word,
-    pub x14: Word,
-    pub x15: Word,
-    pub x19: Word,
-    pub x20: Word,
-    pub x21: Word,
-    pub x22: Word,
-    pub x23: Word,
-    pub x24: Word,
-    pub x25: Word,
-    pub x26: Word,
-    pub x27: Word,
-    pub x28: Word,
-    pub tpidr_el0: Word,
-    pub tpidrro_el0: Word,
+macro_rules! user_context {
+    ($($index:literal $field:ident)*) => {
+        /// The registers of a thread, in the order in which the kernel transfers them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[allow(missing_docs, reason = "the registers' own names")]
+        #[repr(C)]
+        pub struct seL4_UserContext {
+            $(pub $field: Word,)*
+        }
+
+        impl seL4_UserContext {
+            /// The first `count` registers of a message.
+            ///
+            /// Written out rather than a loop: `count` is a constant where it matters, and then
+            /// the registers beyond it cost nothing.
+            #[inline(always)]
+            pub(crate) fn take_message(count: Word, fast: &FastRegisters, slow: &[Word]) -> Self {
+                Self { $($field: take_message($index, count, fast, slow),)* }
+            }
+
+            /// Puts the first `count` registers into a message, after `HEADER` other words.
+            #[inline(always)]
+            pub(crate) fn put_message<const HEADER: usize>(
+                &self,
+                count: Word,
+                fast: &mut FastRegisters,
+                slow: &mut [Word],
+            ) {
+                $(put_message::<HEADER>($index, self.$field, count, fast, slow);)*
+            }
+        }
+    };
+}
+
+user_context! {
+    0 pc 1 sp 2 spsr
+    3 x0 4 x1 5 x2 6 x3 7 x4 8 x5 9 x6 10 x7 11 x8
+    12 x16 13 x17 14 x18 15 x29 16 x30
+    17 x9 18 x10 19 x11 20 x12 21 x13 22 x14 23 x15
+    24 x19 25 x20 26 x21 27 x22 28 x23 29 x24 30 x25 31 x26 32 x27 33 x28
+    34 tpidr_el0 35 tpidrro_el0
 }
 
 const _: () = assert!(size_of::<seL4_UserContext>() == context::COUNT * size_of::<Word>());
 
 impl seL4_UserContext {
-    /// The registers as the words of a message.
+    /// The registers by the indices of [`sel4_sys::context`].
     #[inline(always)]
-    pub(crate) fn words(&self) -> &[Word; context::COUNT] {
+    pub(crate) const fn words(&self) -> &[Word; context::COUNT] {
         // SAFETY: the structure is as many words as the array, without padding (`repr(C)` and the
         // assertion above).
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
-    /// The registers as the words of a message.
+    /// The registers by the indices of [`sel4_sys::context`].
     #[inline(always)]
-    pub(crate) fn words_mut(&mut self) -> &mut [Word; context::COUNT] {
+    pub(crate) const fn words_mut(&mut self) -> &mut [Word; context::COUNT] {
         // SAFETY: as above.
         unsafe { &mut *core::ptr::from_mut(self).cast() }
+    }
+}
+
+/// The word at an index of a message, and 0 from `count` on.
+#[inline(always)]
+fn take_message(index: usize, count: Word, fast: &FastRegisters, slow: &[Word]) -> Word {
+    if index as Word >= count {
+        0
+    } else if index < fast.len() {
+        fast[index]
+    } else {
+        slow[index]
+    }
+}
+
+/// Puts a word into a message, unless its index is `count` or more.
+#[inline(always)]
+fn put_message<const HEADER: usize>(
+    index: usize,
+    word: Word,
+    count: Word,
+    fast: &mut FastRegisters,
+    slow: &mut [Word],
+) {
+    if (index as Word) < count {
+        match fast.get_mut(HEADER + index) {
+            Some(fast) => *fast = word,
+            None => slow[HEADER + index] = word,
+        }
     }
 }
 

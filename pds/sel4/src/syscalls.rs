@@ -6,10 +6,8 @@
 use sel4_sys::Syscall;
 
 use crate::arch::{self, FastRegisters, Received};
-use crate::{
-    Cap, CapType, IpcBuffer, MessageInfo, NUM_FAST_MESSAGE_REGISTERS, Word, cap,
-    with_ipc_buffer_mut,
-};
+use crate::state::Loan;
+use crate::{Cap, CapType, IpcBuffer, MessageInfo, NUM_FAST_MESSAGE_REGISTERS, Word, cap};
 
 /// The badge of the capability that a message was sent through.
 pub type Badge = Word;
@@ -38,9 +36,14 @@ impl<T: CapType> Cap<T> {
 
     #[inline(always)]
     fn send_by(self, syscall: Syscall, info: MessageInfo) {
-        with_ipc_buffer_mut(|buffer| {
-            arch::send(syscall, self.bits(), info.raw(), registers(buffer), buffer);
-        });
+        let mut buffer = Loan::take();
+        arch::send(
+            syscall,
+            self.bits(),
+            info.raw(),
+            registers(&buffer),
+            &mut buffer,
+        );
     }
 
     /// Sends a message if somebody waits for it, and receives one.
@@ -90,25 +93,27 @@ impl<T: CapType> Cap<T> {
     #[inline(always)]
     pub fn send_with_mrs<M: FastMessages>(self, info: MessageInfo, messages: M) {
         let registers = messages.prepare_in_out();
-        with_ipc_buffer_mut(|buffer| {
-            arch::send(Syscall::Send, self.bits(), info.raw(), registers, buffer);
-        });
+        arch::send(
+            Syscall::Send,
+            self.bits(),
+            info.raw(),
+            registers,
+            &mut Loan::take(),
+        );
     }
 
     /// Receives a message, of which up to four words come back at once.
     #[inline(always)]
     pub fn recv_with_mrs(self, reply_authority: cap::Reply) -> RecvWithMRs {
-        let received = with_ipc_buffer_mut(|buffer| {
-            arch::receive(
-                Syscall::Recv,
-                self.bits(),
-                sel4_sys::MessageInfo::default(),
-                [0; NUM_FAST_MESSAGE_REGISTERS],
-                reply_authority.bits(),
-                NO_DESTINATION,
-                buffer,
-            )
-        });
+        let received = arch::receive(
+            Syscall::Recv,
+            self.bits(),
+            sel4_sys::MessageInfo::default(),
+            [0; NUM_FAST_MESSAGE_REGISTERS],
+            reply_authority.bits(),
+            NO_DESTINATION,
+            &mut Loan::take(),
+        );
         RecvWithMRs {
             info: MessageInfo::from_raw(received.info),
             badge: received.badge,
@@ -130,17 +135,15 @@ impl<T: CapType> Cap<T> {
     /// Calls with a message in machine registers.
     #[inline(always)]
     fn call_raw(self, info: sel4_sys::MessageInfo, registers: FastRegisters) -> Received {
-        with_ipc_buffer_mut(|buffer| {
-            arch::receive(
-                Syscall::Call,
-                self.bits(),
-                info,
-                registers,
-                NO_REPLY,
-                NO_DESTINATION,
-                buffer,
-            )
-        })
+        arch::receive(
+            Syscall::Call,
+            self.bits(),
+            info,
+            registers,
+            NO_REPLY,
+            NO_DESTINATION,
+            &mut Loan::take(),
+        )
     }
 }
 
@@ -149,9 +152,7 @@ impl cap::Notification {
     #[inline(always)]
     pub fn signal(self) {
         let info = sel4_sys::MessageInfo::default();
-        with_ipc_buffer_mut(|buffer| {
-            arch::send(Syscall::Send, self.bits(), info, [0; 4], buffer);
-        });
+        arch::send(Syscall::Send, self.bits(), info, [0; 4], &mut Loan::take());
     }
 
     /// Waits for a signal. The badge is the union of the badges signalled.
@@ -184,21 +185,28 @@ fn receive(
     info: MessageInfo,
     destination: Word,
 ) -> (MessageInfo, Badge) {
-    with_ipc_buffer_mut(|buffer| {
-        let sends = !matches!(
-            syscall,
-            Syscall::Recv | Syscall::NBRecv | Syscall::Wait | Syscall::NBWait
-        );
-        let mrs = if sends {
-            registers(buffer)
-        } else {
-            [0; NUM_FAST_MESSAGE_REGISTERS]
-        };
-        let (raw, reply) = (info.raw(), from.1);
-        let received = arch::receive(syscall, from.0, raw, mrs, reply, destination, buffer);
-        buffer.msg_regs_mut()[..NUM_FAST_MESSAGE_REGISTERS].copy_from_slice(&received.registers);
-        (MessageInfo::from_raw(received.info), received.badge)
-    })
+    let mut buffer = Loan::take();
+    let sends = !matches!(
+        syscall,
+        Syscall::Recv | Syscall::NBRecv | Syscall::Wait | Syscall::NBWait
+    );
+    let mrs = if sends {
+        registers(&buffer)
+    } else {
+        [0; NUM_FAST_MESSAGE_REGISTERS]
+    };
+    let (source, reply) = from;
+    let received = arch::receive(
+        syscall,
+        source,
+        info.raw(),
+        mrs,
+        reply,
+        destination,
+        &mut buffer,
+    );
+    buffer.msg_regs_mut()[..NUM_FAST_MESSAGE_REGISTERS].copy_from_slice(&received.registers);
+    (MessageInfo::from_raw(received.info), received.badge)
 }
 
 /// The first message registers.

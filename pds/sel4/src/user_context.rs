@@ -7,7 +7,7 @@ use crate::{Word, sys};
 /// The registers of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[repr(transparent)]
-pub struct UserContext(sys::seL4_UserContext);
+pub struct UserContext(pub(crate) sys::seL4_UserContext);
 
 impl UserContext {
     /// seL4's own view of the registers.
@@ -133,11 +133,43 @@ mod tests {
             tpidrro_el0: 5,
             ..Default::default()
         };
-        let words = registers.words();
-        assert_eq!(words[context::PC], 1);
-        assert_eq!(words[context::SP], 2);
-        assert_eq!(words[context::SPSR], 3);
-        assert_eq!(words[context::TPIDR_EL0], 4);
-        assert_eq!(words[context::TPIDRRO_EL0], 5);
+        assert_eq!(registers.words()[context::PC], 1);
+        assert_eq!(registers.words()[context::SP], 2);
+        assert_eq!(registers.words()[context::SPSR], 3);
+        assert_eq!(registers.words()[context::TPIDR_EL0], 4);
+        assert_eq!(registers.words()[context::TPIDRRO_EL0], 5);
+    }
+
+    #[test]
+    fn a_message_moves_as_many_registers_as_asked() {
+        let mut context = sys::seL4_UserContext::default();
+        for (index, word) in context.words_mut().iter_mut().enumerate() {
+            *word = 100 + index as Word;
+        }
+        for count in [0, 1, 2, 3, 4, 5, 35, 36, 37, Word::MAX] {
+            let (mut fast, mut slow) = ([1, 2, 0, 0], [0; 120]);
+            context.put_message::<2>(count, &mut fast, &mut slow);
+            let message: [Word; 120] =
+                core::array::from_fn(|index| if index < 4 { fast[index] } else { slow[index] });
+            for index in 0..118 {
+                let moved = index < 36 && (index as Word) < count;
+                let expected = if moved { 100 + index as Word } else { 0 };
+                assert_eq!(message[2 + index], expected);
+            }
+
+            let (fast, slow) = (
+                [100, 101, 102, 103],
+                core::array::from_fn(|i| 100 + i as Word),
+            );
+            let back = sys::seL4_UserContext::take_message(count, &fast, &slow as &[Word; 120]);
+            for (index, word) in back.words().iter().enumerate() {
+                let expected = if (index as Word) < count {
+                    100 + index as Word
+                } else {
+                    0
+                };
+                assert_eq!(*word, expected);
+            }
+        }
     }
 }
