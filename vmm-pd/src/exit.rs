@@ -133,13 +133,21 @@ impl Access {
     #[inline]
     pub const fn extend(self, value: u64) -> u64 {
         let unused = 64 - 8 * self.width as u32;
-        #[expect(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "sign extension")]
+        #[expect(
+            clippy::cast_possible_wrap,
+            clippy::cast_sign_loss,
+            reason = "sign extension"
+        )]
         let extended = if self.sign_extend {
             (((value << unused) as i64) >> unused) as u64
         } else {
             (value << unused) >> unused
         };
-        if self.is_64_bit { extended } else { extended & 0xffff_ffff }
+        if self.is_64_bit {
+            extended
+        } else {
+            extended & 0xffff_ffff
+        }
     }
 }
 
@@ -201,10 +209,13 @@ impl Exit {
             label::UNKNOWN_SYSCALL => Self::HypervisorCall {
                 program_counter: word(program_counter_word::UNKNOWN_SYSCALL),
             },
-            label::CAPABILITY => {
-                Self::HypervisorCall { program_counter: word(program_counter_word::CAPABILITY) }
-            }
-            label => Self::Unexpected { label, detail: word(0) },
+            label::CAPABILITY => Self::HypervisorCall {
+                program_counter: word(program_counter_word::CAPABILITY),
+            },
+            label => Self::Unexpected {
+                label,
+                detail: word(0),
+            },
         }
     }
 
@@ -215,7 +226,10 @@ impl Exit {
             class::WAIT if syndrome.is_wait_for_event() => Self::WaitForEvent,
             class::WAIT => Self::WaitForInterrupt,
             class::SYSTEM_REGISTER => Self::SystemRegister(syndrome),
-            _ => Self::Unexpected { label: label::VCPU_FAULT, detail: syndrome.0 },
+            _ => Self::Unexpected {
+                label: label::VCPU_FAULT,
+                detail: syndrome.0,
+            },
         }
     }
 }
@@ -248,7 +262,13 @@ mod tests {
         assert!(syndrome.describes_access() && syndrome.is_write());
         assert_eq!(
             syndrome.access(),
-            Access { write: true, width: 1, register: 5, sign_extend: false, is_64_bit: false }
+            Access {
+                write: true,
+                width: 1,
+                register: 5,
+                sign_extend: false,
+                is_64_bit: false
+            }
         );
     }
 

@@ -36,6 +36,7 @@ const fn signed(word: u32, shift: u32, bits: u32) -> i64 {
 }
 
 /// The register number at `shift`.
+#[expect(clippy::cast_possible_truncation, reason = "five bits")]
 const fn register(word: u32, shift: u32) -> u8 {
     field(word, shift, 5) as u8
 }
@@ -130,7 +131,10 @@ mod tests {
         assert!(!pair.first.write && pair.first.width == 8 && pair.write_back.is_none());
         // stp w4, w5, [sp, #-16]!
         let pair = of(0x29be_17e4);
-        assert_eq!((pair.base, pair.offset, pair.write_back), (31, -16, Some(-16)));
+        assert_eq!(
+            (pair.base, pair.offset, pair.write_back),
+            (31, -16, Some(-16))
+        );
         assert!(pair.first.write && pair.first.width == 4);
         // ldp x0, x1, [x2], #32
         let pair = of(0xa8c2_0440);
@@ -157,9 +161,15 @@ mod tests {
     #[test]
     fn what_is_not_emulated_is_not_decoded() {
         // ldr q0, [x1], #16; ldp q0, q1, [x2]; ldxr x0, [x1]; ldadd x0, x1, [x2]; prfum; add; svc
-        for word in
-            [0x3cc1_0420, 0xad40_0440, 0xc85f_7c20, 0xf820_0041, 0xf880_0020, 0x8b01_0000, 0xd400_0001]
-        {
+        for word in [
+            0x3cc1_0420,
+            0xad40_0440,
+            0xc85f_7c20,
+            0xf820_0041,
+            0xf880_0020,
+            0x8b01_0000,
+            0xd400_0001,
+        ] {
             assert_eq!(Instruction::decode(word), None, "{word:#010x}");
         }
     }

@@ -10,9 +10,15 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod abort;
+pub mod capture;
 pub mod console;
+mod exception;
 pub mod exit;
 pub mod instruction;
+pub mod machine;
 pub mod port;
 pub mod psci;
+mod stop;
 pub mod translate;
+mod trap;

@@ -58,7 +58,6 @@ impl core::fmt::Display for Operation {
 /// the exception registers, which are read and written only for a vCPU that has just exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the architecture's own names")]
-#[expect(clippy::upper_case_acronyms, reason = "the architecture's own names")]
 pub enum VcpuRegister {
     SCTLR,
     CPACR,
@@ -193,7 +192,11 @@ mod tests {
 
     #[test]
     fn counts_cover_each_register_once_and_in_sel4s_order() {
-        let order = (0..=8).chain(16..=18).chain(29..=30).chain(9..=15).chain(19..=28);
+        let order = (0..=8)
+            .chain(16..=18)
+            .chain(29..=30)
+            .chain(9..=15)
+            .chain(19..=28);
         for (position, register) in order.enumerate() {
             assert_eq!(count_for(register), position + 4, "x{register}");
         }

@@ -98,8 +98,15 @@ impl Call {
         let [first, second, third] = arguments;
         match number & !SMC64 {
             function::CPU_SUSPEND => Self::Suspend,
-            function::CPU_ON => Self::On { target: first, entry: second, context: third },
-            function::AFFINITY_INFO => Self::AffinityInfo { target: first, level: second },
+            function::CPU_ON => Self::On {
+                target: first,
+                entry: second,
+                context: third,
+            },
+            function::AFFINITY_INFO => Self::AffinityInfo {
+                target: first,
+                level: second,
+            },
             function::PSCI_FEATURES if number & SMC64 == 0 => Self::Answer(psci_feature(first)),
             function::SMCCC_ARCH_FEATURES if number & SMC64 == 0 => {
                 Self::Answer(architecture_feature(first))
@@ -147,7 +154,11 @@ mod tests {
     #[test]
     fn unknown_functions_are_not_supported() {
         for number in [0x8400_000b, 0xc400_0000, 0x8600_ff01, 0, 0xffff_ffff] {
-            assert_eq!(call(number, [0; 3]), Call::Answer(result::NOT_SUPPORTED), "{number:#x}");
+            assert_eq!(
+                call(number, [0; 3]),
+                Call::Answer(result::NOT_SUPPORTED),
+                "{number:#x}"
+            );
         }
     }
 
@@ -156,11 +167,19 @@ mod tests {
         let arguments = [0x1_0000_0001, 0x2_4000_0000, u64::MAX];
         assert_eq!(
             call(0x8400_0003, arguments),
-            Call::On { target: 1, entry: 0x4000_0000, context: 0xffff_ffff }
+            Call::On {
+                target: 1,
+                entry: 0x4000_0000,
+                context: 0xffff_ffff
+            }
         );
         assert_eq!(
             call(0xc400_0003, arguments),
-            Call::On { target: 0x1_0000_0001, entry: 0x2_4000_0000, context: u64::MAX }
+            Call::On {
+                target: 0x1_0000_0001,
+                entry: 0x2_4000_0000,
+                context: u64::MAX
+            }
         );
     }
 
@@ -169,7 +188,8 @@ mod tests {
         for number in 0x8400_0000..0x8400_0020_u64 {
             for number in [number, number | 1 << 30] {
                 let promised = call(0x8400_000a, [number, 0, 0]) == Call::Answer(result::SUCCESS);
-                let exists = call(number, [0x8400_0000, 0, 0]) != Call::Answer(result::NOT_SUPPORTED);
+                let exists =
+                    call(number, [0x8400_0000, 0, 0]) != Call::Answer(result::NOT_SUPPORTED);
                 assert_eq!(promised, exists, "{number:#x}");
             }
         }

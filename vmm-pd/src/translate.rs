@@ -52,7 +52,11 @@ impl Regime {
             };
             (control & 0x3f, granule, lower_table)
         };
-        Some(Half { size, granule_shift: granule, table })
+        Some(Half {
+            size,
+            granule_shift: granule,
+            table,
+        })
     }
 
     /// Where `address` is, if the tables say; `read` fetches a descriptor from guest RAM.
@@ -63,9 +67,14 @@ impl Regime {
         let upper = address & 1 << 55 != 0;
         let half = self.half(upper)?;
         let stride = half.granule_shift - 3;
-        let bits = u32::try_from(64 - half.size).ok().filter(|bits| (16..=48).contains(bits))?;
+        let bits = u32::try_from(64 - half.size)
+            .ok()
+            .filter(|bits| (16..=48).contains(bits))?;
         let mut shift = half.granule_shift
-            + (bits - half.granule_shift).div_ceil(stride).checked_sub(1)? * stride;
+            + (bits - half.granule_shift)
+                .div_ceil(stride)
+                .checked_sub(1)?
+                * stride;
         let offset = address & (u64::MAX >> half.size);
         let mut table = half.table & ADDRESS;
         loop {
@@ -103,7 +112,10 @@ mod tests {
 
     #[test]
     fn without_stage_1_addresses_are_what_they_say() {
-        assert_eq!(walk(&Regime::default(), &BTreeMap::new(), 0x1234_5678), Some(0x1234_5678));
+        assert_eq!(
+            walk(&Regime::default(), &BTreeMap::new(), 0x1234_5678),
+            Some(0x1234_5678)
+        );
     }
 
     #[test]
@@ -140,14 +152,24 @@ mod tests {
         let address = 0x123_4567_89ab_u64 & ((1 << 42) - 1);
         let mut tables = BTreeMap::new();
         tables.insert(0x4200_0000 + 8 * (address >> 29), 0x4201_0000 | 3);
-        tables.insert(0x4201_0000 + 8 * ((address >> 16) & 0x1fff), 0x4777_0000 | 3);
-        assert_eq!(walk(&regime, &tables, address), Some(0x4777_0000 | address & 0xffff));
+        tables.insert(
+            0x4201_0000 + 8 * ((address >> 16) & 0x1fff),
+            0x4777_0000 | 3,
+        );
+        assert_eq!(
+            walk(&regime, &tables, address),
+            Some(0x4777_0000 | address & 0xffff)
+        );
     }
 
     #[test]
     fn senseless_sizes_are_refused_not_followed() {
         for translation_control in [0x3f, 0, 3 << 14 | 16, 5] {
-            let regime = Regime { control: 1, translation_control, tables: [0x1000; 2] };
+            let regime = Regime {
+                control: 1,
+                translation_control,
+                tables: [0x1000; 2],
+            };
             assert_eq!(walk(&regime, &BTreeMap::new(), 0x1000), None);
         }
     }

@@ -27,11 +27,15 @@
 
 mod copy;
 mod cursor;
+#[cfg(feature = "host")]
+mod host;
 
 use copy::copy_from_neighbour;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use cursor::{Cursor, narrow, widen};
+#[cfg(feature = "host")]
+pub use host::pair;
 use zerocopy::{FromBytes, KnownLayout};
 
 /// Bytes of a region that precede its data: a cache line.

@@ -21,6 +21,7 @@ pub struct VirtualTimer {
 
 /// A request to `timer-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Request {
     /// A new machine of `vcpus` vCPUs whose count starts at zero, frozen. Forgets everything else.
     Reset { vcpus: u8 },

@@ -11,6 +11,18 @@ use crate::{Intid, Message, ProtocolError, Reader, VcpuId};
 /// has (`GICH_VTR.ListRegs` of the GIC-400 and of QEMU's GICv2 is four).
 pub const LIST_REGISTERS: usize = 4;
 
+/// Bytes of the distributor's register map (IHI 0048B, table 4-1), and of a vCPU's page of the
+/// published view. What the guest's machine maps beyond reads as zero and ignores writes.
+pub const DISTRIBUTOR_SIZE: u32 = 0x1000;
+
+/// Whether a read at `offset` may be answered from the vCPU's page of the published view, which
+/// holds each register at its own offset. All but the state of interrupts that comes and goes by
+/// itself: pending, active, and the sources of SGIs.
+#[inline]
+pub const fn view_readable(offset: u32) -> bool {
+    !matches!(offset, 0x200..0x400 | 0xf10..0xf30) && offset < DISTRIBUTOR_SIZE
+}
+
 /// The most injections that one answer carries. When more are due, [`Answer::more`] is set and
 /// [`Request::Refill`] brings the rest.
 pub const MAX_INJECTIONS: usize = 12;
@@ -41,14 +53,19 @@ pub struct ListRegisterState {
 
 /// A request to `vgic-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Request {
-    /// The guest reads `width` bytes (1, 2 or 4, aligned) of the distributor at `offset`.
+    /// The guest reads `width` bytes (1, 2 or 4, aligned) of the distributor at `offset`, which
+    /// is below 64 KiB. An interrupt in a list register reads as active; a capture first makes
+    /// the answer exact.
     Read {
         vcpu: VcpuId,
         offset: u32,
         width: u8,
     },
-    /// The guest writes.
+    /// The guest writes. Answer's value: 0, or one bit for each vCPU with an interrupt in a list
+    /// register that the guest has just deactivated through `GICD_ICACTIVER`. Nothing can do that
+    /// while the interrupt stays there; capturing and restoring those vCPUs does it.
     Write {
         vcpu: VcpuId,
         offset: u32,
@@ -56,20 +73,27 @@ pub enum Request {
         value: u32,
     },
     /// An interrupt line of a device or of a vCPU's timer changes. For a shared interrupt, `vcpu`
-    /// only says on whose behalf.
+    /// only says on whose behalf. SGIs have no line.
     SetLine {
         vcpu: VcpuId,
         intid: Intid,
         level: bool,
     },
-    /// The kernel reported the end of the interrupt in a list register.
+    /// The kernel reported the end of the interrupt in a list register. For the virtual timer,
+    /// this lowers its line as well: acknowledge it to the kernel, and it is reported again if it
+    /// is still due. Not to be sent for an end that is reported during a capture: that one shows
+    /// in [`Request::Captured`] as neither pending nor active.
     Maintenance { vcpu: VcpuId, list_register: u8 },
     /// Does the vCPU have an interrupt to take, so that WFI must not sleep? Answer's value: 0, 1.
-    /// Also reports injections that are due.
+    /// Also reports injections that are due; after a [`Request::Restore`] the first of these, and
+    /// before it none.
     Refill { vcpu: VcpuId },
     /// Which INTIDs sit in the list registers; see [`Occupants`]. Changes nothing.
     Occupants { vcpu: VcpuId },
-    /// A capture emptied the vCPU's list registers; this is what it found.
+    /// A capture emptied the vCPU's list registers; this is what it found. To be sent for every
+    /// vCPU, with the interface zero for one that has never run. Nothing is injected into this
+    /// vCPU from here to its restore and refill. Answer's value: one bit for each list register
+    /// whose interrupt had ended, with the same effect as [`Request::Maintenance`].
     Captured {
         vcpu: VcpuId,
         interface: CpuInterface,
@@ -78,13 +102,16 @@ pub enum Request {
     /// The vCPU's CPU interface, to be restored; see [`CpuInterface`]. Answered with its five
     /// words. The injections are the *active* interrupts, to be injected, acknowledged and
     /// dropped by the stub before anything else; pending ones come with [`Request::Refill`].
+    /// Refused unless the vCPU was captured or imported, or has not run since reset.
     Restore { vcpu: VcpuId },
     /// Writes the record into the export region. Only while no vCPU has anything in its list
     /// registers. Answer's value: the record's length in bytes.
     Export,
-    /// Takes over the record of `length` bytes in the import region, all or nothing.
+    /// Takes over the record of `length` bytes in the import region, all or nothing, vCPUs
+    /// included. Only with no machine ([`Request::Reset`] to zero vCPUs) or all of it captured.
     Import { length: u32 },
-    /// Back to the state after reset, for a machine of `vcpus` vCPUs.
+    /// Back to the state after reset, for a machine of `vcpus` vCPUs; zero for none. The books are
+    /// forgotten: empty the list registers first if anything has run.
     Reset { vcpus: u8 },
 }
 
@@ -94,10 +121,12 @@ pub enum Request {
 pub enum Refusal {
     /// No such list register, vCPU, interrupt or distributor offset in this machine.
     OutOfRange = 1,
-    /// Export while interrupts are still in list registers.
+    /// Export, import or restore while interrupts are, or may at any time be, in list registers.
     NotCaptured = 2,
     /// The record to import is not one, or describes another machine.
     BadRecord = 3,
+    /// The request is not for this caller: `migration-pd` may only export and import.
+    NotYours = 4,
 }
 
 /// An interrupt to be put into a list register by `vmm-pd`.
@@ -367,6 +396,11 @@ impl Answer {
             self.more = true;
             false
         }
+    }
+
+    /// Whether there is no room for another injection.
+    pub const fn is_full(&self) -> bool {
+        self.count == MAX_INJECTIONS
     }
 
     /// What to inject, in order.

@@ -51,6 +51,7 @@ pub enum Failure {
 
 /// A request to `vmm-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Request {
     /// Answered with [`Status`].
     Status,

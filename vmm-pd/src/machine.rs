@@ -1,0 +1,711 @@
+//! The machine: its vCPUs, what each is doing, and what happens when one leaves the guest.
+//!
+//! Responsible for: dispatching every exit, and the order in which vCPUs run again. Must never:
+//! panic, whatever the guest or a neighbour does: a neighbour's or the kernel's refusal ends this
+//! guest with a reason, and nothing else.
+//!
+//! # The order of things on one core
+//!
+//! seL4 puts a thread that is resumed at the head of its priority's queue. The vCPU that exited is
+//! therefore resumed *before* the interrupts that its access caused are delivered, and whoever
+//! receives one is resumed (or brought to the head) after it: an inter-processor interrupt never
+//! waits for the sender's time slice to end. `vmm-pd` itself is above its vCPUs, so none of them
+//! runs before it has finished.
+
+use channel::timer::{self, VirtualTimer};
+use channel::vgic::{Answer, LIST_REGISTERS, Request};
+use channel::vmm::{Failure, Phase, Statistics, Status};
+use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
+use thiserror::Error;
+
+use crate::console::Console;
+use crate::exit::{Exit, Syndrome};
+use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port, VcpuRegister};
+use crate::psci::{Call, result};
+use crate::stop::Activity;
+
+/// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MachineError {
+    /// The kernel refused what it never should.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A neighbour gave an answer that is none.
+    #[error(transparent)]
+    Neighbour(#[from] ProtocolError),
+    /// The capture stub did not come back as it should.
+    #[error("the capture stub reported {0:#x}")]
+    Capture(u64),
+    /// A fault that no guest can cause.
+    #[error("fault {label} ({detail:#x})")]
+    UnexpectedFault {
+        /// Its label.
+        label: u64,
+        /// Its first word.
+        detail: u64,
+    },
+    /// The guest asked to start again, and there is nothing to start it from.
+    #[error("there is no guest bundle on this board")]
+    NoBundle,
+    /// The guest bundle is not one, or does not fit.
+    #[error("the guest bundle cannot be used")]
+    BadBundle,
+}
+
+impl MachineError {
+    const fn failure(self) -> (Failure, u64) {
+        match self {
+            Self::Kernel(error) => (Failure::Kernel, (error.operation as u64) << 32 | error.code),
+            Self::Neighbour(_) => (Failure::Neighbour, 0),
+            Self::Capture(detail) => (Failure::Capture, detail),
+            Self::UnexpectedFault { label, detail } => (
+                Failure::UnexpectedFault,
+                label << 56 | detail & 0x00ff_ffff_ffff_ffff,
+            ),
+            Self::NoBundle => (Failure::NoBundle, 0),
+            Self::BadBundle => (Failure::BadBundle, 0),
+        }
+    }
+}
+
+/// What a vCPU is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Run {
+    /// Off, in the sense of PSCI.
+    #[default]
+    Off,
+    /// Runs, or waits for its turn.
+    Running,
+    /// Sleeps until an interrupt; its program counter is past the instruction that said so.
+    Waiting,
+}
+
+/// What `vmm-pd` knows of a vCPU while it runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Vcpu {
+    pub(crate) run: Run,
+    /// Which interrupt was put into each list register and has not been reported as ended.
+    pub(crate) injected: [Option<Intid>; LIST_REGISTERS],
+    /// The kernel holds the virtual timer's interrupt masked until it is acknowledged.
+    pub(crate) timer_asserted: bool,
+}
+
+/// What to start a guest from: the guest bundle's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Boot {
+    /// How many vCPUs the guest has.
+    pub vcpus: u8,
+    /// Where vCPU 0 starts.
+    pub entry: u64,
+    /// Its `x0`: the device tree.
+    pub context: u64,
+    /// How many segments there are to load.
+    pub segments: usize,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) phase: Phase,
+    pub(crate) count: usize,
+    pub(crate) vcpus: [Vcpu; MAX_VCPUS],
+    pub(crate) console: Console,
+    console_line: bool,
+    pub(crate) boot: Option<Boot>,
+    /// `CNTVOFF_EL2`, as the open gate gave it out.
+    pub(crate) offset: Option<Ticks>,
+    pub(crate) activity: Activity,
+    pub(crate) statistics: Statistics,
+    failure: Failure,
+    detail: u64,
+    stopped_at: u64,
+}
+
+/// `SCTLR_EL1` at reset: stage 1 and caches off, all RES1 bits set.
+pub(crate) const SCTLR_RESET: u64 = 0x30d0_0800;
+/// `PSTATE` at reset: EL1 with its own stack, everything masked.
+pub(crate) const STATE_RESET: u64 = 0x3c5;
+/// `MPIDR_EL1` of vCPU 0: bit 31 is RES1 (DDI 0487, D24.2.118).
+const MPIDR_BASE: u64 = 1 << 31;
+/// The affinity fields of `MPIDR_EL1`.
+const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
+
+/// `MPIDR_EL1` as a vCPU reads it.
+pub(crate) const fn multiprocessor_id(vcpu: VcpuId) -> u64 {
+    MPIDR_BASE | vcpu.index() as u64
+}
+
+impl Machine {
+    /// A machine before [`Self::start`]. `boot` is what to start a guest from, if anything.
+    pub fn new(boot: Option<Boot>) -> Self {
+        Self {
+            phase: Phase::Starting,
+            count: 0,
+            vcpus: [Vcpu::default(); MAX_VCPUS],
+            console: Console::new(),
+            console_line: false,
+            boot,
+            offset: None,
+            activity: Activity::None,
+            statistics: Statistics::default(),
+            failure: Failure::None,
+            detail: 0,
+            stopped_at: 0,
+        }
+    }
+
+    /// The answer to `migration-pd`'s question.
+    pub fn status(&self) -> Status {
+        Status {
+            phase: self.phase,
+            vcpus: u8::try_from(self.count).unwrap_or(0),
+            failure: self.failure,
+            detail: self.detail,
+            program_counter: self.stopped_at,
+        }
+    }
+
+    /// Exits since start.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    pub(crate) fn vcpu(&mut self, vcpu: VcpuId) -> &mut Vcpu {
+        let [first, second, third, fourth] = &mut self.vcpus;
+        match vcpu.index() {
+            0 => first,
+            1 => second,
+            2 => third,
+            _ => fourth,
+        }
+    }
+
+    /// The vCPUs that the guest has.
+    pub(crate) fn present(&self) -> impl Iterator<Item = VcpuId> + use<> {
+        VcpuId::all().take(self.count)
+    }
+
+    pub(crate) fn set_phase<P: Port>(&mut self, port: &mut P, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            port.phase_changed();
+        }
+    }
+
+    /// A vCPU left the guest.
+    pub fn exit<P: Port>(&mut self, port: &mut P, vcpu: VcpuId, exit: Exit) {
+        let handled = if self.activity.concerns(vcpu) {
+            self.stub_exit(port, vcpu, exit)
+        } else if self.vcpu(vcpu).run == Run::Running && self.phase == Phase::Running {
+            self.guest_exit(port, vcpu, exit)
+        } else {
+            // A fault of a vCPU that has been stopped meanwhile. What it was about happens again,
+            // or is found by the capture.
+            Ok(())
+        };
+        if let Err(error) = handled {
+            self.fail(port, vcpu, error);
+        }
+    }
+
+    #[inline]
+    fn guest_exit<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        exit: Exit,
+    ) -> Result<(), MachineError> {
+        match exit {
+            Exit::SecureMonitorCall(syndrome) => {
+                self.statistics.smc += 1;
+                self.secure_monitor_call(port, vcpu, syndrome)
+            }
+            Exit::Abort {
+                program_counter,
+                ipa,
+                fetch,
+                syndrome,
+            } => self.abort(port, vcpu, program_counter, ipa, fetch, syndrome),
+            Exit::WaitForInterrupt => {
+                self.statistics.wait += 1;
+                self.advance(port, vcpu, false)?;
+                self.wait(port, vcpu)
+            }
+            Exit::WaitForEvent => {
+                self.statistics.wait += 1;
+                self.advance(port, vcpu, false)?;
+                self.give_way(port, vcpu)
+            }
+            Exit::Maintenance(list_register) => {
+                self.statistics.maintenance += 1;
+                self.interrupt_ended(port, vcpu, list_register)?;
+                Ok(port.resume(vcpu)?)
+            }
+            Exit::Timer => {
+                self.statistics.timer += 1;
+                self.timer_fired(port, vcpu)?;
+                Ok(port.resume(vcpu)?)
+            }
+            Exit::SystemRegister(syndrome) => {
+                self.statistics.other += 1;
+                self.system_register(port, vcpu, syndrome)
+            }
+            Exit::HypervisorCall { program_counter } => {
+                self.statistics.other += 1;
+                self.undefined_instruction(port, vcpu, Some(program_counter))
+            }
+            Exit::Unexpected { label, detail } => {
+                Err(MachineError::UnexpectedFault { label, detail })
+            }
+        }
+    }
+
+    /// Moves a vCPU past the instruction that it exited with.
+    pub(crate) fn advance<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        resume: bool,
+    ) -> Result<(), MachineError> {
+        let mut frame = port.read(vcpu, COUNT_PROGRAM_COUNTER)?;
+        frame.set_program_counter(frame.program_counter().wrapping_add(4));
+        Ok(port.write(vcpu, &mut frame, COUNT_PROGRAM_COUNTER, resume)?)
+    }
+
+    #[inline]
+    fn secure_monitor_call<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        syndrome: Syndrome,
+    ) -> Result<(), MachineError> {
+        const WITHOUT_ARGUMENTS: usize = crate::port::count_for(0);
+        const WITH_ARGUMENTS: usize = crate::port::count_for(3);
+        let mut frame = port.read(vcpu, WITHOUT_ARGUMENTS)?;
+        let mut refused = Ok(());
+        // Only an immediate of zero is a call (DEN 0028D 2.4).
+        let call = if syndrome.immediate() == 0 {
+            Call::decode(frame.general(0), || match port.read(vcpu, WITH_ARGUMENTS) {
+                Ok(all) => [all.general(1), all.general(2), all.general(3)],
+                Err(error) => {
+                    refused = Err(error);
+                    [0; 3]
+                }
+            })
+        } else {
+            Call::Answer(result::NOT_SUPPORTED)
+        };
+        refused?;
+        let program_counter = frame.program_counter();
+        frame.set_program_counter(program_counter.wrapping_add(4));
+        let answer = match call {
+            Call::Answer(value) => value,
+            Call::On {
+                target,
+                entry,
+                context,
+            } => self.switch_on(port, target, entry, context)?,
+            Call::AffinityInfo { target, level } => self.affinity_info(target, level),
+            Call::Suspend => {
+                frame.set_general(0, result::SUCCESS);
+                port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, false)?;
+                return self.wait(port, vcpu);
+            }
+            Call::Off => {
+                self.vcpu(vcpu).run = Run::Off;
+                return Ok(port.suspend(vcpu)?);
+            }
+            Call::SystemOff => {
+                self.stopped_at = program_counter;
+                self.halt(port)?;
+                self.set_phase(port, Phase::Off);
+                return Ok(());
+            }
+            Call::SystemReset => {
+                self.stopped_at = program_counter;
+                self.halt(port)?;
+                return self.restart(port);
+            }
+        };
+        frame.set_general(0, answer);
+        Ok(port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, true)?)
+    }
+
+    fn affinity_info(&mut self, target: u64, level: u64) -> u64 {
+        match self.by_affinity(target) {
+            Some(vcpu) if level == 0 => u64::from(self.vcpu(vcpu).run == Run::Off),
+            _ => result::INVALID_PARAMETERS,
+        }
+    }
+
+    fn by_affinity(&self, target: u64) -> Option<VcpuId> {
+        self.present()
+            .find(|vcpu| multiprocessor_id(*vcpu) & MPIDR_AFFINITY == target)
+    }
+
+    fn switch_on<P: Port>(
+        &mut self,
+        port: &mut P,
+        target: u64,
+        entry: u64,
+        context: u64,
+    ) -> Result<u64, MachineError> {
+        let Some(vcpu) = self.by_affinity(target) else {
+            return Ok(result::INVALID_PARAMETERS);
+        };
+        if self.vcpu(vcpu).run != Run::Off {
+            return Ok(result::ALREADY_ON);
+        }
+        if port.ram_read(entry & !7).is_none() {
+            return Ok(result::INVALID_ADDRESS);
+        }
+        self.start_vcpu(port, vcpu, entry, context)?;
+        Ok(result::SUCCESS)
+    }
+
+    /// Starts a vCPU as PSCI describes (DEN 0022D.b 6.4).
+    pub(crate) fn start_vcpu<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        entry: u64,
+        context: u64,
+    ) -> Result<(), MachineError> {
+        let offset = self.offset.unwrap_or_default();
+        for (register, value) in [
+            (VcpuRegister::SCTLR, SCTLR_RESET),
+            (VcpuRegister::CPACR, 0),
+            (VcpuRegister::VMPIDR, multiprocessor_id(vcpu)),
+            (VcpuRegister::CntvCtl, 0),
+            (VcpuRegister::Cntvoff, offset.0),
+            (VcpuRegister::Cntkctl, 0),
+        ] {
+            port.write_vcpu(vcpu, register, value)?;
+        }
+        self.vcpu(vcpu).run = Run::Running;
+        let mut frame = P::Frame::default();
+        frame.set_program_counter(entry);
+        frame.set_state(STATE_RESET);
+        frame.set_general(0, context);
+        Ok(port.write(vcpu, &mut frame, crate::port::COUNT_ALL, true)?)
+    }
+
+    /// The vCPU has nothing to do until an interrupt; its program counter has moved on.
+    fn wait<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        let state = self.vcpu(vcpu);
+        // An interrupt in a list register may be one that the vCPU has yet to take; waking up
+        // without cause is always allowed (DDI 0487, D1.7.2).
+        if state.injected.iter().any(Option::is_some) || state.timer_asserted {
+            return Ok(port.resume(vcpu)?);
+        }
+        /// `CNTV_CTL_EL0.ENABLE` without `IMASK`.
+        const UNMASKED: u64 = 1;
+        let control = port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?;
+        if control & 3 == UNMASKED {
+            let deadline = Ticks(port.read_vcpu(vcpu, VcpuRegister::CntvCval)?);
+            let answer = port.timer(&timer::Request::Sleep { vcpu, deadline })?;
+            if timer::decode_answer(&answer)? == 1 {
+                return Ok(port.resume(vcpu)?);
+            }
+        }
+        self.vcpu(vcpu).run = Run::Waiting;
+        Ok(())
+    }
+
+    /// The vCPU spins for another's sake: the others go first.
+    fn give_way<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        port.resume(vcpu)?;
+        for other in self.present().filter(|other| *other != vcpu) {
+            if self.vcpu(other).run == Run::Running {
+                bring_forward(port, other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes a waiting vCPU.
+    fn wake<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        self.vcpu(vcpu).run = Run::Running;
+        Ok(port.resume(vcpu)?)
+    }
+
+    /// `timer-pd` notified: sleepers are due. Their own timers then tell them.
+    pub fn sleepers_due<P: Port>(&mut self, port: &mut P) {
+        if let Err(error) = self.wake_due(port) {
+            self.fail(port, VcpuId::all().next().unwrap_or(FIRST), error);
+        }
+    }
+
+    fn wake_due<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        let due = timer::decode_answer(&port.timer(&timer::Request::Due)?)?;
+        for vcpu in self.present() {
+            if due & 1 << vcpu.index() != 0
+                && self.phase == Phase::Running
+                && self.vcpu(vcpu).run == Run::Waiting
+            {
+                self.wake(port, vcpu)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The virtual timer's condition is met; the kernel masks its interrupt until acknowledged.
+    fn timer_fired<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        self.vcpu(vcpu).timer_asserted = true;
+        let intid = Intid::VIRTUAL_TIMER;
+        self.ask_vgic(
+            port,
+            &Request::SetLine {
+                vcpu,
+                intid,
+                level: true,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// The guest looks at or changes its timer's interrupt while the kernel holds it masked, so
+    /// the level that `vgic-pd` knows may be a past one.
+    pub(crate) fn sample_timer<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        /// `CNTV_CTL_EL0`: enabled, unmasked, condition met.
+        const ASSERTED: u64 = 0b101;
+        let intid = Intid::VIRTUAL_TIMER;
+        let state = self.vcpu(vcpu);
+        if !state.timer_asserted || state.injected.contains(&Some(intid)) {
+            return Ok(());
+        }
+        if port.read_vcpu(vcpu, VcpuRegister::CntvCtl)? & 0b111 != ASSERTED {
+            self.vcpu(vcpu).timer_asserted = false;
+            self.ask_vgic(
+                port,
+                &Request::SetLine {
+                    vcpu,
+                    intid,
+                    level: false,
+                },
+            )?;
+            port.acknowledge_timer(vcpu)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel reports that the guest has finished with a list register's interrupt.
+    pub(crate) fn interrupt_ended<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        list_register: u64,
+    ) -> Result<(), MachineError> {
+        // An index that is none: an EOI that matched no list register (seL4 then says 0 or more).
+        let Ok(list_register) = u8::try_from(list_register) else {
+            return Ok(());
+        };
+        if let Some(slot) = self.vcpu(vcpu).injected.get_mut(usize::from(list_register)) {
+            *slot = None;
+        } else {
+            return Ok(());
+        }
+        let ended = self.ask_vgic(
+            port,
+            &Request::Maintenance {
+                vcpu,
+                list_register,
+            },
+        )?;
+        if ended == u64::from(Intid::VIRTUAL_TIMER.value()) && self.vcpu(vcpu).timer_asserted {
+            self.vcpu(vcpu).timer_asserted = false;
+            port.acknowledge_timer(vcpu)?;
+        }
+        Ok(())
+    }
+
+    /// Asks `vgic-pd`, carries out what it wants injected, and returns the answer's value.
+    #[inline]
+    pub(crate) fn ask_vgic<P: Port>(
+        &mut self,
+        port: &mut P,
+        request: &Request,
+    ) -> Result<u64, MachineError> {
+        let answer = Answer::decode(&port.vgic(request)?)?;
+        self.deliver(port, &answer)?;
+        if answer.more {
+            self.refill(port)?;
+        }
+        Ok(answer.value)
+    }
+
+    /// Fetches the injections that did not fit into an answer.
+    pub(crate) fn refill<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        for vcpu in self.present() {
+            let mut more = true;
+            // Each answer fills list registers, of which there are only so many.
+            for _ in 0..LIST_REGISTERS {
+                if more {
+                    let answer = Answer::decode(&port.vgic(&Request::Refill { vcpu })?)?;
+                    self.deliver(port, &answer)?;
+                    more = answer.more;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver<P: Port>(&mut self, port: &mut P, answer: &Answer) -> Result<(), MachineError> {
+        for injection in answer.injections() {
+            port.inject(injection)?;
+            let state = self.vcpu(injection.vcpu);
+            if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
+                *slot = Some(injection.intid);
+            }
+            match (self.phase, self.vcpu(injection.vcpu).run) {
+                (Phase::Running, Run::Waiting) => {
+                    port.timer(&timer::Request::Wake {
+                        vcpu: injection.vcpu,
+                    })?;
+                    self.wake(port, injection.vcpu)?;
+                }
+                (Phase::Running, Run::Running) if self.count > 1 && injection.intid.is_sgi() => {
+                    bring_forward(port, injection.vcpu)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The console's interrupt line may have changed.
+    #[inline]
+    pub(crate) fn update_console_line<P: Port>(
+        &mut self,
+        port: &mut P,
+    ) -> Result<(), MachineError> {
+        let level = self.console.interrupt_line();
+        if level != self.console_line {
+            self.console_line = level;
+            self.ask_vgic(
+                port,
+                &Request::SetLine {
+                    vcpu: FIRST,
+                    intid: Intid::CONSOLE,
+                    level,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// `serial-pd` notified: there is input, or room for output again.
+    pub fn console_ready<P: Port>(&mut self, port: &mut P) {
+        let room = port.console_room();
+        if room > 0 {
+            self.console
+                .output_ready(|byte| port.console_put(byte), room);
+        }
+        if self.phase == Phase::Running {
+            while self.console.receive_room() > 0 {
+                let Some(byte) = port.console_take() else {
+                    break;
+                };
+                self.console.receive(byte);
+            }
+            if let Err(error) = self.update_console_line(port) {
+                self.fail(port, FIRST, error);
+            }
+        }
+    }
+
+    /// Starts the guest from its bundle.
+    pub(crate) fn restart<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        let boot = self.boot.ok_or(MachineError::NoBundle)?;
+        port.ram_clear();
+        self.power_on(port, boot)
+    }
+
+    /// Puts every part of the machine into its state at power-on and lets vCPU 0 run.
+    pub(crate) fn power_on<P: Port>(
+        &mut self,
+        port: &mut P,
+        boot: Boot,
+    ) -> Result<(), MachineError> {
+        self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
+        self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.console = Console::new();
+        self.console_line = false;
+        (0..boot.segments).for_each(|segment| port.load_segment(segment));
+        understood(&port.vgic(&Request::Reset { vcpus: boot.vcpus })?)?;
+        understood(&port.timer(&timer::Request::Reset { vcpus: boot.vcpus })?)?;
+        for vcpu in self.present() {
+            VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
+        }
+        self.open_gate(port)?;
+        self.start_vcpu(port, FIRST, boot.entry, boot.context)?;
+        self.set_phase(port, Phase::Running);
+        Ok(())
+    }
+
+    /// Lets time go on; refused by `timer-pd` until every vCPU's timer is in place.
+    pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<Ticks, MachineError> {
+        let offset = Ticks(timer::decode_answer(
+            &port.timer(&timer::Request::Release)?,
+        )?);
+        self.offset = Some(offset);
+        Ok(offset)
+    }
+
+    /// Stops every vCPU where it is, for good.
+    fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        for vcpu in self.present() {
+            port.suspend(vcpu)?;
+            self.vcpu(vcpu).run = Run::Off;
+        }
+        understood(&port.timer(&timer::Request::Reset { vcpus: 0 })?)
+    }
+
+    /// The guest cannot go on.
+    pub(crate) fn fail<P: Port>(&mut self, port: &mut P, vcpu: VcpuId, error: MachineError) {
+        let at = port.read(vcpu, COUNT_PROGRAM_COUNTER);
+        self.stopped_at = at.map_or(0, |frame| frame.program_counter());
+        (self.failure, self.detail) = error.failure();
+        // Whatever refuses now cannot be helped any more; the failure that counts is the first.
+        let _ = self.halt(port);
+        self.set_phase(port, Phase::Failed);
+    }
+
+    /// Forgets the guest: the machine is empty and ready to receive one.
+    pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        self.halt(port)?;
+        understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
+        port.ram_clear();
+        self.count = 0;
+        self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.console = Console::new();
+        self.console_line = false;
+        self.offset = None;
+        (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);
+        self.set_phase(port, Phase::Empty);
+        Ok(())
+    }
+}
+
+/// The boot vCPU.
+pub(crate) const FIRST: VcpuId = match VcpuId::new(0) {
+    Some(vcpu) => vcpu,
+    None => unreachable!(),
+};
+
+/// Checks that a neighbour has carried out a request whose answer says nothing else.
+pub(crate) fn understood(answer: &Message) -> Result<(), MachineError> {
+    answer.answer()?;
+    Ok(())
+}
+
+/// Brings a vCPU that is ready to the head of its queue.
+fn bring_forward<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+    port.suspend(vcpu)?;
+    Ok(port.resume(vcpu)?)
+}

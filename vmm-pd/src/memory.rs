@@ -1,0 +1,114 @@
+//! The memory regions of this domain, as `system.xml` maps them.
+//!
+//! Responsible for: every access to memory that others share: guest RAM and the capture pages
+//! with the guest, the published distributor with `vgic-pd`. Each access stays within its region;
+//! nothing is assumed about what is read.
+
+use core::arch::asm;
+use core::ptr::NonNull;
+
+/// Bytes of a cache line that every board has at least: `DC` operations step by this much.
+const CACHE_LINE: usize = 64;
+
+/// A region that somebody else may write at any time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+impl Region {
+    /// The region of `length` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// The region is mapped, readable, and (if any method is used that writes) writable for
+    /// `length` bytes until the program ends, and no Rust reference points into it.
+    pub(crate) const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// Its length in bytes.
+    pub(crate) const fn length(self) -> usize {
+        self.length
+    }
+
+    fn at(self, offset: usize, bytes: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(bytes)?;
+        // SAFETY: the result is within the region, or one past its end for an empty access.
+        (end <= self.length).then(|| unsafe { self.base.as_ptr().add(offset) })
+    }
+
+    /// The aligned 32-bit word at `offset`.
+    #[inline]
+    pub(crate) fn word32(self, offset: usize) -> Option<u32> {
+        let pointer = self.at(offset, 4).filter(|_| offset.is_multiple_of(4))?;
+        // SAFETY: `at` has checked the range and regions are page aligned; volatile, because
+        // others write.
+        Some(unsafe { pointer.cast::<u32>().read_volatile() })
+    }
+
+    /// The aligned 64-bit word at `offset`.
+    #[inline]
+    pub(crate) fn word64(self, offset: usize) -> Option<u64> {
+        let pointer = self.at(offset, 8).filter(|_| offset.is_multiple_of(8))?;
+        // SAFETY: as for `word32`.
+        Some(unsafe { pointer.cast::<u64>().read_volatile() })
+    }
+
+    /// Writes the aligned 64-bit word at `offset`; false outside the region.
+    #[inline]
+    pub(crate) fn set_word64(self, offset: usize, value: u64) -> bool {
+        let Some(pointer) = self.at(offset, 8).filter(|_| offset.is_multiple_of(8)) else {
+            return false;
+        };
+        // SAFETY: as for `word32`, and the caller of `new` vouched for writing.
+        unsafe { pointer.cast::<u64>().write_volatile(value) };
+        true
+    }
+
+    /// Copies `bytes` to `offset`; false, and nothing written, if they do not fit.
+    pub(crate) fn put(self, offset: usize, bytes: &[u8]) -> bool {
+        let Some(pointer) = self.at(offset, bytes.len()) else {
+            return false;
+        };
+        // SAFETY: `at` has checked the range; `bytes` is ours and cannot overlap the region, into
+        // which no reference points.
+        unsafe { pointer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Copies from `offset` into `bytes`; false, and nothing read, outside the region.
+    pub(crate) fn get(self, offset: usize, bytes: &mut [u8]) -> bool {
+        let Some(pointer) = self.at(offset, bytes.len()) else {
+            return false;
+        };
+        // SAFETY: as for `put`. A neighbour may write meanwhile, which can tear what is read but
+        // nothing else; it is checked after the copy.
+        unsafe { pointer.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Fills the whole region with zeros.
+    pub(crate) fn clear(self) {
+        // SAFETY: the whole region is writable.
+        unsafe { self.base.as_ptr().write_bytes(0, self.length) };
+        self.clean(0, self.length);
+    }
+
+    /// Writes back and drops what caches hold of a range, so that a vCPU that runs with its caches
+    /// off sees it, and we see what that one wrote.
+    pub(crate) fn clean(self, offset: usize, bytes: usize) {
+        if self.at(offset, bytes).is_none() {
+            return;
+        }
+        let start = self.base.as_ptr().addr() + offset;
+        let lines = (start & !(CACHE_LINE - 1)..start + bytes).step_by(CACHE_LINE);
+        for line in lines {
+            // SAFETY: cache maintenance by address does not change memory's contents.
+            unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) };
+        }
+        // SAFETY: a barrier.
+        unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
+    }
+}

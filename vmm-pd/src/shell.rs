@@ -1,0 +1,364 @@
+//! The port between the machine and seL4.
+//!
+//! Responsible for: one invocation, call or memory access for each of the machine's wishes.
+
+use channel::ring::Duplex;
+use channel::vgic::Injection;
+use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
+use guest_bundle::{Bundle, RAM_BASE};
+use sel4_microkit::{Channel, memory_region_symbol, var};
+use vmm_pd::machine::Boot;
+use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
+
+use crate::memory::Region;
+
+/// The first slot of the threads of a domain's virtual machine (Microkit 2.3.0).
+const VM_THREAD_SLOT: u64 = sel4_sys::microkit::BASE_VM_TCB_SLOT as u64;
+/// The first slot of the vCPUs of a domain's virtual machine (Microkit 2.3.0).
+const VCPU_SLOT: u64 = sel4_sys::microkit::BASE_VCPU_SLOT as u64;
+/// Bytes that `vgic-pd` publishes for each vCPU.
+const VIEW_SIZE: usize = 0x1000;
+/// Sizes of regions as `system.xml` has them.
+const CAPTURE_CODE_SIZE: usize = 0x1000;
+const CAPTURE_DATA_SIZE: usize = 0x4000;
+const VIEWS_SIZE: usize = 0x4000;
+const RECORD_SIZE: usize = 0x8000;
+const CONSOLE_RING_SIZE: usize = 0x4000;
+
+/// A vCPU thread's registers, as seL4 hands them over.
+#[derive(Default)]
+pub(crate) struct Registers(sel4::UserContext);
+
+impl Frame for Registers {
+    #[inline]
+    fn program_counter(&self) -> u64 {
+        *self.0.pc()
+    }
+    #[inline]
+    fn set_program_counter(&mut self, value: u64) {
+        *self.0.pc_mut() = value;
+    }
+    #[inline]
+    fn stack_pointer(&self) -> u64 {
+        *self.0.sp()
+    }
+    #[inline]
+    fn set_stack_pointer(&mut self, value: u64) {
+        *self.0.sp_mut() = value;
+    }
+    #[inline]
+    fn state(&self) -> u64 {
+        *self.0.spsr()
+    }
+    #[inline]
+    fn set_state(&mut self, value: u64) {
+        *self.0.spsr_mut() = value;
+    }
+    #[inline]
+    fn general(&self, register: u8) -> u64 {
+        *self.0.gpr(usize::from(register))
+    }
+    #[inline]
+    fn set_general(&mut self, register: u8, value: u64) {
+        *self.0.gpr_mut(usize::from(register)) = value;
+    }
+    fn thread_pointers(&self) -> [u64; 2] {
+        [self.0.inner().tpidr_el0, self.0.inner().tpidrro_el0]
+    }
+    fn set_thread_pointers(&mut self, values: [u64; 2]) {
+        [self.0.inner_mut().tpidr_el0, self.0.inner_mut().tpidrro_el0] = values;
+    }
+}
+
+/// Everything that this domain may touch.
+pub(crate) struct Shell {
+    ram: Region,
+    bundle: Option<Bundle<'static>>,
+    bundle_refused: bool,
+    pub(crate) capture_code: Region,
+    pub(crate) capture_data: Region,
+    views: Region,
+    pub(crate) export: Region,
+    pub(crate) import: Region,
+    console: Duplex,
+}
+
+fn thread(vcpu: VcpuId) -> sel4::cap::Tcb {
+    sel4::Cap::from_bits(VM_THREAD_SLOT + vcpu.index() as u64)
+}
+
+fn vcpu_capability(vcpu: VcpuId) -> sel4::cap::VCpu {
+    sel4::Cap::from_bits(VCPU_SLOT + vcpu.index() as u64)
+}
+
+#[inline]
+fn refused(operation: Operation) -> impl FnOnce(sel4::Error) -> KernelError {
+    move |error| KernelError {
+        operation,
+        code: error as u64,
+    }
+}
+
+/// The number of a register in seL4's vCPU object.
+const fn number(register: VcpuRegister) -> u64 {
+    use sel4_sys::VCpuRegister as Index;
+    (match register {
+        VcpuRegister::SCTLR => Index::SCTLR,
+        VcpuRegister::CPACR => Index::CPACR,
+        VcpuRegister::TTBR0 => Index::TTBR0,
+        VcpuRegister::TTBR1 => Index::TTBR1,
+        VcpuRegister::TCR => Index::TCR,
+        VcpuRegister::ESR => Index::ESR,
+        VcpuRegister::FAR => Index::FAR,
+        VcpuRegister::VBAR => Index::VBAR,
+        VcpuRegister::VMPIDR => Index::VMPIDR_EL2,
+        VcpuRegister::SpEl1 => Index::SP_EL1,
+        VcpuRegister::ElrEl1 => Index::ELR_EL1,
+        VcpuRegister::SpsrEl1 => Index::SPSR_EL1,
+        VcpuRegister::CntvCtl => Index::CNTV_CTL,
+        VcpuRegister::CntvCval => Index::CNTV_CVAL,
+        VcpuRegister::Cntvoff => Index::CNTVOFF,
+        VcpuRegister::Cntkctl => Index::CNTKCTL_EL1,
+    }) as u64
+}
+
+impl Shell {
+    /// Takes possession of the regions; called once.
+    pub(crate) fn new() -> Self {
+        let ram_size = *var!(guest_ram_size: usize = 0);
+        let bundle_size = *var!(guest_bundle_size: usize = 0);
+        // SAFETY: `system.xml` maps these regions with at least these sizes, readable, and
+        // writable but for `vgic_view` and `vmm_import`; this is the only place that names them.
+        let regions = unsafe {
+            Self {
+                ram: Region::new(memory_region_symbol!(guest_ram: *mut u8), ram_size),
+                bundle: None,
+                bundle_refused: false,
+                capture_code: Region::new(
+                    memory_region_symbol!(capture_code: *mut u8),
+                    CAPTURE_CODE_SIZE,
+                ),
+                capture_data: Region::new(
+                    memory_region_symbol!(capture_data: *mut u8),
+                    CAPTURE_DATA_SIZE,
+                ),
+                views: Region::new(memory_region_symbol!(vgic_view: *mut u8), VIEWS_SIZE),
+                export: Region::new(memory_region_symbol!(vmm_export: *mut u8), RECORD_SIZE),
+                import: Region::new(memory_region_symbol!(vmm_import: *mut u8), RECORD_SIZE),
+                console: Duplex::new(
+                    memory_region_symbol!(vmm_to_serial: *mut u8),
+                    CONSOLE_RING_SIZE,
+                    memory_region_symbol!(serial_to_vmm: *mut u8),
+                    CONSOLE_RING_SIZE,
+                )
+                .unwrap_or_else(|error| panic!("console: {error}")),
+            }
+        };
+        // SAFETY: the region is prefilled before the start, mapped read-only here and nowhere
+        // else, so nobody writes it.
+        let bytes = unsafe {
+            core::slice::from_raw_parts(
+                memory_region_symbol!(guest_bundle: *mut u8).as_ptr(),
+                bundle_size,
+            )
+        };
+        match Bundle::parse(bytes, ram_size as u64) {
+            Ok(bundle) => Self {
+                bundle: Some(bundle),
+                ..regions
+            },
+            Err(_) => Self {
+                bundle_refused: true,
+                ..regions
+            },
+        }
+    }
+
+    /// What to start a guest from: nothing if the bundle is empty; a boot that cannot be if it is
+    /// not a bundle.
+    pub(crate) fn boot(&self) -> Option<Boot> {
+        if self.bundle_refused {
+            return Some(Boot {
+                vcpus: 0,
+                entry: 0,
+                context: 0,
+                segments: 0,
+            });
+        }
+        let bundle = self.bundle.as_ref().filter(|bundle| !bundle.is_empty())?;
+        Some(Boot {
+            vcpus: u8::try_from(bundle.vcpus()).unwrap_or(0),
+            entry: bundle.entry(),
+            context: bundle.device_tree(),
+            segments: bundle.segments().count(),
+        })
+    }
+
+    /// Tells `serial-pd` about console bytes that it waits for.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        let written = self.console.producer.notify_due();
+        if written | self.console.consumer.notify_due() {
+            Channel::new(ids::vmm::SERIAL).notify();
+        }
+    }
+
+    /// Leaves the marks that make `serial-pd` wake us; true if there is more to do already.
+    pub(crate) fn console_moved(&mut self, takes_input: bool) -> bool {
+        let room = self.console.producer.free().is_ok_and(|free| free == 0)
+            && self.console.producer.wait(1).unwrap_or(false);
+        let input = takes_input && self.console.consumer.wait(0).unwrap_or(false);
+        room || input
+    }
+}
+
+impl Port for Shell {
+    type Frame = Registers;
+
+    #[inline]
+    fn read(&mut self, vcpu: VcpuId, count: usize) -> Result<Registers, KernelError> {
+        thread(vcpu)
+            .tcb_read_registers(false, count as u64)
+            .map(Registers)
+            .map_err(refused(Operation::ReadThread))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        vcpu: VcpuId,
+        frame: &mut Registers,
+        count: usize,
+        resume: bool,
+    ) -> Result<(), KernelError> {
+        thread(vcpu)
+            .tcb_write_registers(resume, count as u64, &mut frame.0)
+            .map_err(refused(Operation::WriteThread))
+    }
+
+    #[inline]
+    fn resume(&mut self, vcpu: VcpuId) -> Result<(), KernelError> {
+        thread(vcpu)
+            .tcb_resume()
+            .map_err(refused(Operation::Resume))
+    }
+
+    fn suspend(&mut self, vcpu: VcpuId) -> Result<(), KernelError> {
+        thread(vcpu)
+            .tcb_suspend()
+            .map_err(refused(Operation::Suspend))
+    }
+
+    #[inline]
+    fn read_vcpu(&mut self, vcpu: VcpuId, register: VcpuRegister) -> Result<u64, KernelError> {
+        let capability = vcpu_capability(vcpu).bits();
+        let answer = sel4::with_ipc_buffer_mut(|buffer| {
+            buffer
+                .inner_mut()
+                .seL4_ARM_VCPU_ReadRegs(capability, number(register))
+        });
+        sel4::Error::from_sys(answer.error).map_or(Ok(answer.value), |error| {
+            Err(refused(Operation::ReadVcpu)(error))
+        })
+    }
+
+    #[inline]
+    fn write_vcpu(
+        &mut self,
+        vcpu: VcpuId,
+        register: VcpuRegister,
+        value: u64,
+    ) -> Result<(), KernelError> {
+        let capability = vcpu_capability(vcpu).bits();
+        let error = sel4::with_ipc_buffer_mut(|buffer| {
+            buffer
+                .inner_mut()
+                .seL4_ARM_VCPU_WriteRegs(capability, number(register), value)
+        });
+        sel4::Error::from_sys(error)
+            .map_or(Ok(()), |error| Err(refused(Operation::WriteVcpu)(error)))
+    }
+
+    #[inline]
+    fn inject(&mut self, injection: Injection) -> Result<(), KernelError> {
+        vcpu_capability(injection.vcpu)
+            .vcpu_inject_irq(
+                injection.intid.value(),
+                injection.priority,
+                injection.group,
+                injection.list_register,
+            )
+            .map_err(refused(Operation::Inject))
+    }
+
+    #[inline]
+    fn acknowledge_timer(&mut self, vcpu: VcpuId) -> Result<(), KernelError> {
+        vcpu_capability(vcpu)
+            .vcpu_ack_vppi(channel::Intid::VIRTUAL_TIMER.value().into())
+            .map_err(refused(Operation::AcknowledgeTimer))
+    }
+
+    #[inline]
+    fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
+        microkit::call(Channel::new(ids::vmm::VGIC), &request.encode())
+    }
+
+    #[inline]
+    fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
+        microkit::call(Channel::new(ids::vmm::TIMER), &request.encode())
+    }
+
+    #[inline]
+    fn view(&self, vcpu: VcpuId, offset: u32) -> u32 {
+        self.views
+            .word32(vcpu.index() * VIEW_SIZE + offset as usize)
+            .unwrap_or(0)
+    }
+
+    fn phase_changed(&mut self) {
+        Channel::new(ids::vmm::MIGRATION).notify();
+    }
+
+    fn ram_size(&self) -> u64 {
+        self.ram.length() as u64
+    }
+
+    #[inline]
+    fn ram_read(&self, ipa: u64) -> Option<u64> {
+        self.ram
+            .word64(usize::try_from(ipa.checked_sub(RAM_BASE)?).ok()?)
+    }
+
+    fn ram_clear(&mut self) {
+        self.ram.clear();
+    }
+
+    fn load_segment(&mut self, index: usize) {
+        let segment = self
+            .bundle
+            .as_ref()
+            .and_then(|bundle| bundle.segments().nth(index));
+        if let Some(segment) = segment {
+            let offset = usize::try_from(segment.ram_offset()).unwrap_or(usize::MAX);
+            self.ram.put(offset, segment.data);
+            self.ram.clean(offset, segment.data.len());
+        }
+    }
+
+    fn console_room(&mut self) -> usize {
+        self.console.producer.free().unwrap_or(0)
+    }
+
+    fn console_put(&mut self, byte: u8) {
+        // A console whose neighbour lies about it loses output, nothing else.
+        let _ = self.console.producer.push(&[byte]);
+    }
+
+    fn console_take(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        match self.console.consumer.pop(&mut byte) {
+            Ok(1) => Some(byte[0]),
+            _ => None,
+        }
+    }
+}
