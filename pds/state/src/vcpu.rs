@@ -23,7 +23,7 @@ pub struct VcpusRecordV1 {
 pub struct VcpuV1 {
     /// Whether it runs, as PSCI sees it (DEN 0022).
     pub power: PowerV1,
-    /// It waits for an interrupt: the program counter stands at the `WFI`, which may be executed again.
+    /// It waits for an interrupt: the program counter is past the `WFI`, which may end at any time.
     pub waiting: bool,
     /// An exception that it has still to take.
     pub pending_exception: PendingExceptionV1,

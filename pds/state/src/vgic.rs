@@ -15,6 +15,9 @@ pub const PRIVATE: usize = 32;
 /// Software generated interrupts, of which each vCPU may have one from every vCPU.
 pub const SOFTWARE_GENERATED: usize = 16;
 
+/// Words of a bitmap over all interrupts, INTID 0 lowest.
+pub const BITMAP: usize = (PRIVATE + MAX_SHARED) / 32;
+
 /// What `vgic-pd` exports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VgicRecordV1 {
@@ -36,6 +39,10 @@ pub struct VcpuInterruptsV1 {
     pub pending_sources: [u8; SOFTWARE_GENERATED],
     /// For each software generated interrupt that is active, one bit for each vCPU that it is active from.
     pub active_sources: [u8; SOFTWARE_GENERATED],
+    /// The interrupts that this vCPU has acknowledged and not deactivated, one bit each. Every one of them is active,
+    /// and a shared one is acknowledged by one vCPU alone. An interrupt can be active without: the guest set it so
+    /// through `GICD_ISACTIVER`.
+    pub acknowledged: [u32; BITMAP],
     /// The CPU interface.
     pub interface: CpuInterfaceV1,
 }
@@ -142,11 +149,48 @@ impl VcpuInterruptsV1 {
         if generated.any(|interrupt| interrupt.latched || interrupt.active) {
             return out_of_range("state of a software generated interrupt", 1);
         }
+        if self.acknowledges_inactive() {
+            return out_of_range("acknowledged interrupt that is not active", 1);
+        }
         let mut sources = self.pending_sources.iter().chain(&self.active_sources);
         match sources.find(|sources| **sources >> vcpus != 0) {
             Some(sources) => out_of_range("sources of a software generated interrupt", *sources),
             None => Ok(()),
         }
+    }
+}
+
+impl VcpuInterruptsV1 {
+    /// Whether a private interrupt is acknowledged and not active.
+    fn acknowledges_inactive(&self) -> bool {
+        let generated = self.active_sources.iter().map(|sources| *sources != 0);
+        let others = self.private.iter().skip(SOFTWARE_GENERATED);
+        let active = generated.chain(others.map(|interrupt| interrupt.active));
+        let word = self.acknowledged.first().copied().unwrap_or(0);
+        active
+            .zip(0..)
+            .any(|(active, bit)| !active && word & 1 << bit != 0)
+    }
+}
+
+impl VgicRecordV1 {
+    /// Whether a shared interrupt is acknowledged and not active, or acknowledged by two vCPUs.
+    fn acknowledges_wrongly(&self) -> bool {
+        let words = (1..BITMAP).map(|word| {
+            let active = self.shared.iter().skip(32 * (word - 1)).take(32).zip(0..);
+            let active = active
+                .filter(|(interrupt, _)| interrupt.active)
+                .fold(0, |bits, (_, bit)| bits | 1_u32 << bit);
+            (word, active)
+        });
+        words.into_iter().any(|(word, mut left)| {
+            self.vcpus.iter().any(|vcpu| {
+                let acknowledged = vcpu.acknowledged.get(word).copied().unwrap_or(0);
+                let wrong = acknowledged & !left != 0;
+                left &= !acknowledged;
+                wrong
+            })
+        })
     }
 }
 
@@ -166,6 +210,12 @@ impl Record for VgicRecordV1 {
         self.vcpus
             .iter()
             .try_for_each(|vcpu| vcpu.check(self.vcpus.len()))?;
+        if self.acknowledges_wrongly() {
+            return Err(RecordError::Range {
+                field: "acknowledged shared interrupts",
+                value: 1,
+            });
+        }
         let targets = self.shared.iter().map(|interrupt| interrupt.targets);
         match targets
             .into_iter()

@@ -1,7 +1,7 @@
 //! Records: what goes in comes out, in one form only.
 
 use crate::record::{Header, Kind, Record, RecordError, decode, encode};
-use crate::vgic::{PRIVATE, SOFTWARE_GENERATED};
+use crate::vgic::{self, PRIVATE, SOFTWARE_GENERATED};
 use crate::*;
 use proptest::prelude::*;
 
@@ -108,10 +108,15 @@ fn any_banked() -> impl Strategy<Value = VcpuInterruptsV1> {
                 interrupt.latched = false;
                 interrupt.active = false;
             }
+            let mut acknowledged = [0; vgic::BITMAP];
+            acknowledged[0] = (0..SOFTWARE_GENERATED)
+                .filter(|sgi| active_sources[*sgi] != 0)
+                .fold(0, |bits, sgi| bits | 1 << sgi);
             VcpuInterruptsV1 {
                 private: private.try_into().unwrap(),
                 pending_sources,
                 active_sources,
+                acknowledged,
                 interface: CpuInterfaceV1 {
                     control: words.0,
                     priority_mask: words.1,

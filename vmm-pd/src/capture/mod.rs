@@ -1,0 +1,254 @@
+//! Capture and restore of a vCPU's whole state on a kernel that gives out only part of it.
+//!
+//! seL4 hands a VMM the thread's registers and a few system registers; across cores, it answers the others with stale
+//! values and drops writes to them. What is missing (vector registers, the exception and translation registers, debug,
+//! performance monitor, and which list register is pending and which active), the stopped vCPU itself tells: a small
+//! position-independent program, the *stub*, runs on it at EL1, saves or loads everything, and leaves with an `SMC`.
+//!
+//! Responsible for: the order of those steps, as state machines over a [`Port`](crate::port::Port), and for believing
+//! nothing that comes back in a data page: the guest can write there while it runs. Must never: run guest code (the
+//! stub has all exceptions masked and its own vectors), decide what a list register's state means (`vgic-pd` does), or
+//! know the offset of time.
+//!
+//! # How to use it
+//!
+//! 1. Once at start-up, with no guest: [`Probe::begin`], and each exit to [`Probe::on_exit`], until it is done. It
+//!    gives the board's constants, and [`Features::of`] them what the stub may touch.
+//! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
+//! 3. To go on: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
+//!    timer's gate has opened, [`Restored::release`] for each. No vCPU runs before that.
+//!
+//! An exit of a vCPU without an armed stub is the guest's, even if it looks like the stub's.
+
+pub mod layout;
+mod probe;
+mod restore;
+mod save;
+
+use channel::VcpuId;
+use channel::vgic::CpuInterface;
+use state::{Register, RegisterFile, Source};
+use thiserror::Error;
+
+use crate::exit::{Exit, Syndrome};
+use crate::port::{COUNT_ALL, Frame, KernelError, Port, VcpuRegister};
+use layout::{Command, Leave};
+
+pub use probe::Probe;
+pub use restore::{Restore, Restored};
+pub use save::{Capture, Captured};
+
+/// The stub's data pages, one for each vCPU.
+///
+/// A page is ordinary memory to us and uncached to the stub. Whoever implements this copies word by word (the stub and
+/// a guest may write at any time), cleans what was written to the point of coherency, and cleans and invalidates
+/// before it reads.
+pub trait DataPage {
+    /// Writes `words` into the page of `vcpu`, from word `first` on.
+    fn write_page(&mut self, vcpu: VcpuId, first: usize, words: &[u64]);
+    /// Reads words out of the page of `vcpu`, from word `first` on.
+    fn read_page(&mut self, vcpu: VcpuId, first: usize, words: &mut [u64]);
+}
+
+/// Why a capture or a restore cannot go on. The vCPU's state is then lost, and with it the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CaptureError {
+    /// The kernel refused what it never should.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An exit that the stub cannot have caused.
+    #[error("the capture stub left with {0:?}")]
+    Exit(Exit),
+    /// An exception inside the stub.
+    #[error("exception {syndrome:#x} at {address:#x} inside the capture stub")]
+    Exception {
+        /// `ESR_EL1`.
+        syndrome: u64,
+        /// `ELR_EL1`.
+        address: u64,
+    },
+    /// A word of the data page cannot have been written by the stub.
+    #[error("{field} is {value:#x} in the capture stub's page")]
+    Page {
+        /// What the word is.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// What the stub acknowledged is not what was injected or known to be in a list register.
+    #[error("interrupt {intid} was not expected in a list register")]
+    Interrupt {
+        /// The answer of `GICC_IAR`.
+        intid: u64,
+    },
+    /// A register that a restore needs is missing, or is not this vCPU's.
+    #[error("{0:?} is missing or not this vCPU's")]
+    Register(Register),
+}
+
+impl CaptureError {
+    /// What to tell `migration-pd`: a number for the kind of error in the top byte, below it what it is about.
+    pub fn detail(self) -> u64 {
+        let (kind, about) = match self {
+            Self::Kernel(error) => (1, (error.operation as u64) << 32 | error.code),
+            Self::Exit(
+                Exit::SecureMonitorCall(Syndrome(syndrome))
+                | Exit::SystemRegister(Syndrome(syndrome)),
+            ) => (2, syndrome),
+            Self::Exit(Exit::Abort { ipa, .. }) => (3, ipa),
+            Self::Exit(_) => (4, 0),
+            Self::Exception { syndrome, .. } => (5, syndrome),
+            Self::Page { value, .. } => (6, value),
+            Self::Interrupt { intid } => (7, intid),
+            Self::Register(register) => (8, register.key().into()),
+        };
+        kind << 56 | about & 0x00ff_ffff_ffff_ffff
+    }
+}
+
+/// How far a run of the stub is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// The vCPU runs the stub; another exit will follow.
+    Running,
+    /// Done; the vCPU is stopped.
+    Done(T),
+}
+
+/// What of a processor's optional registers the stub saves and loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// How many breakpoints; zero leaves the debug registers alone.
+    breakpoints: u8,
+    /// How many watchpoints.
+    watchpoints: u8,
+    /// How many event counters, plus one; zero leaves the performance monitor alone.
+    counters: u8,
+}
+
+/// `SCTLR_EL1` while the stub runs: stage 1 and caches off, all RES1 bits set.
+const SCTLR: u64 = 0x30d0_0800;
+/// `CPACR_EL1` while the stub runs: no trap of vector registers.
+const CPACR: u64 = 3 << 20;
+/// `PSTATE` while the stub runs: EL1 with its own stack, everything masked.
+const STATE: u64 = 0x3c5;
+
+impl Features {
+    /// What the processor with these constants has.
+    pub fn of(_constants: &RegisterFile) -> Self {
+        Self::default()
+    }
+
+    /// The words that tell the stub, from [`layout::BREAKPOINTS`] on.
+    fn words(self) -> [u64; 3] {
+        [
+            self.breakpoints.into(),
+            self.watchpoints.into(),
+            self.counters.into(),
+        ]
+    }
+
+    /// Whether the stub saves and loads `register`; `position` is its place among those of its kind, in pairs.
+    fn include(self, register: Register) -> bool {
+        let pair = |first: Register| (register.index() - first.index()) / 2;
+        match register.source() {
+            Source::StubBreakpoints => pair(Register::DBGBVR0_EL1) < self.breakpoints.into(),
+            Source::StubWatchpoints => pair(Register::DBGWVR0_EL1) < self.watchpoints.into(),
+            Source::StubPmu => self.counters > 0,
+            Source::StubCounters => pair(Register::PMEVCNTR0_EL0) + 1 < self.counters.into(),
+            _ => register.class() != state::Class::Debug || self.breakpoints > 0,
+        }
+    }
+}
+
+/// `MPIDR_EL1` as a vCPU reads it; bit 31 is RES1 (DDI 0487, D24.2.118).
+pub const fn identity(vcpu: VcpuId) -> u64 {
+    1 << 31 | vcpu.index() as u64
+}
+
+/// Lets the stopped `vcpu` run the stub.
+fn run<P: Port>(port: &mut P, vcpu: VcpuId, command: Command) -> Result<(), CaptureError> {
+    let mut frame = P::Frame::default();
+    frame.set_program_counter(layout::CODE);
+    frame.set_state(STATE);
+    frame.set_general(0, command as u64);
+    frame.set_general(1, layout::data(vcpu));
+    frame.set_general(2, layout::INTERFACE);
+    Ok(port.write(vcpu, &mut frame, COUNT_ALL, true)?)
+}
+
+/// Stage 1 off, vector registers on, no timer: how the stub runs.
+fn prepare<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
+    port.write_vcpu(vcpu, VcpuRegister::SCTLR, SCTLR)?;
+    port.write_vcpu(vcpu, VcpuRegister::CPACR, CPACR)?;
+    Ok(port.write_vcpu(vcpu, VcpuRegister::CntvCtl, 0)?)
+}
+
+/// Handles an exit that is the same in every run. True if the stub has left as `expected`; false if it goes on.
+fn left<P: Port + DataPage>(
+    port: &mut P,
+    vcpu: VcpuId,
+    exit: Exit,
+    expected: Leave,
+) -> Result<bool, CaptureError> {
+    match exit {
+        Exit::SecureMonitorCall(syndrome) if syndrome.immediate() == expected as u16 => Ok(true),
+        Exit::SecureMonitorCall(syndrome) if syndrome.immediate() == Leave::Faulted as u16 => {
+            let [mut syndrome, mut address] = [0; 2];
+            port.read_page(vcpu, layout::FAULT, core::slice::from_mut(&mut syndrome));
+            port.read_page(vcpu, layout::FAULT + 1, core::slice::from_mut(&mut address));
+            Err(CaptureError::Exception { syndrome, address })
+        }
+        // From before the timer was switched off; the interrupt's line is low by now.
+        Exit::Timer => {
+            port.acknowledge_timer(vcpu)?;
+            port.resume(vcpu)?;
+            Ok(false)
+        }
+        exit => Err(CaptureError::Exit(exit)),
+    }
+}
+
+/// Reads one word of a data page.
+fn read_word<P: DataPage>(port: &mut P, vcpu: VcpuId, at: usize) -> u64 {
+    let mut word = 0;
+    port.read_page(vcpu, at, core::slice::from_mut(&mut word));
+    word
+}
+
+/// What a run acknowledged: the answers of `GICC_IAR`, checked only for their number.
+fn read_notes<P: DataPage>(
+    port: &mut P,
+    vcpu: VcpuId,
+) -> Result<heapless::Vec<u64, { layout::MAX_INTERRUPTS }>, CaptureError> {
+    let mut words = [0; 1 + layout::MAX_INTERRUPTS];
+    port.read_page(vcpu, layout::NOTED, &mut words);
+    let [count, notes @ ..] = words;
+    let noted = usize::try_from(count)
+        .ok()
+        .and_then(|count| notes.get(..count));
+    let noted = noted.ok_or(CaptureError::Page {
+        field: "number of acknowledged interrupts",
+        value: count,
+    })?;
+    Ok(noted.iter().copied().collect())
+}
+
+/// The words of a CPU interface in the data page.
+const INTERFACE_COUNT: usize = 5;
+
+fn read_interface<P: DataPage>(port: &mut P, vcpu: VcpuId) -> Result<CpuInterface, CaptureError> {
+    let mut words = [0; INTERFACE_COUNT];
+    port.read_page(vcpu, layout::INTERFACE_WORDS, &mut words);
+    let mut narrow = [0; INTERFACE_COUNT];
+    for (narrow, value) in narrow.iter_mut().zip(words) {
+        *narrow = u32::try_from(value).map_err(|_| CaptureError::Page {
+            field: "CPU interface register",
+            value,
+        })?;
+    }
+    Ok(CpuInterface::from_words(narrow))
+}
+
+#[cfg(test)]
+mod tests;

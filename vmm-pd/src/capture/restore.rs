@@ -1,0 +1,185 @@
+//! Restore of one vCPU: the state machine around [`Command::Load`], and the release that lets it run.
+
+use channel::timer::VirtualTimer;
+use channel::vgic::{Injection, RestorePlan};
+use channel::{Ticks, VcpuId};
+use heapless::Vec;
+use state::{Register, RegisterFile};
+
+use super::layout::{self, Command, Leave, MAX_INTERRUPTS};
+use super::{CaptureError, DataPage, Features, Progress};
+use crate::exit::Exit;
+use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
+
+/// A restore under way.
+#[derive(Debug)]
+pub struct Restore {
+    vcpu: VcpuId,
+    active: Vec<Injection, MAX_INTERRUPTS>,
+    timer: VirtualTimer,
+}
+
+/// A vCPU that holds its whole state apart from what lets it run: translation, timer, program counter.
+///
+/// Until it is released, it stands still. What is pending for it may be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Restored {
+    vcpu: VcpuId,
+    timer: VirtualTimer,
+}
+
+impl Restore {
+    /// Loads a stopped vCPU, whatever it was before. A register that `registers` does not have becomes zero: nothing of
+    /// another guest's shines through.
+    pub fn begin<P: Port + DataPage>(
+        port: &mut P,
+        vcpu: VcpuId,
+        features: Features,
+        registers: &RegisterFile,
+        timer: &VirtualTimer,
+        plan: &RestorePlan,
+    ) -> Result<Self, CaptureError> {
+        let identity = super::identity(vcpu);
+        if registers
+            .word(Register::MPIDR_EL1)
+            .is_some_and(|recorded| recorded != identity)
+        {
+            return Err(CaptureError::Register(Register::MPIDR_EL1));
+        }
+        port.suspend(vcpu)?;
+        port.write_vcpu(vcpu, VcpuRegister::VMPIDR, identity)?;
+        super::prepare(port, vcpu)?;
+        let mut active = Vec::new();
+        for injection in plan.active.injections() {
+            port.inject(injection)?;
+            active
+                .push(injection)
+                .map_err(|_| CaptureError::Interrupt {
+                    intid: injection.intid.value().into(),
+                })?;
+        }
+        write_page(port, vcpu, features, registers, plan);
+        super::run(port, vcpu, Command::Load)?;
+        Ok(Self {
+            vcpu,
+            active,
+            timer: *timer,
+        })
+    }
+
+    /// The vCPU left the stub.
+    pub fn on_exit<P: Port + DataPage>(
+        &mut self,
+        port: &mut P,
+        exit: Exit,
+    ) -> Result<Progress<Restored>, CaptureError> {
+        if !super::left(port, self.vcpu, exit, Leave::Loaded)? {
+            return Ok(Progress::Running);
+        }
+        self.check_notes(&super::read_notes(port, self.vcpu)?)?;
+        Ok(Progress::Done(Restored {
+            vcpu: self.vcpu,
+            timer: self.timer,
+        }))
+    }
+
+    /// Each active interrupt was acknowledged, and nothing else was.
+    fn check_notes(&mut self, notes: &[u64]) -> Result<(), CaptureError> {
+        for note in notes {
+            let position = self
+                .active
+                .iter()
+                .position(|injection| u64::from(injection.intid.value()) == *note)
+                .ok_or(CaptureError::Interrupt { intid: *note })?;
+            self.active.swap_remove(position);
+        }
+        match self.active.first() {
+            Some(missing) => Err(CaptureError::Interrupt {
+                intid: missing.intid.value().into(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Restored {
+    /// Gives the vCPU its time and its own registers, and with `run` lets it go on. Only with the `offset` that
+    /// `timer-pd` gave out when its gate opened, which it does when all vCPUs are in place.
+    pub fn release<P: Port>(
+        self,
+        port: &mut P,
+        registers: &RegisterFile,
+        offset: Ticks,
+        run: bool,
+    ) -> Result<(), CaptureError> {
+        let Self { vcpu, timer } = self;
+        let word = |register| registers.word(register).unwrap_or(0);
+        for (register, value) in [
+            (VcpuRegister::CntvCval, timer.compare.0),
+            (VcpuRegister::Cntvoff, offset.0),
+            (VcpuRegister::Cntkctl, timer.kernel_control.into()),
+            (VcpuRegister::SCTLR, word(Register::SCTLR_EL1)),
+            (VcpuRegister::CPACR, word(Register::CPACR_EL1)),
+            (VcpuRegister::CntvCtl, timer.control.into()),
+        ] {
+            port.write_vcpu(vcpu, register, value)?;
+        }
+        if !timer.asserted {
+            // Its event may have been lost when the vCPU was stopped, and the kernel still hold it masked.
+            port.acknowledge_timer(vcpu)?;
+        }
+        let mut frame = load_thread::<P::Frame>(registers);
+        Ok(port.write(vcpu, &mut frame, COUNT_ALL, run)?)
+    }
+}
+
+fn write_page<P: DataPage>(
+    port: &mut P,
+    vcpu: VcpuId,
+    features: Features,
+    registers: &RegisterFile,
+    plan: &RestorePlan,
+) {
+    port.write_page(
+        vcpu,
+        layout::INTERFACE_WORDS,
+        &plan.interface.words().map(u64::from),
+    );
+    port.write_page(vcpu, layout::NOTED, &[0]);
+    port.write_page(vcpu, layout::BREAKPOINTS, &features.words());
+    let mut words = [0; layout::SAVED.len()];
+    for (word, register) in words.iter_mut().zip(&layout::SAVED) {
+        *word = registers.word(*register).unwrap_or(0);
+    }
+    port.write_page(vcpu, layout::REGISTERS, &words);
+    let mut vectors = [0; 64];
+    for (number, halves) in vectors.chunks_exact_mut(2).enumerate() {
+        let value = Register::vector(number).and_then(|register| registers.get(register));
+        if let (Some(value), [low, high]) = (value, halves) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the low half is what is meant"
+            )]
+            let low_half = value as u64;
+            let high_half = (value >> 64) as u64;
+            (*low, *high) = (low_half, high_half);
+        }
+    }
+    port.write_page(vcpu, layout::VECTORS, &vectors);
+}
+
+fn load_thread<F: Frame>(registers: &RegisterFile) -> F {
+    let word = |register| registers.word(register).unwrap_or(0);
+    let mut frame = F::default();
+    for number in 0..31u8 {
+        if let Some(register) = Register::general(number.into()) {
+            frame.set_general(number, word(register));
+        }
+    }
+    frame.set_stack_pointer(word(Register::SP_EL0));
+    frame.set_program_counter(word(Register::PC));
+    frame.set_state(word(Register::PSTATE));
+    frame.set_thread_pointers([word(Register::TPIDR_EL0), word(Register::TPIDRRO_EL0)]);
+    frame
+}
