@@ -1,3 +1,104 @@
-//! The virtual GIC: distributor, CPU interface state, choice of list registers: the shell.
+//! `vgic-pd`, the shell: requests from channels, state from and into memory regions.
+//!
+//! Responsible for: the memory regions and channels that `system.xml` gives this domain. Must
+//! never: decide. The domain is passive; it runs on its callers' time only.
 #![no_std]
 #![no_main]
+
+use channel::vgic::DISTRIBUTOR_SIZE;
+use channel::{MAX_VCPUS, Message, VcpuId, ids, microkit};
+use core::ptr::NonNull;
+use core::slice;
+use sel4_microkit::{
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, protection_domain,
+};
+use vgic_pd::{Caller, MAX_RECORD, Regions, Service};
+
+/// Bytes of a vCPU's page of the published view.
+const PAGE: usize = DISTRIBUTOR_SIZE as usize;
+/// Bytes of the regions for records (`system.xml`).
+const RECORD_REGION: usize = 0x8000;
+
+const _: () = assert!(MAX_RECORD <= RECORD_REGION);
+
+/// The regions as they are mapped.
+struct Memory {
+    view: NonNull<[u32]>,
+    export: NonNull<u8>,
+    import: NonNull<u8>,
+    /// What was imported last, out of the neighbour's reach.
+    copy: [u8; MAX_RECORD],
+}
+
+impl Regions for Memory {
+    #[inline]
+    fn publish(&mut self, vcpu: VcpuId, offset: u32, word: u32) {
+        let index = (vcpu.index() * PAGE + offset as usize) / size_of::<u32>();
+        if offset < DISTRIBUTOR_SIZE && index < self.view.len() {
+            // SAFETY: within the region, which is mapped and writable; volatile, because `vmm-pd`
+            // reads it.
+            unsafe { self.view.cast::<u32>().add(index).write_volatile(word) }
+        }
+    }
+
+    fn export(&mut self) -> &mut [u8] {
+        // SAFETY: the region is mapped, writable and as long; no other domain can write it
+        // (`system.xml`), and this domain only through the slice that borrows `self`.
+        unsafe { slice::from_raw_parts_mut(self.export.as_ptr(), RECORD_REGION) }
+    }
+
+    fn import(&mut self, length: usize) -> Option<&[u8]> {
+        let copy = self.copy.get_mut(..length)?;
+        for (offset, byte) in copy.iter_mut().enumerate() {
+            // SAFETY: `offset` is below MAX_RECORD, and the region is mapped, readable and at
+            // least as long. Volatile, because the neighbour may write meanwhile: each byte is
+            // read once, and what it says is checked afterwards.
+            *byte = unsafe { self.import.add(offset).read_volatile() };
+        }
+        Some(copy)
+    }
+}
+
+/// The domain.
+struct Vgic {
+    service: Service<Memory>,
+}
+
+#[protection_domain]
+fn init() -> Vgic {
+    Vgic {
+        service: Service::new(Memory {
+            view: memory_region_symbol!(vgic_view: *mut [u32], n = MAX_VCPUS * PAGE / 4),
+            export: memory_region_symbol!(vgic_export: *mut u8),
+            import: memory_region_symbol!(vgic_import: *mut u8),
+            copy: [0; MAX_RECORD],
+        }),
+    }
+}
+
+impl Handler for Vgic {
+    type Error = Infallible;
+
+    #[inline]
+    fn protected(
+        &mut self,
+        channel: Channel,
+        info: MessageInfo,
+    ) -> Result<MessageInfo, Infallible> {
+        let caller = match channel.index() {
+            ids::vgic::VMM => Some(Caller::Vmm),
+            ids::vgic::MIGRATION => Some(Caller::Migration),
+            _ => None,
+        };
+        let answer = match (caller, microkit::take(&info)) {
+            (Some(caller), Ok(message)) => self.service.handle(caller, &message),
+            _ => Message::not_understood(),
+        };
+        Ok(microkit::put(&answer))
+    }
+
+    /// No channel of this domain is for notifications.
+    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+        Ok(())
+    }
+}

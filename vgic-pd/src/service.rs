@@ -1,0 +1,157 @@
+//! Requests in, answers out.
+//!
+//! Responsible for: who may ask for what, and that the published view says what the guest would
+//! read. It must never let a neighbour's nonsense do more than be refused.
+
+use crate::gic::Gic;
+use crate::register::Register;
+use channel::vgic::{Answer, Refusal, Request};
+use channel::{Message, VcpuId};
+use state::record;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// `vmm-pd`.
+    Vmm,
+    /// `migration-pd`.
+    Migration,
+}
+
+/// The most bytes that a record of this machine has.
+pub const MAX_RECORD: usize = 2048;
+
+/// The memory regions of the domain.
+pub trait Regions {
+    /// Writes a word of a vCPU's page of the published view, which `vmm-pd` reads.
+    fn publish(&mut self, vcpu: VcpuId, offset: u32, word: u32);
+
+    /// The region that records are exported into. Nobody else writes it.
+    fn export(&mut self) -> &mut [u8];
+
+    /// A private copy of the first `length` bytes of the region that records are imported from;
+    /// nothing if that is more than [`MAX_RECORD`].
+    fn import(&mut self, length: usize) -> Option<&[u8]>;
+}
+
+/// The domain: the interrupt controller, and the regions in which others see it.
+#[derive(Debug)]
+pub struct Service<R> {
+    gic: Gic,
+    regions: R,
+}
+
+impl<R: Regions> Service<R> {
+    /// No machine yet.
+    pub const fn new(regions: R) -> Self {
+        Self {
+            gic: Gic::new(),
+            regions,
+        }
+    }
+
+    /// Carries out a request.
+    #[inline]
+    pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {
+        let Ok(request) = Request::decode(message) else {
+            return Message::not_understood();
+        };
+        let allowed = match caller {
+            Caller::Vmm => true,
+            Caller::Migration => matches!(request, Request::Export | Request::Import { .. }),
+        };
+        if !allowed {
+            return Message::refused(Refusal::NotYours as u64);
+        }
+        match self.carry_out(request) {
+            Ok(answer) => answer,
+            Err(refusal) => Message::refused(refusal as u64),
+        }
+    }
+
+    #[inline]
+    fn carry_out(&mut self, request: Request) -> Result<Message, Refusal> {
+        let answer = match request {
+            Request::Read {
+                vcpu,
+                offset,
+                width,
+            } => self.gic.read(vcpu, offset, width)?,
+            Request::Write {
+                vcpu,
+                offset,
+                width,
+                value,
+            } => {
+                let answer = self.gic.write(vcpu, offset, width, value)?;
+                self.publish_after_write(vcpu, offset);
+                answer
+            }
+            Request::SetLine { vcpu, intid, level } => self.gic.set_line(vcpu, intid, level)?,
+            Request::Maintenance {
+                vcpu,
+                list_register,
+            } => self.gic.maintenance(vcpu, list_register)?,
+            Request::Refill { vcpu } => self.gic.refill(vcpu)?,
+            Request::Occupants { vcpu } => return Ok(self.gic.occupants(vcpu)?.encode()),
+            Request::Captured {
+                vcpu,
+                interface,
+                found,
+            } => self.gic.captured(vcpu, interface, found)?,
+            Request::Restore { vcpu } => return Ok(self.gic.restore(vcpu)?.encode()),
+            Request::Export => Answer::new(self.export()?),
+            Request::Import { length } => {
+                self.import(length)?;
+                Answer::new(0)
+            }
+            Request::Reset { vcpus } => {
+                self.gic.reset(vcpus)?;
+                self.publish_all();
+                Answer::new(0)
+            }
+        };
+        Ok(answer.encode())
+    }
+
+    fn export(&mut self) -> Result<u64, Refusal> {
+        let exported = self.gic.export()?;
+        let length = record::encode(&exported, self.regions.export());
+        // What is exported is in range, and the region is larger than any record: system.xml.
+        length
+            .map(|length| length as u64)
+            .map_err(|_| Refusal::OutOfRange)
+    }
+
+    fn import(&mut self, length: u32) -> Result<(), Refusal> {
+        let length = usize::try_from(length).map_err(|_| Refusal::BadRecord)?;
+        let bytes = self.regions.import(length).ok_or(Refusal::BadRecord)?;
+        let imported = record::decode(bytes).map_err(|_| Refusal::BadRecord)?;
+        self.gic.import(&imported)?;
+        self.publish_all();
+        Ok(())
+    }
+
+    #[inline]
+    fn publish_after_write(&mut self, vcpu: VcpuId, offset: u32) {
+        for word in Gic::view_after_write(offset) {
+            let register = Register::at(word);
+            for reader in self.gic.all().iter() {
+                if reader == vcpu || register.is_shared() {
+                    let value = self.gic.word(reader, register);
+                    self.regions.publish(reader, word, value);
+                }
+            }
+        }
+    }
+
+    fn publish_all(&mut self) {
+        for word in Gic::view_offsets() {
+            let register = Register::at(word);
+            for reader in VcpuId::all() {
+                let value = self.gic.word(reader, register);
+                self.regions.publish(reader, word, value);
+            }
+        }
+    }
+}
