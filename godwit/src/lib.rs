@@ -2,4 +2,5 @@
 
 pub mod guest;
 pub mod image;
+pub mod prepare;
 pub mod qemu;

@@ -1,7 +1,7 @@
 //! Guests: from a kernel or a flat binary to the bundle that `vmm-pd` loads.
 //!
 //! Responsible for: where in guest RAM things go, the device tree that describes the guest's machine, and saying what
-//! does not fit. Never: fetches or builds a guest (`prepare` does), or knows about physical addresses.
+//! does not fit. Never: fetches or builds a guest ([`crate::prepare`] does), or knows about physical addresses.
 
 mod device_tree;
 mod linux;

@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use board::Board;
-pub use build::{Image, ImageRequest, Placement, TARGET, build_image, target_directory};
+pub use build::{
+    Image, ImageRequest, Placement, TARGET, build_image, build_program, target_directory,
+};
 pub use error::ImageError;
 
 /// What the domains run on.

@@ -1,0 +1,195 @@
+//! Packages of Debian's arm64 archive, without installing them.
+//!
+//! Responsible for: fetching and unpacking single files with apt and dpkg, from the system's own sources and checked
+//! with its keys, in a directory of our own. Never: touches the system's package state, so it needs no root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{PrepareError, Result, file, run};
+
+/// A file of a package.
+#[derive(Clone, Copy, Debug)]
+pub struct Package<'a> {
+    /// The package, or one that only depends on the one that has the file.
+    pub name: &'a str,
+    /// The file's path in the package, or how it begins; `usr/` in front of it is tried as well.
+    pub file: &'a str,
+    /// Where to put it.
+    pub target: &'a Path,
+}
+
+/// Fetches what is not there yet. `report` hears of each package.
+///
+/// # Errors
+///
+/// Apt cannot fetch a package, or a package lacks its file.
+pub fn fetch(packages: &[Package<'_>], directory: &Path, report: &dyn Fn(&str)) -> Result<()> {
+    let wanted: Vec<_> = packages
+        .iter()
+        .filter(|package| !package.target.is_file())
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let apt = Apt::new(directory.join("apt"))?;
+    report("asking Debian's archive for arm64 packages");
+    apt.update()?;
+    for package in wanted {
+        let name = apt.real_name(package.name)?;
+        report(&format!("fetching {name} (arm64)"));
+        let unpacked = apt.unpack(&name)?;
+        let source = find(&unpacked, package.file);
+        let source = source.ok_or_else(|| PrepareError::Package {
+            package: name,
+            file: package.file.to_owned(),
+        })?;
+        // Renamed into place, so that an interrupted run leaves nothing that looks complete.
+        let partial = package.target.with_extension("partial");
+        std::fs::copy(&source, &partial).map_err(|error| file(&source, error))?;
+        std::fs::rename(&partial, package.target).map_err(|error| file(package.target, error))?;
+    }
+    std::fs::remove_dir_all(&apt.root).map_err(|error| file(&apt.root, error))
+}
+
+/// Apt with an architecture and a state of its own.
+struct Apt {
+    root: PathBuf,
+}
+
+impl Apt {
+    fn new(root: PathBuf) -> Result<Self> {
+        for part in ["state/lists/partial", "cache/archives/partial"] {
+            let path = root.join(part);
+            std::fs::create_dir_all(&path).map_err(|source| file(&path, source))?;
+        }
+        // Nothing is installed there.
+        let status = root.join("state/status");
+        std::fs::write(&status, "").map_err(|source| file(&status, source))?;
+        Ok(Self { root })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let root = self.root.display();
+        for option in [
+            format!("Dir::State={root}/state"),
+            format!("Dir::State::status={root}/state/status"),
+            format!("Dir::Cache={root}/cache"),
+            "APT::Architecture=arm64".to_owned(),
+            "APT::Architectures=arm64".to_owned(),
+            // Apt drops to a user who cannot write here; it fetches and checks, nothing more.
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command.env("LC_ALL", "C").current_dir(&self.root);
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        run(self.command("apt-get").args(["-qq", "update"])).map(drop)
+    }
+
+    /// The package itself, or the one it depends on if it is nothing but a name for it.
+    fn real_name(&self, package: &str) -> Result<String> {
+        let depends = run(self
+            .command("apt-cache")
+            .args(["depends", "--important", package]))?;
+        let image = |name: &&str| name.starts_with("linux-image-");
+        Ok(dependencies(&depends)
+            .find(image)
+            .unwrap_or(package)
+            .to_owned())
+    }
+
+    fn unpack(&self, package: &str) -> Result<PathBuf> {
+        run(self.command("apt-get").args(["-qq", "download", package]))?;
+        let fetched =
+            find(&self.root, &format!("{package}_")).ok_or_else(|| PrepareError::Package {
+                package: package.to_owned(),
+                file: "archive".to_owned(),
+            })?;
+        let unpacked = self.root.join(format!("unpacked-{package}"));
+        run(Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(&fetched)
+            .arg(&unpacked))?;
+        Ok(unpacked)
+    }
+}
+
+/// What a package depends on, from what `apt-cache depends` says.
+fn dependencies(output: &str) -> impl Iterator<Item = &str> {
+    output
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+}
+
+/// The first file, by name, whose path below a directory begins so, with or without `usr/` in front.
+fn find(directory: &Path, prefix: &str) -> Option<PathBuf> {
+    [prefix.to_owned(), format!("usr/{prefix}")]
+        .into_iter()
+        .find_map(|prefix| {
+            let path = directory.join(prefix);
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            let entries = std::fs::read_dir(path.parent()?).ok()?.flatten();
+            let begins =
+                |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&name);
+            let mut found: Vec<_> = entries
+                .filter(begins)
+                .map(|entry| entry.path())
+                .filter(|path| path.is_file())
+                .collect();
+            found.sort();
+            found.into_iter().next()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_is_only_a_name_leads_to_the_one_behind_it() {
+        let output = "linux-image-cloud-arm64\n  Depends: linux-image-6.1.0-56-cloud-arm64\n  Recommends: x\n";
+        assert_eq!(
+            dependencies(output).collect::<Vec<_>>(),
+            ["linux-image-6.1.0-56-cloud-arm64"]
+        );
+    }
+
+    #[test]
+    fn files_are_found_where_either_layout_has_them() {
+        let root = std::env::temp_dir().join(format!("godwit-packages-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("boot")).unwrap();
+        std::fs::create_dir_all(root.join("usr/bin/busybox.d")).unwrap();
+        std::fs::write(root.join("boot/vmlinuz-6.1"), "").unwrap();
+        std::fs::write(root.join("usr/bin/busybox"), "").unwrap();
+        assert_eq!(
+            find(&root, "boot/vmlinuz-"),
+            Some(root.join("boot/vmlinuz-6.1"))
+        );
+        assert_eq!(
+            find(&root, "bin/busybox"),
+            Some(root.join("usr/bin/busybox"))
+        );
+        assert_eq!(find(&root, "bin/other"), None);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_there_is_not_fetched_again() {
+        let here = crate::image::workspace().unwrap().join("system.xml");
+        let package = Package {
+            name: "no-such-package",
+            file: "x",
+            target: &here,
+        };
+        fetch(&[package], Path::new("/nonexistent"), &|step| {
+            panic!("{step}")
+        })
+        .unwrap();
+    }
+}
