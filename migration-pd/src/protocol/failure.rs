@@ -1,0 +1,300 @@
+//! Why a request is refused, and why a move does not take place, as it travels.
+
+use super::MoveId;
+use super::codes::codes;
+use super::management::Phase;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+codes! {
+    /// A domain that has a record.
+    pub enum Domain {
+        /// `vmm-pd`: the vCPUs and the console.
+        Vmm = 1,
+        /// `vgic-pd`: the interrupt controller.
+        Vgic = 2,
+        /// `timer-pd`: the count and the virtual timers.
+        Timer = 3,
+    }
+}
+
+impl core::fmt::Display for Domain {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Vmm => "vmm-pd",
+            Self::Vgic => "vgic-pd",
+            Self::Timer => "timer-pd",
+        })
+    }
+}
+
+/// Why a board refuses a request of the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(into = "Coded", try_from = "Coded")]
+pub enum RequestError {
+    /// Not while the machine is in this phase.
+    #[error("not while the guest is {phase}")]
+    WrongPhase {
+        /// The phase it is in.
+        phase: Phase,
+    },
+    /// Not while this move is under way.
+    #[error("not while move {id} is under way")]
+    Moving {
+        /// The move.
+        id: MoveId,
+    },
+    /// There is no such move under way, or no such doubt.
+    #[error("there is no such move under way")]
+    NoSuchMove,
+    /// The move's number is not greater than that of the last move.
+    #[error("a move's number must be greater than {newest}")]
+    StaleMove {
+        /// The greatest number this board knows.
+        newest: MoveId,
+    },
+    /// `migration_heap` in `system.xml` is too small for the guest's RAM.
+    #[error("migration_heap has {available} bytes; a guest of this size needs {needed}")]
+    HeapTooSmall {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
+    /// A domain of the board did not do what was asked.
+    #[error("{domain} refused or did not understand (reason {reason})")]
+    Neighbour {
+        /// The domain.
+        domain: Domain,
+        /// Its reason, as its channel numbers it; 0 if it was not understood.
+        reason: u64,
+    },
+    /// The request was not understood.
+    #[error("the board does not understand the request")]
+    NotUnderstood,
+}
+
+/// Why a move did not take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error, Serialize, Deserialize)]
+#[serde(into = "Coded", try_from = "Coded")]
+pub enum MoveFailure {
+    /// The operator called it off.
+    #[error("the operator called it off")]
+    Operator,
+    /// Nothing was heard from the other board for too long.
+    #[error("nothing was heard from the other board")]
+    Silence,
+    /// The destination has a guest already.
+    #[error("the destination is not empty (its guest is {phase})")]
+    Occupied {
+        /// The phase of the destination's machine.
+        phase: Phase,
+    },
+    /// The destination takes part in another move, or has not settled the last one.
+    #[error("the destination is busy with move {id}")]
+    Busy {
+        /// That move.
+        id: MoveId,
+    },
+    /// The move's number is not greater than that of the destination's last move.
+    #[error("the destination has seen move {newest} already, and this one is older")]
+    StaleMove {
+        /// The greatest number that the destination knows.
+        newest: MoveId,
+    },
+    /// The boards were not built for guests with the same RAM.
+    #[error("the guest has {source_bytes} bytes of RAM and the destination {destination_bytes}")]
+    RamSize {
+        /// The source's, in bytes.
+        source_bytes: u64,
+        /// The destination's, in bytes.
+        destination_bytes: u64,
+    },
+    /// The destination's hardware is not what the guest has seen.
+    #[error("the boards differ in what the guest sees: item {item:#x}, here {value:#x}")]
+    Machine {
+        /// What differs: an identifier of the register table.
+        item: u64,
+        /// The destination's value.
+        value: u64,
+    },
+    /// A message is missing or came twice.
+    #[error("message {found} came where {expected} was due")]
+    Sequence {
+        /// The number due.
+        expected: u32,
+        /// The number that came.
+        found: u32,
+    },
+    /// A message of the move could not be understood.
+    #[error("message {kind:#04x} of the move was malformed")]
+    Malformed {
+        /// The frame's kind.
+        kind: u8,
+    },
+    /// After everything was sent, the two boards' memory differs.
+    #[error("the memory that arrived is not the memory that was sent")]
+    Digest,
+    /// A domain of the destination refused its record.
+    #[error("the destination's {domain} refused its record (reason {reason})")]
+    Record {
+        /// The domain.
+        domain: Domain,
+        /// Its reason, as its channel numbers it; 0 if it was not understood.
+        reason: u64,
+    },
+    /// A domain of the source did not give out its record.
+    #[error("the source's {domain} gave out no record (reason {reason})")]
+    Export {
+        /// The domain.
+        domain: Domain,
+        /// Its reason, as its channel numbers it; 0 if it was not understood.
+        reason: u64,
+    },
+    /// The guest itself ended meanwhile.
+    #[error("the guest is {phase}")]
+    GuestEnded {
+        /// What became of it.
+        phase: Phase,
+    },
+    /// `migration_heap` of the destination is too small for the guest's RAM.
+    #[error("the destination's migration_heap has {available} bytes and needs {needed}")]
+    HeapTooSmall {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
+    /// The destination was asked about a move that it has no part in (any more).
+    #[error("the destination knows of no such move")]
+    NotKnown,
+}
+
+/// A reason as it travels: its number and two details, zero where it has none.
+#[derive(Serialize, Deserialize)]
+struct Coded(u8, u64, u64);
+
+impl From<RequestError> for Coded {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::WrongPhase { phase } => Self(1, u8::from(phase).into(), 0),
+            RequestError::Moving { id } => Self(2, id.0, 0),
+            RequestError::NoSuchMove => Self(3, 0, 0),
+            RequestError::StaleMove { newest } => Self(4, newest.0, 0),
+            RequestError::HeapTooSmall { needed, available } => Self(5, needed, available),
+            RequestError::Neighbour { domain, reason } => Self(6, u8::from(domain).into(), reason),
+            RequestError::NotUnderstood => Self(7, 0, 0),
+        }
+    }
+}
+
+impl TryFrom<Coded> for RequestError {
+    type Error = &'static str;
+
+    fn try_from(Coded(code, first, second): Coded) -> Result<Self, Self::Error> {
+        Ok(match code {
+            1 => Self::WrongPhase {
+                phase: code_of(first)?,
+            },
+            2 => Self::Moving { id: MoveId(first) },
+            3 => Self::NoSuchMove,
+            4 => Self::StaleMove {
+                newest: MoveId(first),
+            },
+            5 => Self::HeapTooSmall {
+                needed: first,
+                available: second,
+            },
+            6 => Self::Neighbour {
+                domain: code_of(first)?,
+                reason: second,
+            },
+            7 => Self::NotUnderstood,
+            _ => return Err("unknown RequestError"),
+        })
+    }
+}
+
+impl From<MoveFailure> for Coded {
+    fn from(failure: MoveFailure) -> Self {
+        match failure {
+            MoveFailure::Operator => Self(1, 0, 0),
+            MoveFailure::Silence => Self(2, 0, 0),
+            MoveFailure::Occupied { phase } => Self(3, u8::from(phase).into(), 0),
+            MoveFailure::Busy { id } => Self(4, id.0, 0),
+            MoveFailure::StaleMove { newest } => Self(5, newest.0, 0),
+            MoveFailure::RamSize {
+                source_bytes,
+                destination_bytes,
+            } => Self(6, source_bytes, destination_bytes),
+            MoveFailure::Machine { item, value } => Self(7, item, value),
+            MoveFailure::Sequence { expected, found } => Self(8, expected.into(), found.into()),
+            MoveFailure::Malformed { kind } => Self(9, kind.into(), 0),
+            MoveFailure::Digest => Self(10, 0, 0),
+            MoveFailure::Record { domain, reason } => Self(11, u8::from(domain).into(), reason),
+            MoveFailure::Export { domain, reason } => Self(12, u8::from(domain).into(), reason),
+            MoveFailure::GuestEnded { phase } => Self(13, u8::from(phase).into(), 0),
+            MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available),
+            MoveFailure::NotKnown => Self(15, 0, 0),
+        }
+    }
+}
+
+impl TryFrom<Coded> for MoveFailure {
+    type Error = &'static str;
+
+    fn try_from(Coded(code, first, second): Coded) -> Result<Self, Self::Error> {
+        let narrow = |value: u64| u32::try_from(value).map_err(|_| "a number out of range");
+        Ok(match code {
+            1 => Self::Operator,
+            2 => Self::Silence,
+            3 => Self::Occupied {
+                phase: code_of(first)?,
+            },
+            4 => Self::Busy { id: MoveId(first) },
+            5 => Self::StaleMove {
+                newest: MoveId(first),
+            },
+            6 => Self::RamSize {
+                source_bytes: first,
+                destination_bytes: second,
+            },
+            7 => Self::Machine {
+                item: first,
+                value: second,
+            },
+            8 => Self::Sequence {
+                expected: narrow(first)?,
+                found: narrow(second)?,
+            },
+            9 => Self::Malformed {
+                kind: u8::try_from(first).map_err(|_| "a kind out of range")?,
+            },
+            10 => Self::Digest,
+            11 => Self::Record {
+                domain: code_of(first)?,
+                reason: second,
+            },
+            12 => Self::Export {
+                domain: code_of(first)?,
+                reason: second,
+            },
+            13 => Self::GuestEnded {
+                phase: code_of(first)?,
+            },
+            14 => Self::HeapTooSmall {
+                needed: first,
+                available: second,
+            },
+            15 => Self::NotKnown,
+            _ => return Err("unknown MoveFailure"),
+        })
+    }
+}
+
+/// A value of an enumeration with codes of one byte.
+fn code_of<T: TryFrom<u8, Error = &'static str>>(code: u64) -> Result<T, &'static str> {
+    u8::try_from(code)
+        .map_err(|_| "a code out of range")
+        .and_then(T::try_from)
+}

@@ -1,0 +1,612 @@
+//! What the operator's program and a board say to each other.
+//!
+//! Responsible for: requests, answers and events, with their encoding. Every request has one
+//! answer, which carries its tag; a host that hears none asks again, so requests are safe to
+//! repeat. Must never: carry a guest's memory or registers, which are for the other board alone.
+
+use super::codes::codes;
+use super::failure::{MoveFailure, RequestError};
+use super::wire::{WireError, decode, encode};
+use super::{MoveId, kind};
+use serde::{Deserialize, Serialize};
+
+codes! {
+    /// What the machine is doing; see `channel::vmm::Phase`.
+    pub enum Phase {
+        /// The board learns its own constants.
+        Starting = 0,
+        /// No guest; ready to receive one.
+        Empty = 1,
+        /// The guest runs.
+        Running = 2,
+        /// On the way to `Stopped`.
+        Stopping = 3,
+        /// The guest stands still and can go on.
+        Stopped = 4,
+        /// On the way to `Running`.
+        Resuming = 5,
+        /// The guest switched itself off.
+        Off = 6,
+        /// The guest was stopped for a fault.
+        Failed = 7,
+        /// A guest has arrived and stands still.
+        Imported = 8,
+    }
+}
+
+impl From<channel::vmm::Phase> for Phase {
+    fn from(phase: channel::vmm::Phase) -> Self {
+        use channel::vmm::Phase as There;
+        match phase {
+            There::Starting => Self::Starting,
+            There::Empty => Self::Empty,
+            There::Running => Self::Running,
+            There::Stopping => Self::Stopping,
+            There::Stopped => Self::Stopped,
+            There::Resuming => Self::Resuming,
+            There::Off => Self::Off,
+            There::Failed => Self::Failed,
+            There::Imported => Self::Imported,
+        }
+    }
+}
+
+impl core::fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Starting => "starting",
+            Self::Empty => "not there",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "paused",
+            Self::Resuming => "resuming",
+            Self::Off => "off",
+            Self::Failed => "stopped for a fault",
+            Self::Imported => "arrived and not started",
+        })
+    }
+}
+
+codes! {
+    /// Why a guest was stopped; see `channel::vmm::Failure`.
+    pub enum GuestFailure {
+        /// It was not.
+        None = 0,
+        /// The guest bundle is not one or does not fit.
+        BadBundle = 1,
+        /// The kernel refused an invocation.
+        Kernel = 2,
+        /// `vgic-pd` or `timer-pd` gave an answer that is none.
+        Neighbour = 3,
+        /// The capture stub did not come back as it should.
+        Capture = 4,
+        /// The guest asked for a reset, and there is no bundle here to start it from.
+        NoBundle = 5,
+        /// A fault that no guest can cause.
+        UnexpectedFault = 6,
+    }
+}
+
+impl From<channel::vmm::Failure> for GuestFailure {
+    fn from(failure: channel::vmm::Failure) -> Self {
+        use channel::vmm::Failure as There;
+        match failure {
+            There::None => Self::None,
+            There::BadBundle => Self::BadBundle,
+            There::Kernel => Self::Kernel,
+            There::Neighbour => Self::Neighbour,
+            There::Capture => Self::Capture,
+            There::NoBundle => Self::NoBundle,
+            There::UnexpectedFault => Self::UnexpectedFault,
+        }
+    }
+}
+
+impl core::fmt::Display for GuestFailure {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "no fault",
+            Self::BadBundle => "the guest bundle is not one or does not fit this machine",
+            Self::Kernel => "the kernel refused an invocation on one of its vCPUs",
+            Self::Neighbour => "vgic-pd or timer-pd gave an answer that is none",
+            Self::Capture => "the capture stub did not come back as it should",
+            Self::NoBundle => "it asked for a reset, and this board has nothing to start it from",
+            Self::UnexpectedFault => "it caused a fault that no guest should be able to cause",
+        })
+    }
+}
+
+codes! {
+    /// How far a move is on one board.
+    pub enum Stage {
+        /// Source: has asked the destination.
+        Offering = 1,
+        /// Source: copies RAM while the guest runs.
+        Copying = 2,
+        /// Source: lets the guest stand still.
+        Stopping = 3,
+        /// Source: sends what changed last, and the records.
+        Finishing = 4,
+        /// Source: everything is sent; the destination checks it.
+        Preparing = 5,
+        /// Source: has handed over and not heard that the destination took over. The guest stands
+        /// still here and runs there or nowhere.
+        InDoubt = 6,
+        /// Source, ended: the guest is on the destination.
+        Gone = 7,
+        /// Destination: takes data.
+        Receiving = 8,
+        /// Destination: has everything, checked, and waits for the word.
+        Prepared = 9,
+        /// Destination, ended: the guest is here.
+        Taken = 10,
+        /// Ended: the move did not take place.
+        Failed = 11,
+        /// This board does not know the move, or no longer.
+        Unknown = 12,
+    }
+}
+
+impl Stage {
+    /// Whether a move in this stage is over on this board.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(
+            self,
+            Self::Gone | Self::Taken | Self::Failed | Self::Unknown
+        )
+    }
+}
+
+codes! {
+    /// How the operator settles a doubt.
+    pub enum Verdict {
+        /// The destination does not have the guest and never will: it goes on here.
+        GoOnHere = 1,
+        /// The destination has the guest: it is forgotten here.
+        ForgetHere = 2,
+    }
+}
+
+/// Asks for a move away from the board that receives this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartMove {
+    /// The move's number.
+    pub id: MoveId,
+    /// Random bits for the fingerprints' key, fresh for each move.
+    pub seed: [u64; 2],
+    /// Stop the guest as soon as the rest can be sent in this time, in µs.
+    pub downtime_target_us: u32,
+    /// Stop the guest after so many passes over its RAM in any case.
+    pub max_rounds: u16,
+    /// How much of the board's time the move may take while the guest runs, in per cent (1–100).
+    pub share: u8,
+    /// The most bytes a second to send while the guest runs; 0 for what the link carries.
+    pub bandwidth: u64,
+}
+
+/// A request to a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Who are you? Answered with [`Welcome`].
+    Hello,
+    /// Answered with [`StatusReport`].
+    Status,
+    /// Lets the guest stand still; a [`Event::PhaseChanged`] says when it does.
+    Pause,
+    /// Lets the guest go on after a pause, or start where it arrived.
+    Resume,
+    /// Answered with the words of `channel::vmm::Statistics`.
+    Statistics,
+    /// Answered with the machine's description.
+    Describe,
+    /// Forgets the guest.
+    Discard,
+    /// Moves the guest away.
+    Start(StartMove),
+    /// Calls a move off, unless it may have happened already.
+    Cancel(MoveId),
+    /// Answered with [`MoveReport`].
+    Query(MoveId),
+    /// Settles the doubt about a move.
+    Resolve(MoveId, Verdict),
+}
+
+/// The answer to [`Request::Hello`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The guest's RAM on this board, in bytes.
+    pub ram_bytes: u64,
+    /// The board's counter, in Hz.
+    pub counter_frequency: u64,
+    /// What the counter says, in µs.
+    pub uptime_us: u64,
+}
+
+/// The answer to [`Request::Status`], and what [`Event::PhaseChanged`] brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// What the machine is doing.
+    pub phase: Phase,
+    /// How many vCPUs the guest has; 0 while there is none.
+    pub vcpus: u8,
+    /// Why, if the phase is [`Phase::Failed`].
+    pub failure: GuestFailure,
+    /// What the failure is about: a syndrome, an error's number.
+    pub detail: u64,
+    /// Where the guest was.
+    pub program_counter: u64,
+    /// The guest's RAM, in bytes.
+    pub ram_bytes: u64,
+    /// The greatest number of a move that this board has seen; 0 for none.
+    pub newest_move: MoveId,
+    /// The last move that this board took part in, and how far it is or how it ended.
+    pub last_move: Option<MoveReport>,
+}
+
+/// How far a move is, or how it ended, as one board sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveReport {
+    /// The move.
+    pub id: MoveId,
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it did not take place, if [`Stage::Failed`].
+    pub failure: Option<MoveFailure>,
+    /// The source's figures; the destination counts what arrived.
+    pub figures: Figures,
+}
+
+/// What a move has cost so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Figures {
+    /// Passes over RAM so far, the last one included.
+    pub rounds: u16,
+    /// Pages of guest RAM.
+    pub pages_total: u32,
+    /// Pages of the current pass looked at.
+    pub pages_scanned: u32,
+    /// Pages sent, each time they were.
+    pub pages_sent: u32,
+    /// Pages that were never sent because they are zero on both sides, and those sent as zero.
+    pub pages_zero: u32,
+    /// Pages that differ from what was sent, as far as known.
+    pub pages_left: u32,
+    /// Bytes of pages and records sent, with their framing.
+    pub bytes: u64,
+    /// Since the move began, in µs.
+    pub elapsed_us: u64,
+    /// For how long the guest has stood still, in µs; once the move is over, in total, as far as
+    /// the source can know: until it heard that the guest was taken.
+    pub downtime_us: u64,
+}
+
+/// A board's answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// To [`Request::Hello`].
+    Welcome(Welcome),
+    /// To [`Request::Status`].
+    Status(StatusReport),
+    /// To a request that asks for nothing but action: it was begun.
+    Accepted,
+    /// To [`Request::Statistics`]: the words of `channel::vmm::Statistics`.
+    Statistics([u64; 8]),
+    /// To [`Request::Describe`]: the machine's record.
+    Description(&'a [u8]),
+    /// To [`Request::Query`].
+    Move(MoveReport),
+    /// To any: it is refused.
+    Refused(RequestError),
+}
+
+/// What a board says without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The machine's phase has changed.
+    PhaseChanged(StatusReport),
+    /// A move goes on.
+    Progress(MoveReport),
+    /// A move is over on this board.
+    MoveEnded(MoveReport),
+}
+
+impl Request {
+    /// The request's number.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello => kind::HELLO,
+            Self::Status => kind::STATUS,
+            Self::Pause => kind::PAUSE,
+            Self::Resume => kind::RESUME,
+            Self::Statistics => kind::STATISTICS,
+            Self::Describe => kind::DESCRIBE,
+            Self::Discard => kind::DISCARD,
+            Self::Start(_) => kind::START,
+            Self::Cancel(_) => kind::CANCEL,
+            Self::Query(_) => kind::QUERY,
+            Self::Resolve(..) => kind::RESOLVE,
+        }
+    }
+
+    /// Writes the payload; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`].
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
+        let kind = self.kind();
+        match self {
+            Self::Hello
+            | Self::Status
+            | Self::Pause
+            | Self::Resume
+            | Self::Statistics
+            | Self::Describe
+            | Self::Discard => Ok(0),
+            Self::Start(start) => encode(kind, start, out),
+            Self::Cancel(id) | Self::Query(id) => encode(kind, id, out),
+            Self::Resolve(id, verdict) => encode(kind, &(id, verdict), out),
+        }
+    }
+
+    /// The request that a frame makes.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] unless it is one, exactly.
+    pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
+        let nothing = || decode::<()>(kind, payload);
+        Ok(match kind {
+            kind::HELLO => nothing().map(|()| Self::Hello)?,
+            kind::STATUS => nothing().map(|()| Self::Status)?,
+            kind::PAUSE => nothing().map(|()| Self::Pause)?,
+            kind::RESUME => nothing().map(|()| Self::Resume)?,
+            kind::STATISTICS => nothing().map(|()| Self::Statistics)?,
+            kind::DESCRIBE => nothing().map(|()| Self::Describe)?,
+            kind::DISCARD => nothing().map(|()| Self::Discard)?,
+            kind::START => Self::Start(decode(kind, payload)?),
+            kind::CANCEL => Self::Cancel(decode(kind, payload)?),
+            kind::QUERY => Self::Query(decode(kind, payload)?),
+            kind::RESOLVE => {
+                let (id, verdict) = decode(kind, payload)?;
+                Self::Resolve(id, verdict)
+            }
+            kind => return Err(WireError::UnknownKind { kind }),
+        })
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// The answer's number.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Welcome(_) => kind::WELCOME,
+            Self::Status(_) => kind::STATUS_REPORT,
+            Self::Accepted => kind::ACCEPTED,
+            Self::Statistics(_) => kind::STATISTICS_REPORT,
+            Self::Description(_) => kind::DESCRIPTION,
+            Self::Move(_) => kind::MOVE_REPORT,
+            Self::Refused(_) => kind::REFUSED,
+        }
+    }
+
+    /// Writes the payload; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`].
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
+        let kind = self.kind();
+        match self {
+            Self::Welcome(welcome) => encode(kind, welcome, out),
+            Self::Status(status) => encode(kind, status, out),
+            Self::Accepted => Ok(0),
+            Self::Statistics(words) => encode(kind, words, out),
+            Self::Description(record) => super::wire::encode_with_body(kind, &(), record, out),
+            Self::Move(report) => encode(kind, report, out),
+            Self::Refused(error) => encode(kind, error, out),
+        }
+    }
+
+    /// The answer that a frame gives.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] unless it is one, exactly.
+    pub fn decode(kind: u8, payload: &'a [u8]) -> Result<Self, WireError> {
+        Ok(match kind {
+            kind::WELCOME => Self::Welcome(decode(kind, payload)?),
+            kind::STATUS_REPORT => Self::Status(decode(kind, payload)?),
+            kind::ACCEPTED => decode(kind, payload).map(|()| Self::Accepted)?,
+            kind::STATISTICS_REPORT => Self::Statistics(decode(kind, payload)?),
+            kind::DESCRIPTION => Self::Description(payload),
+            kind::MOVE_REPORT => Self::Move(decode(kind, payload)?),
+            kind::REFUSED => Self::Refused(decode(kind, payload)?),
+            kind => return Err(WireError::UnknownKind { kind }),
+        })
+    }
+}
+
+impl Event {
+    /// The event's number.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::PhaseChanged(_) => kind::PHASE_CHANGED,
+            Self::Progress(_) => kind::PROGRESS,
+            Self::MoveEnded(_) => kind::MOVE_ENDED,
+        }
+    }
+
+    /// Writes the payload; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`].
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
+        match self {
+            Self::PhaseChanged(status) => encode(self.kind(), status, out),
+            Self::Progress(report) | Self::MoveEnded(report) => encode(self.kind(), report, out),
+        }
+    }
+
+    /// The event that a frame brings.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] unless it is one, exactly.
+    pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
+        Ok(match kind {
+            kind::PHASE_CHANGED => Self::PhaseChanged(decode(kind, payload)?),
+            kind::PROGRESS => Self::Progress(decode(kind, payload)?),
+            kind::MOVE_ENDED => Self::MoveEnded(decode(kind, payload)?),
+            kind => return Err(WireError::UnknownKind { kind }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Domain;
+    use proptest::prelude::*;
+
+    fn requests() -> Vec<Request> {
+        let id = MoveId(0x1234_5678_9abc);
+        vec![
+            Request::Hello,
+            Request::Status,
+            Request::Pause,
+            Request::Resume,
+            Request::Statistics,
+            Request::Describe,
+            Request::Discard,
+            Request::Start(StartMove {
+                id,
+                seed: [u64::MAX, 1],
+                downtime_target_us: 80_000,
+                max_rounds: 30,
+                share: 60,
+                bandwidth: 0,
+            }),
+            Request::Cancel(id),
+            Request::Query(id),
+            Request::Resolve(id, Verdict::ForgetHere),
+        ]
+    }
+
+    fn report() -> MoveReport {
+        MoveReport {
+            id: MoveId(7),
+            stage: Stage::Failed,
+            failure: Some(MoveFailure::RamSize {
+                source_bytes: 1 << 27,
+                destination_bytes: 1 << 28,
+            }),
+            figures: Figures {
+                rounds: 3,
+                bytes: u64::MAX,
+                ..Figures::default()
+            },
+        }
+    }
+
+    fn answers() -> Vec<Answer<'static>> {
+        vec![
+            Answer::Welcome(Welcome {
+                ram_bytes: 1 << 27,
+                counter_frequency: 62_500_000,
+                uptime_us: 1,
+            }),
+            Answer::Status(StatusReport {
+                phase: Phase::Failed,
+                vcpus: 4,
+                failure: GuestFailure::NoBundle,
+                detail: 3,
+                program_counter: u64::MAX,
+                ram_bytes: 0,
+                newest_move: MoveId(9),
+                last_move: Some(report()),
+            }),
+            Answer::Accepted,
+            Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
+            Answer::Description(b"a record"),
+            Answer::Move(report()),
+            Answer::Refused(RequestError::Neighbour {
+                domain: Domain::Vgic,
+                reason: 5,
+            }),
+        ]
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let mut out = [0; 512];
+        for request in requests() {
+            let length = request.encode(&mut out).unwrap();
+            let back = Request::decode(request.kind(), &out[..length]);
+            assert_eq!(back, Ok(request));
+        }
+        for answer in answers() {
+            let length = answer.encode(&mut out).unwrap();
+            assert_eq!(Answer::decode(answer.kind(), &out[..length]), Ok(answer));
+        }
+        for event in [Event::Progress(report()), Event::MoveEnded(report())] {
+            let length = event.encode(&mut out).unwrap();
+            assert_eq!(Event::decode(event.kind(), &out[..length]), Ok(event));
+        }
+    }
+
+    #[test]
+    fn a_failure_with_a_detail_it_does_not_have_is_not_canonical() {
+        let kind = kind::REFUSED;
+        assert!(Answer::decode(kind, &[3, 0, 0]).is_ok());
+        assert_eq!(
+            Answer::decode(kind, &[3, 0, 1]),
+            Err(WireError::NotCanonical { kind })
+        );
+        assert_eq!(
+            Answer::decode(kind, &[99, 0, 0]),
+            Err(WireError::Malformed { kind })
+        );
+    }
+
+    #[test]
+    fn wire_phases_are_those_of_the_channel() {
+        for code in 0..=8 {
+            let there = channel::vmm::Phase::try_from(u64::from(code)).unwrap();
+            assert_eq!(Phase::from(there), Phase::try_from(code).unwrap());
+        }
+        for code in 0..=6 {
+            let there = channel::vmm::Failure::try_from(u64::from(code)).unwrap();
+            assert_eq!(
+                GuestFailure::from(there),
+                GuestFailure::try_from(code).unwrap()
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_encodes_to_the_same_bytes(
+            kind in any::<u8>(), payload in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut out = [0; 128];
+            if let Ok(request) = Request::decode(kind, &payload) {
+                let length = request.encode(&mut out).unwrap();
+                prop_assert_eq!(&out[..length], &payload[..]);
+            }
+            if let Ok(answer) = Answer::decode(kind, &payload) {
+                let length = answer.encode(&mut out).unwrap();
+                prop_assert_eq!(&out[..length], &payload[..]);
+            }
+            if let Ok(event) = Event::decode(kind, &payload) {
+                let length = event.encode(&mut out).unwrap();
+                prop_assert_eq!(&out[..length], &payload[..]);
+            }
+        }
+    }
+}

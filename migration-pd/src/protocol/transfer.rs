@@ -1,0 +1,335 @@
+//! What a source and a destination say to each other in a move, relayed by the host.
+//!
+//! Responsible for: the messages of the hand-over and of the data that precedes it. Must never:
+//! be needed in the clear by the host, which relays frames by their [`kind`] alone.
+
+use super::failure::{Domain, MoveFailure};
+use super::wire::{WireError, decode, decode_with_body, encode, encode_with_body};
+use super::{Incarnation, MoveId, kind};
+use serde::{Deserialize, Serialize};
+
+/// What a source offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Offer {
+    /// The move.
+    pub id: MoveId,
+    /// The seed of the fingerprints' key.
+    pub seed: [u64; 2],
+    /// The guest's RAM, in bytes.
+    pub ram_bytes: u64,
+    /// Whether the guest is to run on arrival; otherwise it was paused by the operator and stays.
+    pub resume: bool,
+}
+
+/// A message between two boards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer<'a> {
+    /// Source: will you take this machine?
+    Offer {
+        /// What it is.
+        offer: Offer,
+        /// The source's machine description.
+        machine: &'a [u8],
+    },
+    /// Destination: yes, and this is my name in this move.
+    Accept {
+        /// The move.
+        id: MoveId,
+        /// Who accepts.
+        incarnation: Incarnation,
+    },
+    /// Destination: no.
+    Refuse {
+        /// The move.
+        id: MoveId,
+        /// Why.
+        failure: MoveFailure,
+    },
+    /// Source: pages of guest RAM, see [`pages`](super::pages).
+    Pages {
+        /// The move.
+        id: MoveId,
+        /// Counts pages and records messages of this move, from 0.
+        index: u32,
+        /// The pages.
+        body: &'a [u8],
+    },
+    /// Source: a domain's record.
+    Record {
+        /// The move.
+        id: MoveId,
+        /// Counts on from the pages.
+        index: u32,
+        /// Whose record.
+        domain: Domain,
+        /// The record.
+        body: &'a [u8],
+    },
+    /// Destination: all messages below `next` are taken over.
+    Acknowledge {
+        /// The move.
+        id: MoveId,
+        /// The index of the next message.
+        next: u32,
+    },
+    /// Source: that was all.
+    Prepare {
+        /// The move.
+        id: MoveId,
+        /// Counts on from the records.
+        index: u32,
+        /// Over the fingerprints of all pages.
+        digest: [u64; 2],
+    },
+    /// Destination: all is here, checked, and can run.
+    Prepared {
+        /// The move.
+        id: MoveId,
+        /// Who is prepared.
+        incarnation: Incarnation,
+    },
+    /// Source: the guest is yours. Sent again until it is answered.
+    Commit {
+        /// The move.
+        id: MoveId,
+        /// Whom it is for.
+        incarnation: Incarnation,
+    },
+    /// Destination: the guest is mine.
+    Committed {
+        /// The move.
+        id: MoveId,
+    },
+    /// Source: the move is off.
+    Abort {
+        /// The move.
+        id: MoveId,
+        /// Why.
+        failure: MoveFailure,
+    },
+    /// Destination: the move is off, and I shall never run that guest.
+    Aborted {
+        /// The move.
+        id: MoveId,
+        /// Why.
+        failure: MoveFailure,
+    },
+    /// Destination: I am not whom you were talking to, or no longer.
+    Unknown {
+        /// The move.
+        id: MoveId,
+    },
+}
+
+impl<'a> Transfer<'a> {
+    /// The message's number.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Offer { .. } => kind::OFFER,
+            Self::Accept { .. } => kind::ACCEPT,
+            Self::Refuse { .. } => kind::REFUSE,
+            Self::Pages { .. } => kind::PAGES,
+            Self::Record { .. } => kind::RECORD,
+            Self::Acknowledge { .. } => kind::ACKNOWLEDGE,
+            Self::Prepare { .. } => kind::PREPARE,
+            Self::Prepared { .. } => kind::PREPARED,
+            Self::Commit { .. } => kind::COMMIT,
+            Self::Committed { .. } => kind::COMMITTED,
+            Self::Abort { .. } => kind::ABORT,
+            Self::Aborted { .. } => kind::ABORTED,
+            Self::Unknown { .. } => kind::UNKNOWN,
+        }
+    }
+
+    /// The move that the message belongs to.
+    #[must_use]
+    pub const fn id(&self) -> MoveId {
+        match self {
+            Self::Offer { offer, .. } => offer.id,
+            Self::Accept { id, .. }
+            | Self::Refuse { id, .. }
+            | Self::Pages { id, .. }
+            | Self::Record { id, .. }
+            | Self::Acknowledge { id, .. }
+            | Self::Prepare { id, .. }
+            | Self::Prepared { id, .. }
+            | Self::Commit { id, .. }
+            | Self::Committed { id }
+            | Self::Abort { id, .. }
+            | Self::Aborted { id, .. }
+            | Self::Unknown { id } => *id,
+        }
+    }
+
+    /// Writes the payload; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`].
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
+        let kind = self.kind();
+        match *self {
+            Self::Offer { offer, machine } => encode_with_body(kind, &offer, machine, out),
+            Self::Pages { id, index, body } => encode_with_body(kind, &(id, index), body, out),
+            Self::Record {
+                id,
+                index,
+                domain,
+                body,
+            } => encode_with_body(kind, &(id, index, domain), body, out),
+            Self::Acknowledge { id, next } => encode(kind, &(id, next), out),
+            Self::Prepare { id, index, digest } => encode(kind, &(id, index, digest), out),
+            Self::Accept { id, incarnation }
+            | Self::Prepared { id, incarnation }
+            | Self::Commit { id, incarnation } => encode(kind, &(id, incarnation), out),
+            Self::Refuse { id, failure }
+            | Self::Abort { id, failure }
+            | Self::Aborted { id, failure } => encode(kind, &(id, failure), out),
+            Self::Committed { id } | Self::Unknown { id } => encode(kind, &id, out),
+        }
+    }
+
+    /// The message that a frame brings.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] unless it is one, exactly.
+    pub fn decode(kind: u8, payload: &'a [u8]) -> Result<Self, WireError> {
+        Ok(match kind {
+            kind::OFFER => {
+                let (offer, machine) = decode_with_body(kind, payload)?;
+                Self::Offer { offer, machine }
+            }
+            kind::PAGES => {
+                let ((id, index), body) = decode_with_body(kind, payload)?;
+                Self::Pages { id, index, body }
+            }
+            kind::RECORD => {
+                let ((id, index, domain), body) = decode_with_body(kind, payload)?;
+                Self::Record {
+                    id,
+                    index,
+                    domain,
+                    body,
+                }
+            }
+            kind::ACKNOWLEDGE => {
+                let (id, next) = decode(kind, payload)?;
+                Self::Acknowledge { id, next }
+            }
+            kind::PREPARE => {
+                let (id, index, digest) = decode(kind, payload)?;
+                Self::Prepare { id, index, digest }
+            }
+            kind::COMMITTED => Self::Committed {
+                id: decode(kind, payload)?,
+            },
+            kind::UNKNOWN => Self::Unknown {
+                id: decode(kind, payload)?,
+            },
+            kind::ACCEPT | kind::PREPARED | kind::COMMIT => Self::with_incarnation(kind, payload)?,
+            kind::REFUSE | kind::ABORT | kind::ABORTED => Self::with_failure(kind, payload)?,
+            kind => return Err(WireError::UnknownKind { kind }),
+        })
+    }
+
+    fn with_incarnation(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
+        let (id, incarnation) = decode(kind, payload)?;
+        Ok(match kind {
+            kind::ACCEPT => Self::Accept { id, incarnation },
+            kind::PREPARED => Self::Prepared { id, incarnation },
+            _ => Self::Commit { id, incarnation },
+        })
+    }
+
+    fn with_failure(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
+        let (id, failure) = decode(kind, payload)?;
+        Ok(match kind {
+            kind::REFUSE => Self::Refuse { id, failure },
+            kind::ABORT => Self::Abort { id, failure },
+            _ => Self::Aborted { id, failure },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages() -> Vec<Transfer<'static>> {
+        let id = MoveId(u64::MAX);
+        let incarnation = Incarnation(3);
+        let failure = MoveFailure::Sequence {
+            expected: 1,
+            found: u32::MAX,
+        };
+        let offer = Offer {
+            id,
+            seed: [1, 2],
+            ram_bytes: 1 << 27,
+            resume: true,
+        };
+        vec![
+            Transfer::Offer {
+                offer,
+                machine: b"a machine",
+            },
+            Transfer::Accept { id, incarnation },
+            Transfer::Refuse { id, failure },
+            Transfer::Pages {
+                id,
+                index: 300,
+                body: b"pages",
+            },
+            Transfer::Record {
+                id,
+                index: 301,
+                domain: Domain::Timer,
+                body: b"record",
+            },
+            Transfer::Acknowledge { id, next: 8 },
+            Transfer::Prepare {
+                id,
+                index: 302,
+                digest: [5, 6],
+            },
+            Transfer::Prepared { id, incarnation },
+            Transfer::Commit { id, incarnation },
+            Transfer::Committed { id },
+            Transfer::Abort { id, failure },
+            Transfer::Aborted { id, failure },
+            Transfer::Unknown { id },
+        ]
+    }
+
+    #[test]
+    fn messages_survive_the_wire_and_have_kinds_of_their_own() {
+        let mut out = [0; 128];
+        let mut kinds = Vec::new();
+        for message in messages() {
+            let length = message.encode(&mut out).unwrap();
+            let back = Transfer::decode(message.kind(), &out[..length]);
+            assert_eq!(back, Ok(message));
+            assert!(kind::is_transfer(message.kind()));
+            assert_eq!(message.id(), MoveId(u64::MAX));
+            kinds.push(message.kind());
+        }
+        kinds.dedup();
+        assert_eq!(kinds, (0x41..=0x4d).collect::<Vec<u8>>());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_encodes_to_the_same_bytes(
+            kind in 0x40..0x50_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut out = [0; 128];
+            if let Ok(message) = Transfer::decode(kind, &payload) {
+                let length = message.encode(&mut out).unwrap();
+                prop_assert_eq!(&out[..length], &payload[..]);
+            }
+        }
+    }
+}
