@@ -158,6 +158,8 @@ impl Machine {
             }
             Device::Console(offset) => {
                 let value = self.console.read(offset, width);
+                // What was read made room for more.
+                self.take_console_input(port);
                 self.update_console_line(port)?;
                 Ok(value.into())
             }

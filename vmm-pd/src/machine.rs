@@ -13,16 +13,17 @@
 //! runs before it has finished.
 
 use channel::timer::{self, VirtualTimer};
-use channel::vgic::{Answer, LIST_REGISTERS, Request};
+use channel::vgic::{Answer, Injection, LIST_REGISTERS, Request};
 use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
 use thiserror::Error;
 
+use crate::capture::CaptureError;
 use crate::console::Console;
 use crate::exit::{Exit, Syndrome};
 use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port, VcpuRegister};
 use crate::psci::{Call, result};
-use crate::stop::Activity;
+use crate::stop::{Activity, Standstill};
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,8 +35,8 @@ pub enum MachineError {
     #[error(transparent)]
     Neighbour(#[from] ProtocolError),
     /// The capture stub did not come back as it should.
-    #[error("the capture stub reported {0:#x}")]
-    Capture(u64),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// A fault that no guest can cause.
     #[error("fault {label} ({detail:#x})")]
     UnexpectedFault {
@@ -53,11 +54,11 @@ pub enum MachineError {
 }
 
 impl MachineError {
-    const fn failure(self) -> (Failure, u64) {
+    fn failure(self) -> (Failure, u64) {
         match self {
             Self::Kernel(error) => (Failure::Kernel, (error.operation as u64) << 32 | error.code),
             Self::Neighbour(_) => (Failure::Neighbour, 0),
-            Self::Capture(detail) => (Failure::Capture, detail),
+            Self::Capture(error) => (Failure::Capture, error.detail()),
             Self::UnexpectedFault { label, detail } => (
                 Failure::UnexpectedFault,
                 label << 56 | detail & 0x00ff_ffff_ffff_ffff,
@@ -84,6 +85,8 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Vcpu {
     pub(crate) run: Run,
+    /// It has run since the machine was switched on, so it has a state to capture.
+    pub(crate) started: bool,
     /// Which interrupt was put into each list register and has not been reported as ended.
     pub(crate) injected: [Option<Intid>; LIST_REGISTERS],
     /// The kernel holds the virtual timer's interrupt masked until it is acknowledged.
@@ -115,6 +118,7 @@ pub struct Machine {
     /// `CNTVOFF_EL2`, as the open gate gave it out.
     pub(crate) offset: Option<Ticks>,
     pub(crate) activity: Activity,
+    pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
     failure: Failure,
     detail: u64,
@@ -147,6 +151,7 @@ impl Machine {
             boot,
             offset: None,
             activity: Activity::None,
+            standstill: Standstill::default(),
             statistics: Statistics::default(),
             failure: Failure::None,
             detail: 0,
@@ -382,7 +387,8 @@ impl Machine {
         ] {
             port.write_vcpu(vcpu, register, value)?;
         }
-        self.vcpu(vcpu).run = Run::Running;
+        let state = self.vcpu(vcpu);
+        (state.run, state.started) = (Run::Running, true);
         let mut frame = P::Frame::default();
         frame.set_program_counter(entry);
         frame.set_state(STATE_RESET);
@@ -554,13 +560,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Keeps the books of what is in which list register.
+    pub(crate) fn note_injection(&mut self, injection: Injection) {
+        let state = self.vcpu(injection.vcpu);
+        if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
+            *slot = Some(injection.intid);
+        }
+    }
+
     fn deliver<P: Port>(&mut self, port: &mut P, answer: &Answer) -> Result<(), MachineError> {
         for injection in answer.injections() {
             port.inject(injection)?;
-            let state = self.vcpu(injection.vcpu);
-            if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
-                *slot = Some(injection.intid);
-            }
+            self.note_injection(injection);
             match (self.phase, self.vcpu(injection.vcpu).run) {
                 (Phase::Running, Run::Waiting) => {
                     port.timer(&timer::Request::Wake {
@@ -615,6 +626,16 @@ impl Machine {
             if let Err(error) = self.update_console_line(port) {
                 self.fail(port, FIRST, error);
             }
+        }
+    }
+
+    /// Gives the console as much input as it has room for.
+    pub(crate) fn take_console_input<P: Port>(&mut self, port: &mut P) {
+        while self.console.receive_room() > 0 {
+            let Some(byte) = port.console_take() else {
+                break;
+            };
+            self.console.receive(byte);
         }
     }
 
@@ -686,6 +707,7 @@ impl Machine {
         self.console = Console::new();
         self.console_line = false;
         self.offset = None;
+        self.standstill.forget();
         (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);
         self.set_phase(port, Phase::Empty);
         Ok(())

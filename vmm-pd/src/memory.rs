@@ -89,6 +89,16 @@ impl Region {
         true
     }
 
+    /// The whole region, to be written by us alone.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else writes the region, and no other reference into it is alive.
+    pub(crate) unsafe fn owned<'a>(self) -> &'a mut [u8] {
+        // SAFETY: mapped for `length` bytes; exclusive by the caller's word.
+        unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }
+    }
+
     /// Fills the whole region with zeros.
     pub(crate) fn clear(self) {
         // SAFETY: the whole region is writable.

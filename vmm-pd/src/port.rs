@@ -7,6 +7,8 @@ use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, timer, vgic};
 use thiserror::Error;
 
+use crate::capture::DataPage;
+
 /// The kernel refused an invocation, with seL4's error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the kernel refused {operation} with error {code}")]
@@ -127,7 +129,7 @@ pub const COUNT_STATE: usize = 3;
 pub const COUNT_ALL: usize = 36;
 
 /// The kernel, the neighbours and memory, as the machine uses them.
-pub trait Port {
+pub trait Port: DataPage {
     /// A thread's registers.
     type Frame: Frame;
 
@@ -167,6 +169,12 @@ pub trait Port {
     fn view(&self, vcpu: VcpuId, offset: u32) -> u32;
     /// Tells `migration-pd` that the phase has changed.
     fn phase_changed(&mut self);
+
+    /// The region that records are exported into.
+    fn export_region(&mut self) -> &mut [u8];
+    /// A copy of the first `length` bytes of the region that records are imported from, if it has
+    /// as many.
+    fn import_region(&mut self, length: usize) -> Option<&[u8]>;
 
     /// The size of guest RAM in bytes.
     fn ram_size(&self) -> u64;

@@ -7,6 +7,7 @@ use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
 use guest_bundle::{Bundle, RAM_BASE};
 use sel4_microkit::{Channel, memory_region_symbol, var};
+use vmm_pd::capture::{DataPage, layout};
 use vmm_pd::machine::Boot;
 use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
 
@@ -70,6 +71,9 @@ impl Frame for Registers {
     }
 }
 
+/// Where a record is copied before it is looked at; only [`Shell::new`], called once, names it.
+static mut IMPORT_COPY: [u8; RECORD_SIZE] = [0; RECORD_SIZE];
+
 /// Everything that this domain may touch.
 pub(crate) struct Shell {
     ram: Region,
@@ -80,6 +84,8 @@ pub(crate) struct Shell {
     views: Region,
     pub(crate) export: Region,
     pub(crate) import: Region,
+    /// A record to import, out of the neighbour's reach.
+    import_copy: &'static mut [u8],
     console: Duplex,
 }
 
@@ -145,6 +151,7 @@ impl Shell {
                 views: Region::new(memory_region_symbol!(vgic_view: *mut u8), VIEWS_SIZE),
                 export: Region::new(memory_region_symbol!(vmm_export: *mut u8), RECORD_SIZE),
                 import: Region::new(memory_region_symbol!(vmm_import: *mut u8), RECORD_SIZE),
+                import_copy: &mut *(&raw mut IMPORT_COPY),
                 console: Duplex::new(
                     memory_region_symbol!(vmm_to_serial: *mut u8),
                     CONSOLE_RING_SIZE,
@@ -210,6 +217,29 @@ impl Shell {
         let input = takes_input && self.console.consumer.wait(0).unwrap_or(false);
         room || input
     }
+}
+
+impl DataPage for Shell {
+    fn write_page(&mut self, vcpu: VcpuId, first: usize, words: &[u64]) {
+        let offset = page_offset(vcpu, first);
+        for (position, word) in words.iter().enumerate() {
+            self.capture_data.set_word64(offset + 8 * position, *word);
+        }
+        self.capture_data.clean(offset, 8 * words.len());
+    }
+
+    fn read_page(&mut self, vcpu: VcpuId, first: usize, words: &mut [u64]) {
+        let offset = page_offset(vcpu, first);
+        self.capture_data.clean(offset, 8 * words.len());
+        for (position, word) in words.iter_mut().enumerate() {
+            *word = self.capture_data.word64(offset + 8 * position).unwrap_or(0);
+        }
+    }
+}
+
+/// Where word `first` of a vCPU's data page is in the region of all of them.
+const fn page_offset(vcpu: VcpuId, first: usize) -> usize {
+    vcpu.index() * layout::PAGE + 8 * first
 }
 
 impl Port for Shell {
@@ -317,6 +347,17 @@ impl Port for Shell {
 
     fn phase_changed(&mut self) {
         Channel::new(ids::vmm::MIGRATION).notify();
+    }
+
+    fn export_region(&mut self) -> &mut [u8] {
+        // SAFETY: `migration-pd` only reads the region, and the exclusive borrow of `self` is that
+        // of the slice.
+        unsafe { self.export.owned() }
+    }
+
+    fn import_region(&mut self, length: usize) -> Option<&[u8]> {
+        let copy = self.import_copy.get_mut(..length)?;
+        self.import.get(0, copy).then_some(&*copy)
     }
 
     fn ram_size(&self) -> u64 {

@@ -1,46 +1,367 @@
-//! Stopping.
-use crate::exit::Exit;
-use crate::machine::{Machine, MachineError};
-use crate::port::Port;
-use channel::VcpuId;
-use channel::vmm::{Phase, Request};
+//! Standing still and going on: start-up, stop, resume, export and import.
+//!
+//! Responsible for: the order in which the parts of a machine are stopped and started, so that
+//! nothing is captured that still moves. Must never: let a vCPU run before all have their state
+//! and the timers' gate has opened.
+//!
+//! Stopping: all vCPUs are suspended, then time is frozen, then each vCPU runs the capture stub,
+//! one after the other; `vgic-pd` and `timer-pd` get their parts as they are found. Going on is
+//! the reverse. Both need vCPUs to run the stub, so they advance exit by exit
+//! ([`Machine::stub_exit`]) and end in a change of phase.
 
+use channel::timer::{self, VirtualTimer};
+use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
+use channel::vmm::{Phase, Refusal, Request, answer};
+use channel::{MAX_VCPUS, Message, Ticks, VcpuId};
+use state::{
+    ConsoleRecordV1, MachineRecordV1, PowerV1, RegisterFile, VcpuV1, VcpusRecordV1, record,
+};
+
+use crate::abort::RAM_BASE;
+use crate::capture::{Capture, Captured, Features, Probe, Progress, Restore, Restored};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
+use crate::port::Port;
+
+/// How many shared interrupts `vgic-pd`'s distributor has.
+const SHARED_INTERRUPTS: u16 = 256;
+/// The version of the GIC architecture that the guest sees.
+const GIC_VERSION: u8 = 2;
+
+/// What a vCPU runs the capture stub for.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and no heap to put it on"
+)]
 pub(crate) enum Activity {
+    /// Nothing: an exit is the guest's.
     None,
+    /// To read the board's constants.
+    Probe(Probe),
+    /// To be captured.
+    Capture(VcpuId, Capture),
+    /// To be restored; with its timer.
+    Restore(VcpuId, Restore, VirtualTimer),
 }
+
 impl Activity {
-    pub(crate) fn concerns(&self, _vcpu: VcpuId) -> bool {
-        false
+    /// Whether an exit of `vcpu` is the stub's.
+    #[inline]
+    pub(crate) fn concerns(&self, vcpu: VcpuId) -> bool {
+        match self {
+            Self::None => false,
+            Self::Probe(_) => vcpu == FIRST,
+            Self::Capture(stopped, _) | Self::Restore(stopped, ..) => *stopped == vcpu,
+        }
     }
 }
+
+/// A machine that stands still, and what is known of the board.
+#[derive(Debug, Default)]
+pub(crate) struct Standstill {
+    /// The board's constants, once the probe has read them.
+    constants: RegisterFile,
+    features: Features,
+    /// The vCPUs, while the machine stands still.
+    saved: [VcpuV1; MAX_VCPUS],
+    /// The vCPUs that are ready to be let go.
+    restored: [Option<(Restored, VirtualTimer)>; MAX_VCPUS],
+}
+
+impl Standstill {
+    /// Forgets the guest, not the board.
+    pub(crate) fn forget(&mut self) {
+        self.saved = Default::default();
+        self.restored = Default::default();
+    }
+}
+
 impl Machine {
+    /// Starts: first the stub reads what board this is, then the guest boots, if there is one.
+    pub fn start<P: Port>(&mut self, port: &mut P) {
+        match Probe::begin(port, FIRST) {
+            Ok(probe) => self.activity = Activity::Probe(probe),
+            Err(error) => self.fail(port, FIRST, error.into()),
+        }
+    }
+
+    /// The console's input is wanted.
+    pub fn takes_console_input(&self) -> bool {
+        self.phase == Phase::Running && self.console.receive_room() > 0
+    }
+
+    /// Answers `migration-pd`.
+    pub fn request<P: Port>(&mut self, port: &mut P, request: Request) -> Message {
+        let done = match (request, self.phase) {
+            (Request::Status, _) => return self.status().encode(),
+            (Request::Statistics, _) => return self.statistics.encode(),
+            (Request::Describe, phase) if phase != Phase::Starting => return self.describe(port),
+            (Request::Export, Phase::Stopped) => return self.export(port),
+            (Request::Import { length }, Phase::Empty) => return self.import(port, length),
+            (Request::Stop, Phase::Running) => self.stop(port),
+            (Request::Resume, Phase::Stopped | Phase::Imported) => self.resume(port),
+            (
+                Request::Discard,
+                Phase::Empty | Phase::Stopped | Phase::Imported | Phase::Off | Phase::Failed,
+            ) => self.forget(port),
+            _ => return Message::refused(Refusal::WrongPhase as u64),
+        };
+        if let Err(error) = done {
+            self.fail(port, FIRST, error);
+        }
+        answer(0)
+    }
+
+    /// A vCPU that runs the stub left it, or was interrupted in it.
     pub(crate) fn stub_exit<P: Port>(
         &mut self,
-        _p: &mut P,
-        _v: VcpuId,
-        _e: Exit,
+        port: &mut P,
+        vcpu: VcpuId,
+        exit: Exit,
     ) -> Result<(), MachineError> {
-        Ok(())
-    }
-    pub fn start<P: Port>(&mut self, port: &mut P) {
-        match self.boot {
-            None => self.set_phase(port, Phase::Empty),
-            Some(boot) => {
-                if let Err(error) = self.power_on(port, boot) {
-                    self.fail(port, crate::machine::FIRST, error);
+        match &mut self.activity {
+            Activity::None => Ok(()),
+            Activity::Probe(probe) => match probe.on_exit(port, exit)? {
+                Progress::Running => Ok(()),
+                Progress::Done(constants) => self.probed(port, constants),
+            },
+            Activity::Capture(_, capture) => match capture.on_exit(port, exit)? {
+                Progress::Running => Ok(()),
+                Progress::Done(captured) => self.captured(port, vcpu, captured),
+            },
+            Activity::Restore(_, restore, timer) => {
+                let timer = *timer;
+                match restore.on_exit(port, exit)? {
+                    Progress::Running => Ok(()),
+                    Progress::Done(restored) => self.restored(port, vcpu, restored, timer),
                 }
             }
         }
     }
-    pub fn takes_console_input(&self) -> bool {
-        self.phase == Phase::Running && self.console.receive_room() > 0
+
+    fn probed<P: Port>(
+        &mut self,
+        port: &mut P,
+        constants: RegisterFile,
+    ) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        self.standstill.features = Features::of(&constants);
+        self.standstill.constants = constants;
+        match self.boot {
+            None => {
+                self.set_phase(port, Phase::Empty);
+                Ok(())
+            }
+            Some(boot) if boot.vcpus == 0 => Err(MachineError::BadBundle),
+            Some(boot) => self.power_on(port, boot),
+        }
     }
-    pub fn request<P: Port>(&mut self, _port: &mut P, request: Request) -> channel::Message {
-        match request {
-            Request::Status => self.status().encode(),
-            Request::Statistics => self.statistics.encode(),
-            _ => channel::Message::not_understood(),
+
+    /// Suspends everything, freezes time, and begins with the first vCPU.
+    fn stop<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        self.set_phase(port, Phase::Stopping);
+        for vcpu in self.present() {
+            match self.vcpu(vcpu).run {
+                Run::Off => {}
+                Run::Running => port.suspend(vcpu)?,
+                Run::Waiting => {
+                    port.suspend(vcpu)?;
+                    understood(&port.timer(&timer::Request::Wake { vcpu })?)?;
+                }
+            }
+        }
+        understood(&port.timer(&timer::Request::Freeze)?)?;
+        self.standstill.saved = Default::default();
+        self.capture_next(port, FIRST.index())
+    }
+
+    /// Captures the vCPUs from number `next` on; the machine stands still when there are no more.
+    fn capture_next<P: Port>(&mut self, port: &mut P, next: usize) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        for vcpu in self.present().skip(next) {
+            let known = *self.vcpu(vcpu);
+            if known.started || known.injected.iter().any(Option::is_some) {
+                let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
+                let features = self.standstill.features;
+                let asserted = known.timer_asserted;
+                let capture = Capture::begin(port, vcpu, features, &occupants, asserted)?;
+                self.activity = Activity::Capture(vcpu, capture);
+                return Ok(());
+            }
+            let timer = VirtualTimer::default();
+            understood(&port.timer(&timer::Request::Save { vcpu, timer })?)?;
+        }
+        self.set_phase(port, Phase::Stopped);
+        Ok(())
+    }
+
+    fn captured<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        captured: Captured,
+    ) -> Result<(), MachineError> {
+        let Captured {
+            registers,
+            timer,
+            interface,
+            found,
+        } = captured;
+        Answer::decode(&port.vgic(&VgicRequest::Captured {
+            vcpu,
+            interface,
+            found,
+        })?)?;
+        understood(&port.timer(&timer::Request::Save { vcpu, timer })?)?;
+        let known = self.vcpu(vcpu);
+        known.injected = Default::default();
+        let power = if known.run == Run::Off {
+            PowerV1::Off
+        } else {
+            PowerV1::On
+        };
+        let waiting = known.run == Run::Waiting;
+        if let Some(saved) = self.standstill.saved.get_mut(vcpu.index()) {
+            *saved = VcpuV1 {
+                power,
+                waiting,
+                registers,
+                ..VcpuV1::default()
+            };
+        }
+        self.capture_next(port, vcpu.index() + 1)
+    }
+
+    /// Begins to let the machine go on.
+    fn resume<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        self.set_phase(port, Phase::Resuming);
+        self.standstill.restored = Default::default();
+        self.restore_next(port, FIRST.index())
+    }
+
+    /// Restores the vCPUs from number `next` on; lets them go when there are no more.
+    fn restore_next<P: Port>(&mut self, port: &mut P, next: usize) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        for vcpu in self.present().skip(next) {
+            let plan = RestorePlan::decode(&port.vgic(&VgicRequest::Restore { vcpu })?)?;
+            let timer = VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
+            if let Some(saved) = self.standstill.saved.get(vcpu.index())
+                && !saved.registers.is_empty()
+            {
+                let features = self.standstill.features;
+                let restore =
+                    Restore::begin(port, vcpu, features, &saved.registers, &timer, &plan)?;
+                for injection in plan.active.injections() {
+                    self.note_injection(injection);
+                }
+                self.activity = Activity::Restore(vcpu, restore, timer);
+                return Ok(());
+            }
+            self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
+        }
+        self.let_go(port)
+    }
+
+    fn restored<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        restored: Restored,
+        timer: VirtualTimer,
+    ) -> Result<(), MachineError> {
+        if let Some(slot) = self.standstill.restored.get_mut(vcpu.index()) {
+            *slot = Some((restored, timer));
+        }
+        self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
+        self.restore_next(port, vcpu.index() + 1)
+    }
+
+    /// All vCPUs are in place: time goes on, and they run.
+    fn let_go<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        let offset: Ticks = self.open_gate(port)?;
+        for vcpu in self.present() {
+            let ready = self
+                .standstill
+                .restored
+                .get_mut(vcpu.index())
+                .and_then(Option::take);
+            let saved = self.standstill.saved.get(vcpu.index());
+            let (Some((restored, timer)), Some(saved)) = (ready, saved) else {
+                continue;
+            };
+            let runs = saved.power != PowerV1::Off;
+            restored.release(port, &saved.registers, offset, false)?;
+            let known = self.vcpu(vcpu);
+            known.started = true;
+            known.timer_asserted = timer.asserted;
+            known.run = if runs { Run::Running } else { Run::Off };
+        }
+        self.set_phase(port, Phase::Running);
+        for vcpu in self.present() {
+            if self.vcpu(vcpu).run == Run::Running {
+                port.resume(vcpu)?;
+            }
+        }
+        self.update_console_line(port)
+    }
+
+    fn export<P: Port>(&mut self, port: &mut P) -> Message {
+        let mut vcpus = VcpusRecordV1 {
+            console: self.console.export(),
+            ..Default::default()
+        };
+        for saved in self.standstill.saved.iter().take(self.count) {
+            // There are as many places as vCPUs.
+            let _ = vcpus.vcpus.push(saved.clone());
+        }
+        match record::encode(&vcpus, port.export_region()) {
+            Ok(length) => answer(length as u64),
+            Err(_) => Message::refused(Refusal::BadRecord as u64),
+        }
+    }
+
+    fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
+        let decoded = port
+            .import_region(usize::try_from(length).unwrap_or(usize::MAX))
+            .and_then(|bytes| record::decode::<VcpusRecordV1>(bytes).ok());
+        let Some(VcpusRecordV1 { vcpus, console }) = decoded else {
+            return Message::refused(Refusal::BadRecord as u64);
+        };
+        self.take_over(vcpus, &console);
+        self.set_phase(port, Phase::Imported);
+        answer(0)
+    }
+
+    fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV1) {
+        self.count = vcpus.len();
+        self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.standstill.saved = Default::default();
+        for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
+            *slot = vcpu;
+        }
+        self.console = Console::import(console);
+    }
+
+    fn describe<P: Port>(&mut self, port: &mut P) -> Message {
+        let vcpus = if self.count == 0 {
+            MAX_VCPUS
+        } else {
+            self.count
+        };
+        let machine = MachineRecordV1 {
+            ram_base: RAM_BASE,
+            ram_size: port.ram_size(),
+            vcpus: u8::try_from(vcpus).unwrap_or(0),
+            gic_version: GIC_VERSION,
+            shared_interrupts: SHARED_INTERRUPTS,
+            constants: self.standstill.constants.clone(),
+            ..MachineRecordV1::default()
+        };
+        match record::encode(&machine, port.export_region()) {
+            Ok(length) => answer(length as u64),
+            Err(_) => Message::refused(Refusal::BadRecord as u64),
         }
     }
 }
