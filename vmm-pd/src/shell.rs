@@ -14,9 +14,9 @@ use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
 use crate::memory::Region;
 
 /// The first slot of the threads of a domain's virtual machine (Microkit 2.3.0).
-const VM_THREAD_SLOT: u64 = sel4_sys::microkit::BASE_VM_TCB_SLOT as u64;
+const VM_THREAD_SLOT: u64 = sel4_sys::microkit::VM_TCB_BASE_SLOT;
 /// The first slot of the vCPUs of a domain's virtual machine (Microkit 2.3.0).
-const VCPU_SLOT: u64 = sel4_sys::microkit::BASE_VCPU_SLOT as u64;
+const VCPU_SLOT: u64 = sel4_sys::microkit::VCPU_BASE_SLOT;
 /// Bytes that `vgic-pd` publishes for each vCPU.
 const VIEW_SIZE: usize = 0x1000;
 /// Sizes of regions as `system.xml` has them.

@@ -1,0 +1,522 @@
+//! The capture stub: what a stopped vCPU runs at EL1 so that its whole state can be saved or loaded.
+//!
+//! Responsible for: the code of the page that the guest's stage 2 maps read-only and executable at
+//! [`layout::CODE`]. It is position-independent, has no stack, and brings its own vectors, so that
+//! a fault inside it never runs guest code. Must never: decide anything; it moves registers to and
+//! from its data page, talks to the CPU interface in a fixed order, and leaves with an `SMC`.
+//!
+//! The sequences for registers come from the register table; what the code does to the GICv2 CPU
+//! interface follows IHI 0048B, 4.4 (`GICC_*`). The stub runs with stage 1 off: all its accesses
+//! are to Device memory, so they happen in program order and are aligned.
+//!
+//! Registers: `x25` the guest's `VBAR_EL1`, `x26` `GICC_DIR`, `x27` the CPU interface, `x28` the
+//! data page; `x9` to `x14` for everything else.
+
+use state::Register::{
+    CCSIDR_L1D, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, OSLSR_EL1, PMCCFILTR_EL0, PMCCNTR_EL0,
+    PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1, PMOVSSET_EL0,
+    PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
+};
+use state::register_table;
+use vmm_pd::capture::layout::{self, Command, Leave, byte, progress};
+
+/// The name by which an instruction accesses a register of the table.
+macro_rules! access {
+    (core_system($offset:literal, $($field:literal),*)) => { access!(system($($field),*)) };
+    (core_system32($offset:literal, $($field:literal),*)) => { access!(system($($field),*)) };
+    (system($op0:literal, $op1:literal, $crn:literal, $crm:literal, $op2:literal)) => {
+        concat!("s", $op0, "_", $op1, "_c", $crn, "_c", $crm, "_", $op2)
+    };
+}
+
+/// Saves a register to where `x10` points, or loads it from there.
+macro_rules! transfer {
+    (save $kind:ident $identifier:tt) => {
+        concat!("mrs x9, ", access!($kind $identifier), "\nstr x9, [x10], #8\n")
+    };
+    (load $kind:ident $identifier:tt) => {
+        concat!("ldr x9, [x10], #8\nmsr ", access!($kind $identifier), ", x9\n")
+    };
+    // One of a pair: the second ends a round, and the sequence with it when `x11` pairs are done.
+    (save_pairs $kind:ident $identifier:tt) => { transfer!(pairs save $kind $identifier) };
+    (load_pairs $kind:ident $identifier:tt) => { transfer!(pairs load $kind $identifier) };
+    (pairs $direction:ident system(2, 0, 0, $n:literal, 5)) => {
+        concat!(transfer!($direction system(2, 0, 0, $n, 5)), "subs x11, x11, #1\nb.eq 1f\n")
+    };
+    (pairs $direction:ident system(2, 0, 0, $n:literal, 7)) => {
+        concat!(transfer!($direction system(2, 0, 0, $n, 7)), "subs x11, x11, #1\nb.eq 1f\n")
+    };
+    (pairs $direction:ident $kind:ident $identifier:tt) => {
+        transfer!($direction $kind $identifier)
+    };
+}
+
+/// The sequence for a group of the table, if it is the group wanted.
+macro_rules! group {
+    ([System Stub $how:ident] System Stub $rows:tt) => { rows!($how $rows) };
+    ([FloatingPoint Stub $how:ident] FloatingPoint Stub $rows:tt) => { rows!($how $rows) };
+    ([Debug Stub $how:ident] Debug Stub $rows:tt) => { rows!($how $rows) };
+    ([Debug StubBreakpoints $how:ident] Debug StubBreakpoints $rows:tt) => { rows!($how $rows) };
+    ([Debug StubWatchpoints $how:ident] Debug StubWatchpoints $rows:tt) => { rows!($how $rows) };
+    ([Constant Probe $how:ident] Constant Probe $rows:tt) => { rows!($how $rows) };
+    ([Constant ProbePmu $how:ident] Constant ProbePmu $rows:tt) => { rows!($how $rows) };
+    ($wanted:tt $class:ident $source:ident $rows:tt) => { "" };
+}
+
+macro_rules! rows {
+    ($how:ident { $($name:ident $kind:ident $identifier:tt;)* }) => {
+        concat!($(transfer!($how $kind $identifier)),*)
+    };
+}
+
+/// The sequence for all groups of a class and source, in the order of the table.
+macro_rules! sequence {
+    ($wanted:tt $($class:ident $source:ident $policy:ident $reason:literal $rows:tt)*) => {
+        concat!($(group!($wanted $class $source $rows)),*)
+    };
+}
+
+/// Saves or loads `V0` to `V31` from where `x10` points.
+macro_rules! vectors {
+    ($instruction:literal) => {
+        vectors!($instruction: 0 1, 2 3, 4 5, 6 7, 8 9, 10 11, 12 13, 14 15,
+            16 17, 18 19, 20 21, 22 23, 24 25, 26 27, 28 29, 30 31)
+    };
+    ($instruction:literal: $($even:literal $odd:literal),*) => {
+        concat!($($instruction, " q", $even, ", q", $odd, ", [x10], #32\n"),*)
+    };
+}
+
+core::arch::global_asm!(
+    ".pushsection .rodata.capture_stub, \"a\"",
+    ".balign 8",
+    ".global capture_stub",
+    "capture_stub:",
+    // Entry, with x0 command, x1 data page, x2 CPU interface.
+    "mov x28, x1",
+    "mov x27, x2",
+    "add x26, x2, #0x1000",
+    "mrs x25, vbar_el1",
+    "adr x9, capture_stub",
+    "msr vbar_el1, x9",
+    "isb",
+    "cmp x0, #{save}",
+    "b.eq .Lcapture_save",
+    "cmp x0, #{load}",
+    "b.eq .Lcapture_load",
+    "cmp x0, #{probe}",
+    "b.eq .Lcapture_probe",
+    "b .Lcapture_settle",
+    // The vectors for exceptions at the current level with its own stack pointer (DDI 0487,
+    // D1.3.1.5). No other exception can happen here, so the stub's code fills the rest.
+    ".org capture_stub + 0x200",
+    "b .Lcapture_fault",
+    ".org capture_stub + 0x280",
+    "b .Lcapture_fault",
+    ".org capture_stub + 0x300",
+    "b .Lcapture_fault",
+    ".org capture_stub + 0x380",
+    "b .Lcapture_fault",
+    ".Lcapture_fault:",
+    "mrs x9, esr_el1",
+    "mrs x10, elr_el1",
+    "mrs x11, far_el1",
+    "str x9, [x28, #{fault}]",
+    "str x10, [x28, #{fault} + 8]",
+    "str x11, [x28, #{fault} + 16]",
+    "dsb sy",
+    "smc #{faulted}",
+    "b .Lcapture_fault",
+    ".org capture_stub + 0x400",
+    fault = const 8 * layout::FAULT,
+    faulted = const Leave::Faulted as u16,
+    save = const Command::Save as u64,
+    load = const Command::Load as u64,
+    probe = const Command::Probe as u64,
+);
+
+// Save: the registers.
+core::arch::global_asm!(
+    ".Lcapture_save:",
+    "mov x9, sp",
+    "str x9, [x28, #{sp}]",
+    "str x25, [x28, #{vbar}]",
+    "add x10, x28, #{registers}",
+    register_table!(sequence System Stub save),
+    "add x10, x28, #{floating_point}",
+    register_table!(sequence FloatingPoint Stub save),
+    "add x10, x28, #{vectors}",
+    vectors!("stp"),
+    "ldr x11, [x28, #{breakpoints}]",
+    "cbz x11, 2f",
+    "add x10, x28, #{debug}",
+    register_table!(sequence Debug Stub save),
+    "mrs x9, oslsr_el1",
+    "str x9, [x28, #{lock}]",
+    "add x10, x28, #{breakpoint}",
+    register_table!(sequence Debug StubBreakpoints save_pairs),
+    "1:",
+    "ldr x11, [x28, #{watchpoints}]",
+    "cbz x11, 2f",
+    "add x10, x28, #{watchpoint}",
+    register_table!(sequence Debug StubWatchpoints save_pairs),
+    "1:",
+    "2:",
+    sp = const byte(SP_EL1),
+    vbar = const byte(VBAR_EL1),
+    registers = const 8 * layout::REGISTERS,
+    floating_point = const byte(FPSR),
+    vectors = const 8 * layout::VECTORS,
+    breakpoints = const 8 * layout::BREAKPOINTS,
+    watchpoints = const 8 * layout::WATCHPOINTS,
+    debug = const byte(MDCCINT_EL1),
+    lock = const byte(OSLSR_EL1),
+    breakpoint = const byte(DBGBVR0_EL1),
+    watchpoint = const byte(DBGWVR0_EL1),
+);
+
+// Save: the performance monitor. It is stopped first, so that it does not count the stub.
+core::arch::global_asm!(
+    "ldr x11, [x28, #{counters}]",
+    "cbz x11, 2f",
+    "mrs x12, pmcr_el0",
+    "bic x9, x12, #{enable_and_reset}",
+    "msr pmcr_el0, x9",
+    "isb",
+    "str x12, [x28, #{control}]",
+    "mrs x9, pmcntenset_el0",
+    "str x9, [x28, #{enabled}]",
+    "mrs x9, pmovsset_el0",
+    "str x9, [x28, #{overflowed}]",
+    "mrs x9, pmintenset_el1",
+    "str x9, [x28, #{interrupts}]",
+    "mrs x9, pmuserenr_el0",
+    "str x9, [x28, #{user}]",
+    "mrs x9, pmccntr_el0",
+    "str x9, [x28, #{cycles}]",
+    "mrs x9, pmccfiltr_el0",
+    "str x9, [x28, #{filter}]",
+    "mrs x9, pmselr_el0",
+    "str x9, [x28, #{selected}]",
+    "add x10, x28, #{counter}",
+    "mov x12, #0",
+    "1:",
+    "subs x11, x11, #1",
+    "b.eq 2f",
+    "msr pmselr_el0, x12",
+    "isb",
+    "mrs x13, pmxevcntr_el0",
+    "mrs x14, pmxevtyper_el0",
+    "stp x13, x14, [x10], #16",
+    "add x12, x12, #1",
+    "b 1b",
+    "2:",
+    enable_and_reset = const 0b111,
+    counters = const 8 * layout::COUNTERS,
+    control = const byte(PMCR_EL0),
+    enabled = const byte(PMCNTENSET_EL0),
+    overflowed = const byte(PMOVSSET_EL0),
+    interrupts = const byte(PMINTENSET_EL1),
+    user = const byte(PMUSERENR_EL0),
+    cycles = const byte(PMCCNTR_EL0),
+    filter = const byte(PMCCFILTR_EL0),
+    selected = const byte(PMSELR_EL0),
+    counter = const byte(PMEVCNTR0_EL0),
+);
+
+/// Opens the CPU interface to everything, with acknowledgement and deactivation apart, and then
+/// acknowledges and drops the priority of whatever is pending, noting it.
+macro_rules! acknowledge_all {
+    () => {
+        "mov w9, #0xff
+        str w9, [x27, #0x04]
+        mov w9, #0x207
+        str w9, [x27, #0x00]
+        str wzr, [x27, #0x08]
+        str wzr, [x27, #0xd0]
+        mov x11, #0
+        add x10, x28, #{notes}
+        1:
+        dsb sy
+        ldr w9, [x27, #0x0c]
+        and w12, w9, #0x3ff
+        cmp w12, #1020
+        b.hs 2f
+        str x9, [x10], #8
+        str w9, [x27, #0x10]
+        add x11, x11, #1
+        cmp x11, #{limit}
+        b.ne 1b
+        2:
+        str x11, [x28, #{noted}]
+        dsb sy"
+    };
+}
+
+// Save: the CPU interface. Two phases, told apart by the progress word: an interrupt that ends in
+// the first was ended by the guest, one that ends in the second was deactivated here. The reads
+// and barriers after each deactivation let its maintenance interrupt arrive before the next.
+core::arch::global_asm!(
+    "add x10, x28, #{interface}",
+    "ldr w9, [x27, #0x00]",
+    "ldr w11, [x27, #0x04]",
+    "stp x9, x11, [x10], #16",
+    "ldr w9, [x27, #0x08]",
+    "ldr w11, [x27, #0x1c]",
+    "stp x9, x11, [x10], #16",
+    "ldr w9, [x27, #0xd0]",
+    "str x9, [x10]",
+    acknowledge_all!(),
+    "mov x9, #{acknowledged}",
+    "str x9, [x28, #{progress}]",
+    "ldr x11, [x28, #{occupied}]",
+    "add x10, x28, #{occupants}",
+    "dsb sy",
+    "1:",
+    "cbz x11, 2f",
+    "ldr x9, [x10], #8",
+    "str w9, [x26]",
+    "dsb sy",
+    "ldr w9, [x27, #0x14]",
+    "dsb sy",
+    "isb",
+    "sub x11, x11, #1",
+    "b 1b",
+    "2:",
+    "mov x9, #{done}",
+    "str x9, [x28, #{progress}]",
+    "dsb sy",
+    "smc #{saved}",
+    "b 2b",
+    interface = const 8 * layout::INTERFACE_WORDS,
+    notes = const 8 * layout::NOTES,
+    noted = const 8 * layout::NOTED,
+    limit = const layout::MAX_INTERRUPTS,
+    progress = const 8 * layout::PROGRESS,
+    acknowledged = const progress::ACKNOWLEDGED,
+    done = const progress::DONE,
+    occupied = const 8 * layout::OCCUPIED,
+    occupants = const 8 * layout::OCCUPANTS,
+    saved = const Leave::Saved as u16,
+);
+
+// Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
+// after everything else of it is in place; nothing is reset.
+core::arch::global_asm!(
+    ".Lcapture_load:",
+    acknowledge_all!(),
+    "add x10, x28, #{interface}",
+    "ldp x9, x11, [x10], #16",
+    "ldp x12, x13, [x10], #16",
+    "ldr x14, [x10]",
+    "str w14, [x27, #0xd0]",
+    "str w13, [x27, #0x1c]",
+    "str w12, [x27, #0x08]",
+    "str w11, [x27, #0x04]",
+    "str w9, [x27, #0x00]",
+    "add x10, x28, #{vectors}",
+    vectors!("ldp"),
+    "ldr x11, [x28, #{counters}]",
+    "cbz x11, 2f",
+    "ldr x12, [x28, #{control}]",
+    "bic x12, x12, #{reset}",
+    "bic x9, x12, #{enable}",
+    "msr pmcr_el0, x9",
+    "mov x9, #-1",
+    "msr pmcntenclr_el0, x9",
+    "msr pmintenclr_el1, x9",
+    "msr pmovsclr_el0, x9",
+    "add x10, x28, #{counter}",
+    "mov x15, #0",
+    "1:",
+    "subs x11, x11, #1",
+    "b.eq 1f",
+    "msr pmselr_el0, x15",
+    "isb",
+    "ldp x13, x14, [x10], #16",
+    "msr pmxevtyper_el0, x14",
+    "msr pmxevcntr_el0, x13",
+    "add x15, x15, #1",
+    "b 1b",
+    "1:",
+    "ldr x9, [x28, #{filter}]",
+    "msr pmccfiltr_el0, x9",
+    "ldr x9, [x28, #{cycles}]",
+    "msr pmccntr_el0, x9",
+    "ldr x9, [x28, #{selected}]",
+    "msr pmselr_el0, x9",
+    "ldr x9, [x28, #{user}]",
+    "msr pmuserenr_el0, x9",
+    "ldr x9, [x28, #{overflowed}]",
+    "msr pmovsset_el0, x9",
+    "ldr x9, [x28, #{interrupts}]",
+    "msr pmintenset_el1, x9",
+    "ldr x9, [x28, #{enabled}]",
+    "msr pmcntenset_el0, x9",
+    "isb",
+    "msr pmcr_el0, x12",
+    "2:",
+    interface = const 8 * layout::INTERFACE_WORDS,
+    notes = const 8 * layout::NOTES,
+    noted = const 8 * layout::NOTED,
+    limit = const layout::MAX_INTERRUPTS,
+    vectors = const 8 * layout::VECTORS,
+    enable = const 0b001,
+    reset = const 0b110,
+    counters = const 8 * layout::COUNTERS,
+    control = const byte(PMCR_EL0),
+    enabled = const byte(PMCNTENSET_EL0),
+    overflowed = const byte(PMOVSSET_EL0),
+    interrupts = const byte(PMINTENSET_EL1),
+    user = const byte(PMUSERENR_EL0),
+    cycles = const byte(PMCCNTR_EL0),
+    filter = const byte(PMCCFILTR_EL0),
+    selected = const byte(PMSELR_EL0),
+    counter = const byte(PMEVCNTR0_EL0),
+);
+
+// Load: the other registers, the vectors and the stack pointer last. The debug registers are
+// written with the OS lock set, which makes all of MDSCR_EL1 writable (DDI 0487, D24.3.20).
+core::arch::global_asm!(
+    "ldr x11, [x28, #{breakpoints}]",
+    "cbz x11, 2f",
+    "mov x9, #1",
+    "msr oslar_el1, x9",
+    "isb",
+    "add x10, x28, #{breakpoint}",
+    register_table!(sequence Debug StubBreakpoints load_pairs),
+    "1:",
+    "ldr x11, [x28, #{watchpoints}]",
+    "cbz x11, 1f",
+    "add x10, x28, #{watchpoint}",
+    register_table!(sequence Debug StubWatchpoints load_pairs),
+    "1:",
+    "add x10, x28, #{debug}",
+    register_table!(sequence Debug Stub load),
+    "ldr x9, [x28, #{lock}]",
+    "ubfx x9, x9, #1, #1",
+    "msr oslar_el1, x9",
+    "2:",
+    "add x10, x28, #{registers}",
+    register_table!(sequence System Stub load),
+    "add x10, x28, #{floating_point}",
+    register_table!(sequence FloatingPoint Stub load),
+    "ldr x9, [x28, #{sp}]",
+    "mov sp, x9",
+    "ldr x9, [x28, #{vbar}]",
+    "msr vbar_el1, x9",
+    "dsb ishst",
+    "tlbi vmalle1is",
+    "ic ialluis",
+    "dsb sy",
+    "isb",
+    "1:",
+    "smc #{loaded}",
+    "b 1b",
+    sp = const byte(SP_EL1),
+    vbar = const byte(VBAR_EL1),
+    registers = const 8 * layout::REGISTERS,
+    floating_point = const byte(FPSR),
+    breakpoints = const 8 * layout::BREAKPOINTS,
+    watchpoints = const 8 * layout::WATCHPOINTS,
+    debug = const byte(MDCCINT_EL1),
+    lock = const byte(OSLSR_EL1),
+    breakpoint = const byte(DBGBVR0_EL1),
+    watchpoint = const byte(DBGWVR0_EL1),
+    loaded = const Leave::Loaded as u16,
+);
+
+// Probe: identification registers, then the geometry of each cache that CLIDR_EL1 says is there
+// (three bits a level: 1 instruction, 2 data, 3 both, 4 unified), then the performance monitor's
+// constants if ID_AA64DFR0_EL1 says that there is one.
+core::arch::global_asm!(
+    ".Lcapture_probe:",
+    "add x10, x28, #{registers}",
+    register_table!(sequence Constant Probe save),
+    "add x10, x28, #{caches}",
+    "mrs x11, clidr_el1",
+    "mrs x14, csselr_el1",
+    "mov x12, #0",
+    "1:",
+    "and x13, x11, #7",
+    "lsr x11, x11, #3",
+    "cmp x13, #2",
+    "b.lo 2f",
+    "msr csselr_el1, x12",
+    "isb",
+    "mrs x9, ccsidr_el1",
+    "mov w9, w9",
+    "str x9, [x10]",
+    "2:",
+    "tbz x13, #0, 2f",
+    "orr x13, x12, #1",
+    "msr csselr_el1, x13",
+    "isb",
+    "mrs x9, ccsidr_el1",
+    "mov w9, w9",
+    "str x9, [x10, #8]",
+    "2:",
+    "add x10, x10, #16",
+    "add x12, x12, #2",
+    "cmp x12, #14",
+    "b.ne 1b",
+    "msr csselr_el1, x14",
+    "str xzr, [x28, #{counters}]",
+    "mrs x9, id_aa64dfr0_el1",
+    "ubfx x9, x9, #8, #4",
+    "cbz x9, 2f",
+    "cmp x9, #15",
+    "b.eq 2f",
+    "add x10, x28, #{monitor}",
+    register_table!(sequence Constant ProbePmu save),
+    "mrs x9, pmcr_el0",
+    "ubfx x9, x9, #11, #5",
+    "add x9, x9, #1",
+    "str x9, [x28, #{counters}]",
+    "2:",
+    "dsb sy",
+    "smc #{probed}",
+    "b 2b",
+    // Settle: long enough for an interrupt that is already asserted to be taken.
+    ".Lcapture_settle:",
+    "mov x9, #{turns}",
+    "1:",
+    "isb",
+    "subs x9, x9, #1",
+    "b.ne 1b",
+    "2:",
+    "msr vbar_el1, x25",
+    "smc #{settled}",
+    "b 2b",
+    ".balign 8",
+    ".global capture_stub_end",
+    "capture_stub_end:",
+    ".popsection",
+    registers = const 8 * layout::REGISTERS,
+    caches = const byte(CCSIDR_L1D),
+    monitor = const byte(PMCEID0_EL0),
+    counters = const 8 * layout::COUNTERS,
+    turns = const 256,
+    probed = const Leave::Probed as u16,
+    settled = const Leave::Settled as u16,
+);
+
+unsafe extern "C" {
+    #[link_name = "capture_stub"]
+    static STUB: [u64; 0];
+    #[link_name = "capture_stub_end"]
+    static STUB_END: [u64; 0];
+}
+
+/// The stub's code, to be copied to the beginning of the page at [`layout::CODE`].
+///
+/// The vCPU fetches it with its caches off: clean what was written to the point of coherency, and
+/// invalidate the instruction cache.
+pub(crate) fn code() -> &'static [u64] {
+    let (start, end) = (&raw const STUB, &raw const STUB_END);
+    let bytes = end.addr() - start.addr();
+    debug_assert!(bytes <= layout::PAGE, "the stub has one page");
+    // SAFETY: Both symbols are in one read-only section that the assembler wrote without a gap;
+    // they are aligned to 8 bytes, and nothing ever writes there.
+    unsafe { core::slice::from_raw_parts(start.cast(), bytes / size_of::<u64>()) }
+}
