@@ -4,10 +4,16 @@
 //! hardware debug interface (whose fault would have number 4 either way); layouts from
 //! `sel4/sel4_arch/constants.h` and `sel4/shared_types.h`.
 //!
-//! Replying to a fault restarts the thread at its program counter. Only for an unknown system call
-//! and a user exception does the reply's message change registers (when its label is 0; any other
-//! label leaves the thread stopped); for the faults of a vCPU the registers are written by
-//! [`crate::Invocation::TcbWriteRegisters`] before the reply.
+//! Replying to a fault restarts the thread at its program counter, which is the instruction that
+//! faulted: a guest's `smc` or `hvc` is repeated unless the program counter was advanced before.
+//! Only for an unknown system call, a user exception and a timeout do the words of the reply change
+//! registers (as many as it has; and if its label is not 0, the thread stays stopped). For a vCPU,
+//! registers are written by [`crate::Invocation::TcbWriteRegisters`] before the reply.
+//!
+//! A guest's `hvc` is a system call of its own, with `x7` as the number and an empty capability
+//! space. Found by running all of them: `Call` returns an error to the guest, `Send`, `NBSend` and
+//! `Yield` return as if done, everything that receives is a [`FaultLabel::CapFault`] (missing
+//! capability, five words), any other number a [`FaultLabel::UnknownSyscall`].
 
 use crate::Word;
 

@@ -18,7 +18,8 @@ pub enum Syscall {
     Call = -1,
     /// Reply through the reply capability, then receive.
     ReplyRecv = -2,
-    /// Send without waiting for a receiver, then receive with a reply capability.
+    /// Send without waiting for a receiver, then receive with a reply capability. Threads refuse to
+    /// be invoked by the sending half; interrupt handlers and vCPUs do not.
     NBSendRecv = -3,
     /// Send without waiting for a receiver, then receive without one.
     NBSendWait = -4,
