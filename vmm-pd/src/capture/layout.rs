@@ -68,7 +68,7 @@ pub const FAULT: usize = OCCUPANTS + MAX_INTERRUPTS;
 pub const BREAKPOINTS: usize = FAULT + 3;
 /// Word: how many watchpoints there are.
 pub const WATCHPOINTS: usize = BREAKPOINTS + 1;
-/// Word: how many event counters there are, plus one; zero leaves the performance monitor alone.
+/// Word: zero leaves the performance monitor alone. The stub puts there how many event counters it has, plus one.
 pub const COUNTERS: usize = WATCHPOINTS + 1;
 /// Words: `V0` to `V31`, two each, the low half first. Aligned as the stub's stores need it.
 pub const VECTORS: usize = 64;

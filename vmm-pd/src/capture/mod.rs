@@ -122,8 +122,8 @@ pub struct Features {
     breakpoints: u8,
     /// How many watchpoints.
     watchpoints: u8,
-    /// How many event counters, plus one; zero leaves the performance monitor alone.
-    counters: u8,
+    /// There is a performance monitor.
+    monitor: bool,
 }
 
 /// `SCTLR_EL1` while the stub runs: stage 1 and caches off, all RES1 bits set.
@@ -134,9 +134,15 @@ const CPACR: u64 = 3 << 20;
 const STATE: u64 = 0x3c5;
 
 impl Features {
-    /// What the processor with these constants has.
-    pub fn of(_constants: &RegisterFile) -> Self {
-        Self::default()
+    /// What the processor with these constants has (DDI 0487, D24.3.11 `ID_AA64DFR0_EL1`).
+    pub fn of(constants: &RegisterFile) -> Self {
+        let debug = constants.word(Register::ID_AA64DFR0_EL1).unwrap_or(0);
+        let field = |shift: u32| u8::try_from(debug >> shift & 0xf).unwrap_or(0);
+        Self {
+            breakpoints: field(12) + 1,
+            watchpoints: field(20) + 1,
+            monitor: !matches!(field(8), 0 | 0xf),
+        }
     }
 
     /// The words that tell the stub, from [`layout::BREAKPOINTS`] on.
@@ -144,19 +150,33 @@ impl Features {
         [
             self.breakpoints.into(),
             self.watchpoints.into(),
-            self.counters.into(),
+            self.monitor.into(),
         ]
     }
 
-    /// Whether the stub saves and loads `register`; `position` is its place among those of its kind, in pairs.
-    fn include(self, register: Register) -> bool {
+    /// Whether the stub saves and loads `register` on a processor with these many event counters.
+    fn include(self, register: Register, counters: usize) -> bool {
         let pair = |first: Register| (register.index() - first.index()) / 2;
         match register.source() {
             Source::StubBreakpoints => pair(Register::DBGBVR0_EL1) < self.breakpoints.into(),
             Source::StubWatchpoints => pair(Register::DBGWVR0_EL1) < self.watchpoints.into(),
-            Source::StubPmu => self.counters > 0,
-            Source::StubCounters => pair(Register::PMEVCNTR0_EL0) + 1 < self.counters.into(),
+            Source::StubPmu => self.monitor,
+            Source::StubCounters => self.monitor && pair(Register::PMEVCNTR0_EL0) < counters,
             _ => register.class() != state::Class::Debug || self.breakpoints > 0,
+        }
+    }
+
+    /// How many event counters the stub has found.
+    fn read_counters<P: DataPage>(self, port: &mut P, vcpu: VcpuId) -> Result<usize, CaptureError> {
+        if !self.monitor {
+            return Ok(0);
+        }
+        match read_word(port, vcpu, layout::COUNTERS) {
+            found @ 1..=32 => Ok(usize::try_from(found - 1).unwrap_or(0)),
+            value => Err(CaptureError::Page {
+                field: "number of event counters",
+                value,
+            }),
         }
     }
 }

@@ -4,7 +4,7 @@ use channel::timer::VirtualTimer;
 use channel::vgic::{Injection, RestorePlan};
 use channel::{Ticks, VcpuId};
 use heapless::Vec;
-use state::{Register, RegisterFile};
+use state::{Register, RegisterFile, Source};
 
 use super::layout::{self, Command, Leave, MAX_INTERRUPTS};
 use super::{CaptureError, DataPage, Features, Progress};
@@ -15,6 +15,9 @@ use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
 #[derive(Debug)]
 pub struct Restore {
     vcpu: VcpuId,
+    features: Features,
+    /// How many event counters the registers need.
+    counters: usize,
     active: Vec<Injection, MAX_INTERRUPTS>,
     timer: VirtualTimer,
 }
@@ -41,6 +44,7 @@ impl Restore {
         plan: &RestorePlan,
     ) -> Result<Self, CaptureError> {
         let identity = super::identity(vcpu);
+        let counters = needed(features, registers)?;
         if registers
             .word(Register::MPIDR_EL1)
             .is_some_and(|recorded| recorded != identity)
@@ -63,6 +67,8 @@ impl Restore {
         super::run(port, vcpu, Command::Load)?;
         Ok(Self {
             vcpu,
+            features,
+            counters,
             active,
             timer: *timer,
         })
@@ -78,6 +84,9 @@ impl Restore {
             return Ok(Progress::Running);
         }
         self.check_notes(&super::read_notes(port, self.vcpu)?)?;
+        if self.features.read_counters(port, self.vcpu)? < self.counters {
+            return Err(CaptureError::Register(Register::PMCR_EL0));
+        }
         Ok(Progress::Done(Restored {
             vcpu: self.vcpu,
             timer: self.timer,
@@ -132,6 +141,23 @@ impl Restored {
         let mut frame = load_thread::<P::Frame>(registers);
         Ok(port.write(vcpu, &mut frame, COUNT_ALL, run)?)
     }
+}
+
+/// How many event counters `registers` need. What else they have, the processor must have too.
+fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
+    let mut counters = 0;
+    for register in &layout::SAVED {
+        if !registers.contains(*register) {
+            continue;
+        }
+        if !features.include(*register, usize::MAX) {
+            return Err(CaptureError::Register(*register));
+        }
+        if register.source() == Source::StubCounters {
+            counters = (register.index() - Register::PMEVCNTR0_EL0.index()) / 2 + 1;
+        }
+    }
+    Ok(counters)
 }
 
 fn write_page<P: DataPage>(

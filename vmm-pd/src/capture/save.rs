@@ -186,10 +186,13 @@ impl Capture {
     }
 
     fn read_registers<P: DataPage>(&mut self, port: &mut P) -> Result<(), CaptureError> {
+        let counters = self.features.read_counters(port, self.vcpu)?;
         let mut words = [0; layout::SAVED.len()];
         port.read_page(self.vcpu, layout::REGISTERS, &mut words);
         for (register, value) in layout::SAVED.iter().zip(words) {
-            if self.features.include(*register) && !self.registers.set(*register, value.into()) {
+            if self.features.include(*register, counters)
+                && !self.registers.set(*register, value.into())
+            {
                 return Err(CaptureError::Page {
                     field: register.name(),
                     value,

@@ -14,8 +14,8 @@
 
 use state::Register::{
     CCSIDR_L1D, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, OSLSR_EL1, PMCCFILTR_EL0, PMCCNTR_EL0,
-    PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1, PMOVSSET_EL0,
-    PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
+    PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0,
+    PMUSERENR_EL0, SP_EL1, VBAR_EL1,
 };
 use state::register_table;
 use vmm_pd::capture::layout::{self, Command, Leave, byte, progress};
@@ -87,8 +87,48 @@ macro_rules! vectors {
     };
 }
 
+/// Leaves in `x11`, and in the page, how many event counters there are (`PMCR_EL0.N`), plus one.
+macro_rules! count_counters {
+    () => {
+        "mrs x9, pmcr_el0
+        ubfx x11, x9, #11, #5
+        add x11, x11, #1
+        str x11, [x28, #{counters}]"
+    };
+}
+
+/// Opens the CPU interface to everything, with acknowledgement and deactivation apart, and then
+/// acknowledges and drops the priority of whatever is pending, noting it.
+macro_rules! acknowledge_all {
+    () => {
+        "mov w9, #0xff
+        str w9, [x27, #0x04]
+        mov w9, #0x207
+        str w9, [x27, #0x00]
+        str wzr, [x27, #0x08]
+        str wzr, [x27, #0xd0]
+        mov x11, #0
+        add x10, x28, #{notes}
+        1:
+        dsb sy
+        ldr w9, [x27, #0x0c]
+        and w12, w9, #0x3ff
+        cmp w12, #1020
+        b.hs 2f
+        str x9, [x10], #8
+        str w9, [x27, #0x10]
+        add x11, x11, #1
+        cmp x11, #{limit}
+        b.ne 1b
+        2:
+        str x11, [x28, #{noted}]
+        dsb sy"
+    };
+}
+
 core::arch::global_asm!(
     ".pushsection .rodata.capture_stub, \"a\"",
+    ".arch_extension fp",
     ".balign 8",
     ".global capture_stub",
     "capture_stub:",
@@ -128,15 +168,7 @@ core::arch::global_asm!(
     "smc #{faulted}",
     "b .Lcapture_fault",
     ".org capture_stub + 0x400",
-    fault = const 8 * layout::FAULT,
-    faulted = const Leave::Faulted as u16,
-    save = const Command::Save as u64,
-    load = const Command::Load as u64,
-    probe = const Command::Probe as u64,
-);
-
-// Save: the registers.
-core::arch::global_asm!(
+    // Save: the registers.
     ".Lcapture_save:",
     "mov x9, sp",
     "str x9, [x28, #{sp}]",
@@ -162,27 +194,14 @@ core::arch::global_asm!(
     register_table!(sequence Debug StubWatchpoints save_pairs),
     "1:",
     "2:",
-    sp = const byte(SP_EL1),
-    vbar = const byte(VBAR_EL1),
-    registers = const 8 * layout::REGISTERS,
-    floating_point = const byte(FPSR),
-    vectors = const 8 * layout::VECTORS,
-    breakpoints = const 8 * layout::BREAKPOINTS,
-    watchpoints = const 8 * layout::WATCHPOINTS,
-    debug = const byte(MDCCINT_EL1),
-    lock = const byte(OSLSR_EL1),
-    breakpoint = const byte(DBGBVR0_EL1),
-    watchpoint = const byte(DBGWVR0_EL1),
-);
-
-// Save: the performance monitor. It is stopped first, so that it does not count the stub.
-core::arch::global_asm!(
+    // Save: the performance monitor. It is stopped first, so that it does not count the stub.
     "ldr x11, [x28, #{counters}]",
     "cbz x11, 2f",
     "mrs x12, pmcr_el0",
     "bic x9, x12, #{enable_and_reset}",
     "msr pmcr_el0, x9",
     "isb",
+    count_counters!(),
     "str x12, [x28, #{control}]",
     "mrs x9, pmcntenset_el0",
     "str x9, [x28, #{enabled}]",
@@ -211,52 +230,9 @@ core::arch::global_asm!(
     "add x12, x12, #1",
     "b 1b",
     "2:",
-    enable_and_reset = const 0b111,
-    counters = const 8 * layout::COUNTERS,
-    control = const byte(PMCR_EL0),
-    enabled = const byte(PMCNTENSET_EL0),
-    overflowed = const byte(PMOVSSET_EL0),
-    interrupts = const byte(PMINTENSET_EL1),
-    user = const byte(PMUSERENR_EL0),
-    cycles = const byte(PMCCNTR_EL0),
-    filter = const byte(PMCCFILTR_EL0),
-    selected = const byte(PMSELR_EL0),
-    counter = const byte(PMEVCNTR0_EL0),
-);
-
-/// Opens the CPU interface to everything, with acknowledgement and deactivation apart, and then
-/// acknowledges and drops the priority of whatever is pending, noting it.
-macro_rules! acknowledge_all {
-    () => {
-        "mov w9, #0xff
-        str w9, [x27, #0x04]
-        mov w9, #0x207
-        str w9, [x27, #0x00]
-        str wzr, [x27, #0x08]
-        str wzr, [x27, #0xd0]
-        mov x11, #0
-        add x10, x28, #{notes}
-        1:
-        dsb sy
-        ldr w9, [x27, #0x0c]
-        and w12, w9, #0x3ff
-        cmp w12, #1020
-        b.hs 2f
-        str x9, [x10], #8
-        str w9, [x27, #0x10]
-        add x11, x11, #1
-        cmp x11, #{limit}
-        b.ne 1b
-        2:
-        str x11, [x28, #{noted}]
-        dsb sy"
-    };
-}
-
-// Save: the CPU interface. Two phases, told apart by the progress word: an interrupt that ends in
-// the first was ended by the guest, one that ends in the second was deactivated here. The reads
-// and barriers after each deactivation let its maintenance interrupt arrive before the next.
-core::arch::global_asm!(
+    // Save: the CPU interface. Two phases, told apart by the progress word: an interrupt that ends in
+    // the first was ended by the guest, one that ends in the second was deactivated here. The reads
+    // and barriers after each deactivation let its maintenance interrupt arrive before the next.
     "add x10, x28, #{interface}",
     "ldr w9, [x27, #0x00]",
     "ldr w11, [x27, #0x04]",
@@ -288,21 +264,8 @@ core::arch::global_asm!(
     "dsb sy",
     "smc #{saved}",
     "b 2b",
-    interface = const 8 * layout::INTERFACE_WORDS,
-    notes = const 8 * layout::NOTES,
-    noted = const 8 * layout::NOTED,
-    limit = const layout::MAX_INTERRUPTS,
-    progress = const 8 * layout::PROGRESS,
-    acknowledged = const progress::ACKNOWLEDGED,
-    done = const progress::DONE,
-    occupied = const 8 * layout::OCCUPIED,
-    occupants = const 8 * layout::OCCUPANTS,
-    saved = const Leave::Saved as u16,
-);
-
-// Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
-// after everything else of it is in place; nothing is reset.
-core::arch::global_asm!(
+    // Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
+    // after everything else of it is in place; nothing is reset.
     ".Lcapture_load:",
     acknowledge_all!(),
     "add x10, x28, #{interface}",
@@ -318,6 +281,7 @@ core::arch::global_asm!(
     vectors!("ldp"),
     "ldr x11, [x28, #{counters}]",
     "cbz x11, 2f",
+    count_counters!(),
     "ldr x12, [x28, #{control}]",
     "bic x12, x12, #{reset}",
     "bic x9, x12, #{enable}",
@@ -356,28 +320,8 @@ core::arch::global_asm!(
     "isb",
     "msr pmcr_el0, x12",
     "2:",
-    interface = const 8 * layout::INTERFACE_WORDS,
-    notes = const 8 * layout::NOTES,
-    noted = const 8 * layout::NOTED,
-    limit = const layout::MAX_INTERRUPTS,
-    vectors = const 8 * layout::VECTORS,
-    enable = const 0b001,
-    reset = const 0b110,
-    counters = const 8 * layout::COUNTERS,
-    control = const byte(PMCR_EL0),
-    enabled = const byte(PMCNTENSET_EL0),
-    overflowed = const byte(PMOVSSET_EL0),
-    interrupts = const byte(PMINTENSET_EL1),
-    user = const byte(PMUSERENR_EL0),
-    cycles = const byte(PMCCNTR_EL0),
-    filter = const byte(PMCCFILTR_EL0),
-    selected = const byte(PMSELR_EL0),
-    counter = const byte(PMEVCNTR0_EL0),
-);
-
-// Load: the other registers, the vectors and the stack pointer last. The debug registers are
-// written with the OS lock set, which makes all of MDSCR_EL1 writable (DDI 0487, D24.3.20).
-core::arch::global_asm!(
+    // Load: the other registers, the vectors and the stack pointer last. The debug registers are
+    // written with the OS lock set, which makes all of MDSCR_EL1 writable (DDI 0487, D24.3.20).
     "ldr x11, [x28, #{breakpoints}]",
     "cbz x11, 2f",
     "mov x9, #1",
@@ -413,23 +357,9 @@ core::arch::global_asm!(
     "1:",
     "smc #{loaded}",
     "b 1b",
-    sp = const byte(SP_EL1),
-    vbar = const byte(VBAR_EL1),
-    registers = const 8 * layout::REGISTERS,
-    floating_point = const byte(FPSR),
-    breakpoints = const 8 * layout::BREAKPOINTS,
-    watchpoints = const 8 * layout::WATCHPOINTS,
-    debug = const byte(MDCCINT_EL1),
-    lock = const byte(OSLSR_EL1),
-    breakpoint = const byte(DBGBVR0_EL1),
-    watchpoint = const byte(DBGWVR0_EL1),
-    loaded = const Leave::Loaded as u16,
-);
-
-// Probe: identification registers, then the geometry of each cache that CLIDR_EL1 says is there
-// (three bits a level: 1 instruction, 2 data, 3 both, 4 unified), then the performance monitor's
-// constants if ID_AA64DFR0_EL1 says that there is one.
-core::arch::global_asm!(
+    // Probe: identification registers, then the geometry of each cache that CLIDR_EL1 says is there
+    // (three bits a level: 1 instruction, 2 data, 3 both, 4 unified), then the performance monitor's
+    // constants if ID_AA64DFR0_EL1 says that there is one.
     ".Lcapture_probe:",
     "add x10, x28, #{registers}",
     register_table!(sequence Constant Probe save),
@@ -461,7 +391,6 @@ core::arch::global_asm!(
     "cmp x12, #14",
     "b.ne 1b",
     "msr csselr_el1, x14",
-    "str xzr, [x28, #{counters}]",
     "mrs x9, id_aa64dfr0_el1",
     "ubfx x9, x9, #8, #4",
     "cbz x9, 2f",
@@ -469,10 +398,6 @@ core::arch::global_asm!(
     "b.eq 2f",
     "add x10, x28, #{monitor}",
     register_table!(sequence Constant ProbePmu save),
-    "mrs x9, pmcr_el0",
-    "ubfx x9, x9, #11, #5",
-    "add x9, x9, #1",
-    "str x9, [x28, #{counters}]",
     "2:",
     "dsb sy",
     "smc #{probed}",
@@ -485,17 +410,55 @@ core::arch::global_asm!(
     "subs x9, x9, #1",
     "b.ne 1b",
     "2:",
-    "msr vbar_el1, x25",
     "smc #{settled}",
     "b 2b",
     ".balign 8",
     ".global capture_stub_end",
     "capture_stub_end:",
+    ".arch_extension nofp",
     ".popsection",
+    fault = const 8 * layout::FAULT,
+    faulted = const Leave::Faulted as u16,
+    save = const Command::Save as u64,
+    load = const Command::Load as u64,
+    probe = const Command::Probe as u64,
+    sp = const byte(SP_EL1),
+    vbar = const byte(VBAR_EL1),
     registers = const 8 * layout::REGISTERS,
+    floating_point = const byte(FPSR),
+    vectors = const 8 * layout::VECTORS,
+    breakpoints = const 8 * layout::BREAKPOINTS,
+    watchpoints = const 8 * layout::WATCHPOINTS,
+    debug = const byte(MDCCINT_EL1),
+    lock = const byte(OSLSR_EL1),
+    breakpoint = const byte(DBGBVR0_EL1),
+    watchpoint = const byte(DBGWVR0_EL1),
+    enable_and_reset = const 0b111,
+    counters = const 8 * layout::COUNTERS,
+    control = const byte(PMCR_EL0),
+    enabled = const byte(PMCNTENSET_EL0),
+    overflowed = const byte(PMOVSSET_EL0),
+    interrupts = const byte(PMINTENSET_EL1),
+    user = const byte(PMUSERENR_EL0),
+    cycles = const byte(PMCCNTR_EL0),
+    filter = const byte(PMCCFILTR_EL0),
+    selected = const byte(PMSELR_EL0),
+    counter = const byte(PMEVCNTR0_EL0),
+    interface = const 8 * layout::INTERFACE_WORDS,
+    notes = const 8 * layout::NOTES,
+    noted = const 8 * layout::NOTED,
+    limit = const layout::MAX_INTERRUPTS,
+    progress = const 8 * layout::PROGRESS,
+    acknowledged = const progress::ACKNOWLEDGED,
+    done = const progress::DONE,
+    occupied = const 8 * layout::OCCUPIED,
+    occupants = const 8 * layout::OCCUPANTS,
+    saved = const Leave::Saved as u16,
+    enable = const 0b001,
+    reset = const 0b110,
+    loaded = const Leave::Loaded as u16,
     caches = const byte(CCSIDR_L1D),
     monitor = const byte(PMCEID0_EL0),
-    counters = const 8 * layout::COUNTERS,
     turns = const 256,
     probed = const Leave::Probed as u16,
     settled = const Leave::Settled as u16,
