@@ -1,3 +1,103 @@
-//! The virtual timers: the VM-wide count and offset, wake-ups, the release gate: the shell.
+//! `timer-pd`, the shell: requests from channels, the board's timer and its interrupt.
+//!
+//! Responsible for: the memory regions, channels and the interrupt that `system.xml` gives this
+//! domain. Must never: decide. The domain is passive; it runs on its callers' time, and on its
+//! own when the timer interrupts.
 #![no_std]
 #![no_main]
+
+mod generic_timer;
+
+use channel::{Message, ids, microkit};
+use core::ptr::NonNull;
+use core::slice;
+use generic_timer::GenericTimer;
+use sel4_microkit::{
+    Channel, ChannelSet, Handler, IrqAckError, MessageInfo, memory_region_symbol, protection_domain,
+};
+use timer_pd::{Caller, MAX_RECORD, Regions, Service};
+
+/// Bytes of the regions for records (`system.xml`).
+const RECORD_REGION: usize = 0x1000;
+
+const _: () = assert!(MAX_RECORD <= RECORD_REGION);
+
+/// The regions as they are mapped.
+struct Memory {
+    export: NonNull<u8>,
+    import: NonNull<u8>,
+    /// What was imported last, out of the neighbour's reach.
+    copy: [u8; MAX_RECORD],
+}
+
+impl Regions for Memory {
+    fn export(&mut self) -> &mut [u8] {
+        // SAFETY: the region is mapped, writable and as long; no other domain can write it
+        // (`system.xml`), and this domain only through the slice that borrows `self`.
+        unsafe { slice::from_raw_parts_mut(self.export.as_ptr(), RECORD_REGION) }
+    }
+
+    fn import(&mut self, length: usize) -> Option<&[u8]> {
+        let copy = self.copy.get_mut(..length)?;
+        for (offset, byte) in copy.iter_mut().enumerate() {
+            // SAFETY: `offset` is below MAX_RECORD, and the region is mapped, readable and at
+            // least as long. Volatile, because the neighbour may write meanwhile: each byte is
+            // read once, and what it says is checked afterwards.
+            *byte = unsafe { self.import.add(offset).read_volatile() };
+        }
+        Some(copy)
+    }
+}
+
+/// The domain.
+struct Timer {
+    service: Service<GenericTimer, Memory>,
+}
+
+#[protection_domain]
+fn init() -> Timer {
+    let memory = Memory {
+        export: memory_region_symbol!(timer_export: *mut u8),
+        import: memory_region_symbol!(timer_import: *mut u8),
+        copy: [0; MAX_RECORD],
+    };
+    Timer {
+        service: Service::new(GenericTimer, memory),
+    }
+}
+
+impl Handler for Timer {
+    type Error = IrqAckError;
+
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), IrqAckError> {
+        let interrupt = Channel::new(ids::timer::INTERRUPT);
+        if channels.contains(interrupt) {
+            let due = self.service.interrupt();
+            if due.vmm {
+                Channel::new(ids::timer::VMM).notify();
+            }
+            if due.migration {
+                Channel::new(ids::timer::MIGRATION).notify();
+            }
+            interrupt.irq_ack()?;
+        }
+        Ok(())
+    }
+
+    fn protected(
+        &mut self,
+        channel: Channel,
+        info: MessageInfo,
+    ) -> Result<MessageInfo, IrqAckError> {
+        let caller = match channel.index() {
+            ids::timer::VMM => Some(Caller::Vmm),
+            ids::timer::MIGRATION => Some(Caller::Migration),
+            _ => None,
+        };
+        let answer = match (caller, microkit::take(&info)) {
+            (Some(caller), Ok(message)) => self.service.handle(caller, &message),
+            _ => Message::not_understood(),
+        };
+        Ok(microkit::put(&answer))
+    }
+}

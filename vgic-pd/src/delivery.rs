@@ -76,9 +76,14 @@ impl Gic {
     /// sleep. A vCPU that was captured gets nothing before [`Gic::restore`].
     pub fn refill(&mut self, vcpu: VcpuId) -> Result<Answer, Refusal> {
         self.check(vcpu)?;
-        let presence = &mut self.vcpu.get_mut(vcpu).presence;
-        if *presence == Presence::Restoring {
-            *presence = Presence::Present;
+        /// `GICC_CTLR.EnableGrp0` and `EnableGrp1` (IHI 0048B, 4.4.1).
+        const ENABLED: u32 = 0b11;
+        let own = self.vcpu.get_mut(vcpu);
+        if own.presence == Presence::Restoring {
+            own.presence = match own.interface.control & ENABLED {
+                0 => Presence::Absent,
+                _ => Presence::Present,
+            };
         }
         let mut answer = Answer::new(0);
         self.fill(vcpu, &mut answer);

@@ -14,8 +14,9 @@ use channel::{Intid, MAX_VCPUS, VcpuId};
 /// Whether a vCPU can take interrupts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Presence {
-    /// It has not been seen to run since reset; its first access to the distributor changes that.
-    /// It may be off: a shared interrupt that could go elsewhere must not get stuck there.
+    /// It has not been seen to run since reset, or was restored with its CPU interface disabled;
+    /// its first access to the distributor changes that. It may be off: a shared interrupt that
+    /// could go elsewhere must not get stuck there.
     #[default]
     Absent,
     /// It runs, or can be resumed at any time: interrupts go into its list registers.

@@ -1,0 +1,150 @@
+//! Requests in, answers out, and the board's timer set to the next thing that is due.
+//!
+//! Responsible for: who may ask for what, the alarm of `migration-pd`, and that the board's timer
+//! is always set to the earliest deadline. It must never let a neighbour's nonsense do more than
+//! be refused.
+
+use crate::board::BoardTimer;
+use crate::timers::Timers;
+use channel::timer::{Refusal, Request, answer};
+use channel::{Message, Ticks};
+use state::record;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// `vmm-pd`.
+    Vmm,
+    /// `migration-pd`.
+    Migration,
+}
+
+/// Whom to notify after an interrupt of the board's timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Due {
+    /// `vmm-pd`: sleepers are due.
+    pub vmm: bool,
+    /// `migration-pd`: its alarm.
+    pub migration: bool,
+}
+
+/// The most bytes that a record of this machine has.
+pub const MAX_RECORD: usize = 256;
+
+/// The memory regions of the domain.
+pub trait Regions {
+    /// The region that records are exported into. Nobody else writes it.
+    fn export(&mut self) -> &mut [u8];
+
+    /// A private copy of the first `length` bytes of the region that records are imported from;
+    /// nothing if that is more than [`MAX_RECORD`].
+    fn import(&mut self, length: usize) -> Option<&[u8]>;
+}
+
+/// The domain: the machine's timers, the board's, and the regions for records.
+#[derive(Debug)]
+pub struct Service<B, R> {
+    timers: Timers,
+    /// When to notify `migration-pd`, on the board's clock.
+    alarm: Option<Ticks>,
+    board: B,
+    regions: R,
+}
+
+impl<B: BoardTimer, R: Regions> Service<B, R> {
+    /// No machine yet; the board's timer is off.
+    pub fn new(board: B, regions: R) -> Self {
+        let mut service = Self {
+            timers: Timers::default(),
+            alarm: None,
+            board,
+            regions,
+        };
+        service.set_board_timer();
+        service
+    }
+
+    /// Carries out a request.
+    pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {
+        let Ok(request) = Request::decode(message) else {
+            return Message::not_understood();
+        };
+        let allowed = match (caller, request) {
+            (_, Request::Export | Request::Import { .. }) => true,
+            (Caller::Migration, Request::Alarm { .. }) => true,
+            (Caller::Vmm, Request::Alarm { .. }) | (Caller::Migration, _) => false,
+            (Caller::Vmm, _) => true,
+        };
+        if !allowed {
+            return Message::refused(Refusal::NotYours as u64);
+        }
+        let now = self.board.now();
+        let carried_out = match request {
+            Request::Load { vcpu } => self.timers.load(vcpu).map(|timer| timer.encode()),
+            _ => self.carry_out(request, now).map(answer),
+        };
+        carried_out.unwrap_or_else(|refusal| Message::refused(refusal as u64))
+    }
+
+    /// The requests that are answered with one word.
+    fn carry_out(&mut self, request: Request, now: Ticks) -> Result<u64, Refusal> {
+        let mut value = 0;
+        match request {
+            Request::Reset { vcpus } => self.timers.reset(vcpus)?,
+            Request::Freeze => value = self.timers.freeze(now).0,
+            Request::Save { vcpu, timer } => return self.timers.save(vcpu, timer).map(|()| 0),
+            Request::Load { vcpu } => return self.timers.load(vcpu).map(|_| 0),
+            Request::Release => value = self.timers.release(now)?.0,
+            Request::Sleep { vcpu, deadline } => {
+                let sleeps = self.timers.sleep(vcpu, deadline, now)?;
+                value = u64::from(!sleeps);
+            }
+            Request::Wake { vcpu } => self.timers.wake(vcpu)?,
+            Request::Due => value = self.timers.collect(now).into(),
+            Request::Alarm { after } => self.set_alarm(after, now),
+            Request::Export => return self.export(),
+            Request::Import { length, advance } => self.import(length, advance)?,
+        }
+        self.set_board_timer();
+        Ok(value)
+    }
+
+    fn set_alarm(&mut self, after: Ticks, now: Ticks) {
+        self.alarm = (after.0 != 0).then_some(Ticks(now.0.saturating_add(after.0)));
+    }
+
+    fn export(&mut self) -> Result<u64, Refusal> {
+        let exported = self.timers.export(self.board.frequency())?;
+        let length = record::encode(&exported, self.regions.export());
+        // A frozen machine's record is in range, and the region larger than any: system.xml.
+        length
+            .map(|length| length as u64)
+            .map_err(|_| Refusal::BadRecord)
+    }
+
+    fn import(&mut self, length: u32, advance: Ticks) -> Result<(), Refusal> {
+        let length = usize::try_from(length).map_err(|_| Refusal::BadRecord)?;
+        let bytes = self.regions.import(length).ok_or(Refusal::BadRecord)?;
+        let imported = record::decode(bytes).map_err(|_| Refusal::BadRecord)?;
+        self.timers
+            .import(&imported, advance, self.board.frequency())
+    }
+
+    /// The board's timer interrupted, or somebody else did in its name: whom to notify. Sets it
+    /// to what is due next, so that it interrupts no longer.
+    pub fn interrupt(&mut self) -> Due {
+        let now = self.board.now();
+        let migration = self.alarm.is_some_and(|alarm| alarm <= now);
+        if migration {
+            self.alarm = None;
+        }
+        let vmm = self.timers.expire(now);
+        self.set_board_timer();
+        Due { vmm, migration }
+    }
+
+    fn set_board_timer(&mut self) {
+        let next = self.timers.next().into_iter().chain(self.alarm).min();
+        self.board.set(next);
+    }
+}
