@@ -26,7 +26,7 @@ mod symbols;
 pub use channel::{Channel, Child, IrqAckError};
 pub use defer::{DeferredAction, DeferredActionInterface, DeferredActionSlot};
 pub use handler::{Handler, Infallible, Never, NullHandler};
-pub use ipc::{ChannelSet, ChannelSetIter, DisplayChannelSet};
+pub use ipc::{ChannelSet, DisplayChannelSet};
 pub use message::{
     MessageInfo, MessageLabel, MessageRegisterValue, get_mr, set_mr, with_msg_bytes,
     with_msg_bytes_mut, with_msg_regs, with_msg_regs_mut,

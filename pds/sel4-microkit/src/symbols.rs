@@ -25,14 +25,10 @@ macro_rules! var {
 
 /// Where the tool mapped a memory region, from `setvar_vaddr`: a `NonNull` of the type named.
 ///
-/// Four forms: `symbol: *mut T`, `symbol: *mut [T], n = count`, and either with `bytes = size` to
-/// assert the size of the region.
+/// Three forms: `symbol: *mut T`, the same with `, bytes = size` to assert the size of `T`, and
+/// `symbol: *mut [T], n = count`.
 #[macro_export]
 macro_rules! memory_region_symbol {
-    ($(#[$attrs:meta])* $symbol:ident: *mut [$ty:ty], n = $n:expr, bytes = $bytes:expr $(,)?) => {{
-        assert!($bytes == $n * core::mem::size_of::<$ty>());
-        $crate::memory_region_symbol!($(#[$attrs])* $symbol: *mut [$ty], n = $n)
-    }};
     ($(#[$attrs:meta])* $symbol:ident: *mut $ty:ty, bytes = $bytes:expr $(,)?) => {{
         assert!($bytes == core::mem::size_of::<$ty>());
         $crate::memory_region_symbol!($(#[$attrs])* $symbol: *mut $ty)

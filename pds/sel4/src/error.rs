@@ -84,8 +84,6 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ impl MessageInfo {
     /// A field is too large for its bits: 7 for the length, 2 for the capabilities, 3 for those
     /// unwrapped, 52 for the label.
     #[inline(always)]
-    pub const fn new(label: Word, caps_unwrapped: usize, extra_caps: usize, length: usize) -> Self {
+    pub fn new(label: Word, caps_unwrapped: usize, extra_caps: usize, length: usize) -> Self {
         assert!(label >> Self::label_width() == 0);
         assert!(caps_unwrapped < 8 && extra_caps < 4 && length < 128);
         Self(sel4_sys::MessageInfo::new(
@@ -27,7 +27,7 @@ impl MessageInfo {
 
     /// The label.
     #[inline(always)]
-    pub const fn label(&self) -> Word {
+    pub fn label(&self) -> Word {
         self.0.label()
     }
 
@@ -39,19 +39,19 @@ impl MessageInfo {
 
     /// A bit for each capability that arrived as a badge.
     #[inline(always)]
-    pub const fn caps_unwrapped(&self) -> usize {
+    pub fn caps_unwrapped(&self) -> usize {
         word_to_usize(self.0.caps_unwrapped())
     }
 
     /// The number of capabilities.
     #[inline(always)]
-    pub const fn extra_caps(&self) -> usize {
+    pub fn extra_caps(&self) -> usize {
         word_to_usize(self.0.extra_caps())
     }
 
     /// The number of words.
     #[inline(always)]
-    pub const fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         word_to_usize(self.0.length())
     }
 

@@ -16,7 +16,7 @@ pub type Badge = Word;
 const NO_REPLY: Word = 0;
 
 /// No message, for a call that does not send.
-const NO_MESSAGE: MessageInfo = MessageInfo::new(0, 0, 0, 0);
+const NO_MESSAGE: MessageInfo = MessageInfo::from_raw(sel4_sys::MessageInfo::new(0, 0, 0, 0));
 
 /// No destination, for a call that does not send.
 const NO_DESTINATION: Word = 0;
