@@ -1,2 +1,0 @@
-//! A bare-metal guest that fills every register and checks it after a move.
-#![no_std]
