@@ -42,8 +42,15 @@ pub const IPC_BUFFER_ADDRESS: Word = USER_TOP & !(PAGE_SIZE - 1);
 /// The smallest page, `1 << seL4_PageBits`.
 pub const PAGE_SIZE: Word = 0x1000;
 
+/// The ELF symbol of a 64-bit word that is 1 if the kernel has [`Syscall::DebugPutChar`], in domains
+/// built with the feature `printing`.
+///
+/// Like the table of labels, it is patched by whoever builds an image: in the SDK's
+/// `gen_config.json` the option is `PRINTING`. Unpatched it is 0, and nothing is printed.
+pub const PRINTING_SYMBOL: &str = "sel4_printing";
+
 /// Where a domain that panics stores a byte, to stop with a fault that says so.
 ///
-/// The one number here that is ours: an address in memory that is never mapped. At the fault, `x0`
+/// Ours, not seL4's: in the first pages of memory, which are never mapped. At the fault, `x0`
 /// is the address and `x1` the length of the source file's name, and `w2` the line.
 pub const PANIC_ADDRESS: Word = 0xdead;

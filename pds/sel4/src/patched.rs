@@ -2,7 +2,7 @@
 //!
 //! `sel4_invocation_labels` holds the labels of invocations in the order of
 //! [`sel4_sys::INVOCATIONS`], eight little-endian bytes each. `sel4_printing` is one such word: 1
-//! if the kernel has `DebugPutChar` and 0 if a domain that uses it would be stopped.
+//! if the kernel has `DebugPutChar`, and 0 if a domain that uses it would be stopped.
 
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -53,7 +53,8 @@ impl<T: Copy> Patched<T> {
 pub(crate) static sel4_invocation_labels: Patched<InvocationLabels> =
     Patched::new(InvocationLabels::DEFAULT);
 
-/// Whether the kernel prints.
+/// Whether the kernel prints; there only if the domain does too.
+#[cfg(feature = "printing")]
 #[used]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name of an ELF symbol")]
