@@ -17,4 +17,5 @@
 )]
 
 pub mod fingerprint;
+pub mod handover;
 pub mod protocol;

@@ -99,6 +99,8 @@ pub enum Transfer<'a> {
     Committed {
         /// The move.
         id: MoveId,
+        /// Who has it.
+        incarnation: Incarnation,
     },
     /// Source: the move is off.
     Abort {
@@ -111,6 +113,8 @@ pub enum Transfer<'a> {
     Aborted {
         /// The move.
         id: MoveId,
+        /// Who promises that.
+        incarnation: Incarnation,
         /// Why.
         failure: MoveFailure,
     },
@@ -155,7 +159,7 @@ impl<'a> Transfer<'a> {
             | Self::Prepare { id, .. }
             | Self::Prepared { id, .. }
             | Self::Commit { id, .. }
-            | Self::Committed { id }
+            | Self::Committed { id, .. }
             | Self::Abort { id, .. }
             | Self::Aborted { id, .. }
             | Self::Unknown { id } => *id,
@@ -182,11 +186,17 @@ impl<'a> Transfer<'a> {
             Self::Prepare { id, index, digest } => encode(kind, &(id, index, digest), out),
             Self::Accept { id, incarnation }
             | Self::Prepared { id, incarnation }
-            | Self::Commit { id, incarnation } => encode(kind, &(id, incarnation), out),
-            Self::Refuse { id, failure }
-            | Self::Abort { id, failure }
-            | Self::Aborted { id, failure } => encode(kind, &(id, failure), out),
-            Self::Committed { id } | Self::Unknown { id } => encode(kind, &id, out),
+            | Self::Commit { id, incarnation }
+            | Self::Committed { id, incarnation } => encode(kind, &(id, incarnation), out),
+            Self::Refuse { id, failure } | Self::Abort { id, failure } => {
+                encode(kind, &(id, failure), out)
+            }
+            Self::Aborted {
+                id,
+                incarnation,
+                failure,
+            } => encode(kind, &(id, incarnation, failure), out),
+            Self::Unknown { id } => encode(kind, &id, out),
         }
     }
 
@@ -222,14 +232,21 @@ impl<'a> Transfer<'a> {
                 let (id, index, digest) = decode(kind, payload)?;
                 Self::Prepare { id, index, digest }
             }
-            kind::COMMITTED => Self::Committed {
-                id: decode(kind, payload)?,
-            },
+            kind::ABORTED => {
+                let (id, incarnation, failure) = decode(kind, payload)?;
+                Self::Aborted {
+                    id,
+                    incarnation,
+                    failure,
+                }
+            }
             kind::UNKNOWN => Self::Unknown {
                 id: decode(kind, payload)?,
             },
-            kind::ACCEPT | kind::PREPARED | kind::COMMIT => Self::with_incarnation(kind, payload)?,
-            kind::REFUSE | kind::ABORT | kind::ABORTED => Self::with_failure(kind, payload)?,
+            kind::ACCEPT | kind::PREPARED | kind::COMMIT | kind::COMMITTED => {
+                Self::with_incarnation(kind, payload)?
+            }
+            kind::REFUSE | kind::ABORT => Self::with_failure(kind, payload)?,
             kind => return Err(WireError::UnknownKind { kind }),
         })
     }
@@ -239,7 +256,8 @@ impl<'a> Transfer<'a> {
         Ok(match kind {
             kind::ACCEPT => Self::Accept { id, incarnation },
             kind::PREPARED => Self::Prepared { id, incarnation },
-            _ => Self::Commit { id, incarnation },
+            kind::COMMIT => Self::Commit { id, incarnation },
+            _ => Self::Committed { id, incarnation },
         })
     }
 
@@ -247,8 +265,7 @@ impl<'a> Transfer<'a> {
         let (id, failure) = decode(kind, payload)?;
         Ok(match kind {
             kind::REFUSE => Self::Refuse { id, failure },
-            kind::ABORT => Self::Abort { id, failure },
-            _ => Self::Aborted { id, failure },
+            _ => Self::Abort { id, failure },
         })
     }
 }
@@ -297,9 +314,13 @@ mod tests {
             },
             Transfer::Prepared { id, incarnation },
             Transfer::Commit { id, incarnation },
-            Transfer::Committed { id },
+            Transfer::Committed { id, incarnation },
             Transfer::Abort { id, failure },
-            Transfer::Aborted { id, failure },
+            Transfer::Aborted {
+                id,
+                incarnation,
+                failure,
+            },
             Transfer::Unknown { id },
         ]
     }
