@@ -1,2 +1,34 @@
-//! The developer's program.
-fn main() {}
+//! The developer's program: `cargo xtask test` is the project's one test command.
+//!
+//! Responsible for saying what "everything" is: which packages are built for which target with which features, in what
+//! order it is checked, and what counts as passed. Never: tests anything itself that a crate could test.
+
+mod cargo;
+mod size;
+mod tally;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Checks and measures the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything: formatting, lints, host tests, cross builds, sizes, system tests in QEMU.
+    Test(test::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Test(options) => test::run(&options),
+    }
+}

@@ -1,0 +1,45 @@
+//! Running cargo: output goes through to the terminal, and test results are counted on the way.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+
+use crate::tally::Results;
+use crate::workspace;
+
+/// Runs cargo with `arguments`; whether it succeeded.
+pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
+    let status = command(arguments)
+        .status()
+        .with_context(|| format!("cannot run cargo {}", arguments.join(" ")))?;
+    Ok(status.success())
+}
+
+/// Runs cargo with `arguments`, which end in tests; what they said.
+pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<Results> {
+    let mut child = command(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run cargo {}", arguments.join(" ")))?;
+    let output = child.stdout.take().context("cargo's output is not there")?;
+    let mut results = Results::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        // Nobody listening is no reason to stop.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        results.read(&line);
+    }
+    results.exit(child.wait()?.success());
+    Ok(results)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .current_dir(workspace::root())
+        .stdin(Stdio::null());
+    command
+}

@@ -1,0 +1,181 @@
+//! `cargo xtask test`: everything, in the order in which a mistake is found soonest.
+//!
+//! A step that fails does not keep the others from running. The last line is `N passed, N failed` over all steps;
+//! a formatting run, a lint run, a cross build and a size limit count as one test each.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::cargo;
+use crate::size;
+use crate::tally::{Results, Tally};
+use crate::workspace::{
+    BARE, BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, SYSTEM_TESTS, microkit_sdk,
+};
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only what needs no QEMU.
+    #[arg(long)]
+    host_only: bool,
+    /// Only the system tests in QEMU.
+    #[arg(long, conflicts_with = "host_only")]
+    system_only: bool,
+    /// System tests at a time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs the steps; success if nothing failed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut tally = Tally::default();
+    if !options.system_only {
+        step(&mut tally, "formatting", format)?;
+        step(&mut tally, "lints", lints)?;
+        step(&mut tally, "host tests", || host_tests(options))?;
+        step(&mut tally, "cross builds", cross_builds)?;
+        step(&mut tally, "sizes", sizes)?;
+    }
+    if !options.host_only {
+        step(&mut tally, "system tests", || system_tests(options))?;
+    }
+    println!("\n{}", tally.report());
+    Ok(if tally.ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn step(
+    tally: &mut Tally,
+    name: &str,
+    run: impl FnOnce() -> anyhow::Result<Results>,
+) -> anyhow::Result<()> {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let results = run()?;
+    tally.add(name, results, start.elapsed());
+    Ok(())
+}
+
+fn format() -> anyhow::Result<Results> {
+    Ok(Results::check(
+        "cargo fmt --all --check",
+        cargo::run(&["fmt", "--all", "--check"])?,
+    ))
+}
+
+fn lints() -> anyhow::Result<Results> {
+    let deny = ["--", "-D", "warnings"];
+    let mut results = Results::default();
+    let host = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    add(
+        &mut results,
+        "clippy for the host",
+        cargo::run(&[&host[..], &deny].concat())?,
+    );
+    for_targets("clippy", &deny, &mut results)?;
+    Ok(results)
+}
+
+fn host_tests(options: &Options) -> anyhow::Result<Results> {
+    let mut arguments = vec![
+        "test",
+        "--workspace",
+        "--exclude",
+        SYSTEM_TESTS,
+        "--no-fail-fast",
+    ];
+    arguments.extend(options.filter.as_deref());
+    cargo::test(&arguments)
+}
+
+fn cross_builds() -> anyhow::Result<Results> {
+    let mut results = Results::default();
+    for_targets("build", &[], &mut results)?;
+    Ok(results)
+}
+
+/// Runs a cargo command for every program that does not run on the host. One program at a time: features that one of
+/// them switches on in a shared crate must not reach another.
+fn for_targets(command: &str, last: &[&str], results: &mut Results) -> anyhow::Result<()> {
+    for program in &BARE {
+        let first = [
+            command,
+            "--quiet",
+            "--package",
+            program.package,
+            "--features",
+            program.feature,
+        ];
+        let target = ["--target", BARE_TARGET, "--profile", BARE_PROFILE];
+        let success = cargo::run(&[&first[..], &target, last].concat())?;
+        add(
+            results,
+            &format!("{command} of {}", program.package),
+            success,
+        );
+    }
+    for package in LINUX {
+        let arguments = [
+            command,
+            "--quiet",
+            "--release",
+            "--package",
+            package,
+            "--target",
+            LINUX_TARGET,
+        ];
+        let success = cargo::run(&[&arguments[..], last].concat())?;
+        add(results, &format!("{command} of {package}"), success);
+    }
+    Ok(())
+}
+
+fn sizes() -> anyhow::Result<Results> {
+    let mut results = Results::default();
+    for program in &BARE {
+        let Some(limit) = program.limit else { continue };
+        let name = program.package;
+        match size::loaded(program) {
+            Ok(size) => {
+                println!("{name}: {size} of {limit} bytes");
+                let what = format!("{name} has {size} bytes, more than {limit}");
+                add(&mut results, &what, size < limit);
+            }
+            Err(error) => add(&mut results, &format!("{name}: {error:#}"), false),
+        }
+    }
+    Ok(results)
+}
+
+/// Tests that need seL4 are those with `sel4` in their name.
+fn system_tests(options: &Options) -> anyhow::Result<Results> {
+    let jobs = format!("--test-threads={}", options.jobs);
+    let mut arguments = vec!["test", "--package", SYSTEM_TESTS, "--no-fail-fast"];
+    arguments.extend(options.filter.as_deref());
+    arguments.extend(["--", &jobs]);
+    match microkit_sdk() {
+        Some(sdk) => println!("seL4: with the Microkit SDK in {}", sdk.display()),
+        None => {
+            println!("seL4: skipped, no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0");
+            arguments.extend(["--skip", "sel4"]);
+        }
+    }
+    cargo::test(&arguments)
+}
+
+fn add(results: &mut Results, name: &str, passed: bool) {
+    let Results {
+        passed: count,
+        failed,
+    } = Results::check(name, passed);
+    results.passed += count;
+    results.failed.extend(failed);
+}
