@@ -1,2 +1,17 @@
 //! Register-level drivers of the boards' devices.
+//!
+//! Responsible for: what a device's manual says about its registers and queues, and nothing else.
+//! Must never: wait in a loop for a device (a domain sleeps until the interrupt), or know what
+//! the bytes mean that pass through. A driver is generic over its [`Registers`] or its virtio
+//! transport, so that it is tested on the host against a fake that behaves as the manual says.
 #![cfg_attr(not(test), no_std)]
+#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod pl011;
+mod registers;
+mod uart;
+pub mod virtio;
+
+pub use pl011::{Divisor, Pl011};
+pub use registers::{Mmio, Registers};
+pub use uart::Uart;

@@ -1,2 +1,127 @@
 //! The console UART.
+//!
+//! Responsible for: passing bytes between one UART and `vmm-pd`, in order, both ways, asleep
+//! whenever there is nothing to do. Must never: look at the bytes, or touch anything but the UART
+//! and the two rings. A neighbour that is not to be understood is left alone for good, with the
+//! UART silent.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use channel::ring::{Consumer, Duplex, Producer, RingError};
+use drivers::Uart;
+
+/// Bytes taken out of the ring at once: as much as a UART's FIFO holds.
+const BATCH: usize = 32;
+
+/// The console: a UART and the rings with `vmm-pd`.
+#[derive(Debug)]
+pub struct Serial<U> {
+    input: Input,
+    output: Output,
+    uart: U,
+    stopped: bool,
+}
+
+impl<U: Uart> Serial<U> {
+    /// A console whose input is switched on by the first [`Self::work`].
+    pub const fn new(uart: U, rings: Duplex) -> Self {
+        Self {
+            input: Input {
+                ring: rings.producer,
+            },
+            output: Output {
+                ring: rings.consumer,
+                batch: [0; BATCH],
+                waiting: 0..0,
+            },
+            uart,
+            stopped: false,
+        }
+    }
+
+    /// Does everything that can be done now; to be called at the start, after the UART's interrupt
+    /// and after a notification. True if `vmm-pd` is to be notified.
+    ///
+    /// # Errors
+    ///
+    /// `vmm-pd` has corrupted its ring. From then on the UART is silent and nothing is done.
+    pub fn work(&mut self) -> Result<bool, RingError> {
+        if self.stopped {
+            return Ok(false);
+        }
+        self.uart.acknowledge();
+        let moved = self
+            .input
+            .work(&mut self.uart)
+            .and_then(|()| self.output.work(&mut self.uart));
+        if let Err(error) = moved {
+            self.stopped = true;
+            self.uart.interrupt_on_input(false);
+            self.uart.interrupt_on_room(false);
+            return Err(error);
+        }
+        let input = self.input.ring.notify_due();
+        let output = self.output.ring.notify_due();
+        Ok(input || output)
+    }
+}
+
+/// From the UART to `vmm-pd`.
+#[derive(Debug)]
+struct Input {
+    ring: Producer,
+}
+
+impl Input {
+    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<(), RingError> {
+        loop {
+            let room = self.ring.grant(usize::MAX)?;
+            let asked = room.len();
+            let count = uart.receive(room);
+            self.ring.commit(count)?;
+            if count < asked {
+                uart.interrupt_on_input(true);
+                return Ok(());
+            }
+            // The ring is full, or it wraps here and has more room at its start.
+            let half = self.ring.capacity().div_ceil(2);
+            if self.ring.free()? == 0 && !self.ring.wait(half)? {
+                // What arrives now waits in the UART; `vmm-pd` notifies when it has read.
+                uart.interrupt_on_input(false);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// From `vmm-pd` to the UART.
+#[derive(Debug)]
+struct Output {
+    ring: Consumer,
+    /// Bytes out of the ring, of which [`Self::waiting`] are yet to go to the UART.
+    batch: [u8; BATCH],
+    waiting: core::ops::Range<usize>,
+}
+
+impl Output {
+    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<(), RingError> {
+        loop {
+            let waiting = self.batch.get(self.waiting.clone()).unwrap_or_default();
+            self.waiting.start += uart.transmit(waiting);
+            if !self.waiting.is_empty() {
+                uart.interrupt_on_room(true);
+                return Ok(());
+            }
+            let count = self.ring.pop(&mut self.batch)?;
+            self.waiting = 0..count;
+            if count == 0 && !self.ring.wait(0)? {
+                uart.interrupt_on_room(false);
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
