@@ -7,6 +7,8 @@
 
 mod memory;
 mod shell;
+#[path = "capture/stub.rs"]
+mod stub;
 
 use channel::{VcpuId, ids, microkit, vmm};
 use sel4_microkit::{
@@ -25,6 +27,7 @@ struct Vmm {
 #[protection_domain]
 fn init() -> Vmm {
     let mut shell = Shell::new();
+    shell.install_stub(stub::code());
     let mut machine = Machine::new(shell.boot());
     machine.start(&mut shell);
     shell.flush();

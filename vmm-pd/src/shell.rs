@@ -20,10 +20,12 @@ const VCPU_SLOT: u64 = sel4_sys::microkit::VCPU_BASE_SLOT;
 /// Bytes that `vgic-pd` publishes for each vCPU.
 const VIEW_SIZE: usize = 0x1000;
 /// Sizes of regions as `system.xml` has them.
-const CAPTURE_CODE_SIZE: usize = 0x1000;
+const CAPTURE_CODE_SIZE: usize = 0x2000;
 const CAPTURE_DATA_SIZE: usize = 0x4000;
 const VIEWS_SIZE: usize = 0x4000;
 const RECORD_SIZE: usize = 0x8000;
+/// The most that a record of four vCPUs and a console takes, rounded up.
+const RECORD_COPY: usize = 0x4000;
 const CONSOLE_RING_SIZE: usize = 0x4000;
 
 /// A vCPU thread's registers, as seL4 hands them over.
@@ -71,21 +73,18 @@ impl Frame for Registers {
     }
 }
 
-/// Where a record is copied before it is looked at; only [`Shell::new`], called once, names it.
-static mut IMPORT_COPY: [u8; RECORD_SIZE] = [0; RECORD_SIZE];
-
 /// Everything that this domain may touch.
 pub(crate) struct Shell {
     ram: Region,
     bundle: Option<Bundle<'static>>,
     bundle_refused: bool,
-    pub(crate) capture_code: Region,
-    pub(crate) capture_data: Region,
+    capture_code: Region,
+    capture_data: Region,
     views: Region,
-    pub(crate) export: Region,
-    pub(crate) import: Region,
+    export: Region,
+    import: Region,
     /// A record to import, out of the neighbour's reach.
-    import_copy: &'static mut [u8],
+    import_copy: [u8; RECORD_COPY],
     console: Duplex,
 }
 
@@ -151,7 +150,7 @@ impl Shell {
                 views: Region::new(memory_region_symbol!(vgic_view: *mut u8), VIEWS_SIZE),
                 export: Region::new(memory_region_symbol!(vmm_export: *mut u8), RECORD_SIZE),
                 import: Region::new(memory_region_symbol!(vmm_import: *mut u8), RECORD_SIZE),
-                import_copy: &mut *(&raw mut IMPORT_COPY),
+                import_copy: [0; RECORD_COPY],
                 console: Duplex::new(
                     memory_region_symbol!(vmm_to_serial: *mut u8),
                     CONSOLE_RING_SIZE,
@@ -179,6 +178,18 @@ impl Shell {
                 ..regions
             },
         }
+    }
+
+    /// Puts the capture stub where a vCPU can run it.
+    pub(crate) fn install_stub(&mut self, code: &[u64]) {
+        assert!(
+            size_of_val(code) <= CAPTURE_CODE_SIZE,
+            "the capture stub does not fit"
+        );
+        for (position, word) in code.iter().enumerate() {
+            self.capture_code.set_word64(8 * position, *word);
+        }
+        self.capture_code.clean(0, self.capture_code.length());
     }
 
     /// What to start a guest from: nothing if the bundle is empty; a boot that cannot be if it is
