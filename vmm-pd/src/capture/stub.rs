@@ -37,6 +37,10 @@ macro_rules! transfer {
     (load $kind:ident $identifier:tt) => {
         concat!("ldr x9, [x10], #8\nmsr ", access!($kind $identifier), ", x9\n")
     };
+    // The same for a register that may not be there: it then reads as zero, and not as `x9` was.
+    (save_optional $kind:ident $identifier:tt) => {
+        concat!("mov x9, xzr\n", transfer!(save $kind $identifier))
+    };
     // One of a pair: the second ends a round, and the sequence with it when `x11` pairs are done.
     (save_pairs $kind:ident $identifier:tt) => { transfer!(pairs save $kind $identifier) };
     (load_pairs $kind:ident $identifier:tt) => { transfer!(pairs load $kind $identifier) };
@@ -247,7 +251,7 @@ core::arch::global_asm!(
     "ldr x11, [x28, #{breakpoints}]",
     "cbz x11, 2f",
     "add x10, x28, #{debug}",
-    register_table!(sequence Debug Stub save),
+    register_table!(sequence Debug Stub save_optional),
     "mrs x9, oslsr_el1",
     "str x9, [x28, #{lock}]",
     "add x10, x28, #{breakpoint}",
