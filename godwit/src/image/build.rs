@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -191,7 +191,7 @@ fn programs(
     board: &Board,
     request: &ImageRequest,
 ) -> Result<(Vec<Program>, Option<Program>), ImageError> {
-    let mut features: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut features = Features::new();
     for domain in &system.domains {
         if !request.domain_overrides.contains_key(&domain.name) {
             let package = package(&domain.program);
@@ -213,14 +213,14 @@ fn programs(
     };
     let mut programs = Vec::new();
     for domain in &system.domains {
-        let file = match request.domain_overrides.get(&domain.name) {
-            Some(file) => file,
-            None => built(package(&domain.program))?,
+        let bytes = match request.domain_overrides.get(&domain.name) {
+            Some(path) => read(path)?,
+            None => built(package(&domain.program))?.clone(),
         };
-        programs.push(program(&domain.program, file)?);
+        programs.push(Program::parse(&domain.program, bytes)?);
     }
     let kernel = match request.kernel {
-        Kernel::Embedded => Some(program(KERNEL.0, built(KERNEL.0)?)?),
+        Kernel::Embedded => Some(Program::parse(KERNEL.0, built(KERNEL.0)?.clone())?),
         Kernel::Sel4 => None,
     };
     Ok((programs, kernel))
@@ -231,35 +231,31 @@ fn package(program: &str) -> &str {
     program.strip_suffix(".elf").unwrap_or(program)
 }
 
-fn program(name: &str, file: &Path) -> Result<Program, ImageError> {
-    let bytes = std::fs::read(file).map_err(|source| ImageError::Read {
-        path: file.to_owned(),
-        source,
-    })?;
-    Ok(Program::parse(name, bytes)?)
-}
+/// Cargo features by package.
+type Features = BTreeMap<String, Vec<String>>;
 
-/// Executables by package.
-type Executables = BTreeMap<String, PathBuf>;
+/// Programs' files by package.
+type Files = Arc<BTreeMap<String, Vec<u8>>>;
 
 /// What this process has compiled already, by packages and features: several images share their programs.
-static COMPILED: Mutex<BTreeMap<BTreeMap<String, Vec<String>>, Executables>> =
-    Mutex::new(BTreeMap::new());
+static COMPILED: Mutex<BTreeMap<Features, Files>> = Mutex::new(BTreeMap::new());
 
-fn compile(
-    root: &Path,
-    features: &BTreeMap<String, Vec<String>>,
-) -> Result<Executables, ImageError> {
-    if features.is_empty() {
-        return Ok(Executables::new());
-    }
-    // Held while compiling: whoever wants the same waits for it, and cargo would make others wait anyway.
+fn compile(root: &Path, features: &Features) -> Result<Files, ImageError> {
+    // Held while compiling and reading: whoever wants the same waits for it, and nobody replaces a file meanwhile.
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(files) = compiled.get(features) {
-        return Ok(files.clone());
+        return Ok(Arc::clone(files));
     }
-    let files = cargo_build(root, PROFILE, TARGET, features)?;
-    compiled.insert(features.clone(), files.clone());
+    let executables = match features.is_empty() {
+        true => BTreeMap::new(),
+        false => cargo_build(root, None, PROFILE, TARGET, features)?,
+    };
+    let mut files = BTreeMap::new();
+    for (package, path) in executables {
+        files.insert(package, read(&path)?);
+    }
+    let files = Arc::new(files);
+    compiled.insert(features.clone(), Arc::clone(&files));
     Ok(files)
 }
 
@@ -286,8 +282,35 @@ pub fn build_program(
     profile: &str,
     target: &str,
 ) -> Result<PathBuf, ImageError> {
-    let packages = BTreeMap::from([(package.to_owned(), Vec::new())]);
-    let mut files = cargo_build(root, profile, target, &packages)?;
+    let packages = Features::from([(package.to_owned(), Vec::new())]);
+    executable(
+        cargo_build(root, None, profile, target, &packages)?,
+        package,
+    )
+}
+
+/// Builds a domain's program with other features than usual, for [`ImageRequest::domain_overrides`].
+///
+/// In a directory of its own below the target directory, so that it takes nobody else's place.
+///
+/// # Errors
+///
+/// It does not compile.
+pub fn build_variant(root: &Path, package: &str, features: &[&str]) -> Result<PathBuf, ImageError> {
+    let directory = target_directory(root)?
+        .join("variants")
+        .join(features.join("+"));
+    let packages = Features::from([(
+        package.to_owned(),
+        features.iter().map(|&feature| feature.to_owned()).collect(),
+    )]);
+    executable(
+        cargo_build(root, Some(&directory), PROFILE, TARGET, &packages)?,
+        package,
+    )
+}
+
+fn executable(mut files: BTreeMap<String, PathBuf>, package: &str) -> Result<PathBuf, ImageError> {
     files.remove(package).ok_or_else(|| ImageError::NotBuilt {
         package: package.to_owned(),
     })
@@ -295,10 +318,11 @@ pub fn build_program(
 
 fn cargo_build(
     root: &Path,
+    target_directory: Option<&Path>,
     profile: &str,
     target: &str,
-    packages: &BTreeMap<String, Vec<String>>,
-) -> Result<Executables, ImageError> {
+    packages: &Features,
+) -> Result<BTreeMap<String, PathBuf>, ImageError> {
     let mut command = cargo(root);
     command.args([
         "build",
@@ -309,6 +333,9 @@ fn cargo_build(
         "--message-format",
         "json-render-diagnostics",
     ]);
+    if let Some(directory) = target_directory {
+        command.arg("--target-dir").arg(directory);
+    }
     for (package, features) in packages {
         command.args(["--package", package]);
         for feature in features {
@@ -324,7 +351,7 @@ fn cargo_build(
             packages: packages.keys().cloned().collect(),
         });
     }
-    let mut files = Executables::new();
+    let mut files = BTreeMap::new();
     for line in output.stdout.split(|&byte| byte == b'\n') {
         if let Ok(Message {
             executable: Some(file),
@@ -364,6 +391,13 @@ pub fn target_directory(root: &Path) -> Result<PathBuf, ImageError> {
             source: std::io::Error::other(error),
         })?;
     Ok(metadata.target_directory)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    std::fs::read(path).map_err(|source| ImageError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), ImageError> {

@@ -12,7 +12,7 @@ use sel4_sys::InvocationLabels;
 use serde::de::DeserializeOwned;
 
 use super::elf::Program;
-use super::symbols;
+use super::symbols::{self, KernelFacts};
 use super::{Config, ImageError};
 
 /// The version that everything here was written for.
@@ -38,6 +38,9 @@ const OPTIONS: [(&str, bool, &str); 5] = [
     ),
     ("EXPORT_PTMR_USER", true, "timer-pd sets the physical timer"),
 ];
+
+/// The option that lets a domain print through the kernel.
+const PRINTING: &str = "PRINTING";
 
 /// Why an SDK cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +120,7 @@ pub struct Sdk {
     path: PathBuf,
     board: String,
     config: Config,
-    labels: InvocationLabels,
+    facts: KernelFacts,
 }
 
 impl Sdk {
@@ -178,11 +181,13 @@ impl Sdk {
                     source,
                 }
             })?;
+        let printing = options.get(PRINTING).and_then(serde_json::Value::as_bool) == Some(true);
+        let facts = KernelFacts { labels, printing };
         Ok(Self {
             path,
             board,
             config,
-            labels,
+            facts,
         })
     }
 
@@ -203,7 +208,7 @@ impl Sdk {
     ) -> Result<(PathBuf, PathBuf), ImageError> {
         for program in programs {
             let mut program = program.clone();
-            symbols::patch_labels(&mut program, &self.labels)?;
+            symbols::patch_facts(&mut program, &self.facts)?;
             write(&directory.join(program.name()), program.file())?;
         }
         for (name, content) in prefill {
@@ -272,7 +277,7 @@ mod tests {
                 .join(", ");
             fake.put(
                 "board/b/release/include/kernel/gen_config.json",
-                &format!("{{\"X\": \"1\", {options}}}"),
+                &format!("{{\"PRINTING\": true, {options}}}"),
             );
             let labels: Vec<_> = sel4_sys::INVOCATIONS
                 .iter()
@@ -308,9 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn labels_come_from_the_sdk() {
+    fn facts_about_the_kernel_come_from_the_sdk() {
         let sdk = Fake::new("labels").open().unwrap();
-        assert_eq!(sdk.labels.label(sel4_sys::Invocation::ALL[0]), 40);
+        assert_eq!(sdk.facts.labels.label(sel4_sys::Invocation::ALL[0]), 40);
+        assert!(sdk.facts.printing);
     }
 
     #[test]

@@ -22,7 +22,8 @@ use serde::Deserialize;
 
 pub use board::Board;
 pub use build::{
-    Image, ImageRequest, Placement, TARGET, build_image, build_program, target_directory,
+    Image, ImageRequest, Placement, TARGET, build_image, build_program, build_variant,
+    target_directory,
 };
 pub use error::ImageError;
 

@@ -3,7 +3,7 @@
 //! Responsible for: the symbols of Microkit's runtime and the description's variables (both as Microkit's tool writes
 //! them), and the table of invocation labels. Never: touches a symbol that is none of these.
 
-use sel4_sys::{INVOCATION_LABELS_SYMBOL, InvocationLabels};
+use sel4_sys::{INVOCATION_LABELS_SYMBOL, InvocationLabels, PRINTING_SYMBOL};
 
 use super::elf::{ElfError, Program};
 use super::system::{System, Value};
@@ -50,16 +50,28 @@ pub fn patch(
     Ok(())
 }
 
-/// Writes a kernel configuration's invocation labels into a program, its file included.
+/// What domains must know about the kernel that they run on.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelFacts {
+    /// The labels of its invocations.
+    pub labels: InvocationLabels,
+    /// Whether it prints what a domain wants printed.
+    pub printing: bool,
+}
+
+/// Writes facts about the kernel into a program, its file included.
 ///
-/// A domain without the table makes no invocation.
+/// A domain without the table of labels makes no invocation, one without the other symbol does not print.
 ///
 /// # Errors
 ///
-/// The table is of another size, or not in the file.
-pub fn patch_labels(program: &mut Program, labels: &InvocationLabels) -> Result<(), ElfError> {
+/// A symbol is of another size, or not in the file.
+pub fn patch_facts(program: &mut Program, facts: &KernelFacts) -> Result<(), ElfError> {
     if program.has_symbol(INVOCATION_LABELS_SYMBOL) {
-        program.write_file(INVOCATION_LABELS_SYMBOL, &labels.to_le_bytes())?;
+        program.write_file(INVOCATION_LABELS_SYMBOL, &facts.labels.to_le_bytes())?;
+    }
+    if program.has_symbol(PRINTING_SYMBOL) {
+        program.write_file(PRINTING_SYMBOL, &u64::from(facts.printing).to_le_bytes())?;
     }
     Ok(())
 }
@@ -157,22 +169,42 @@ mod tests {
         assert!(matches!(error, ElfError::NoSymbol { symbol, .. } if symbol == "microkit_passive"));
     }
 
+    const FACTS: KernelFacts = KernelFacts {
+        labels: InvocationLabels::DEFAULT,
+        printing: true,
+    };
+
+    fn with_symbols(symbols: &[(&str, u64, u64)]) -> Program {
+        Program::parse("p.elf", synthetic(0, &[0; 0x100], symbols)).unwrap()
+    }
+
     #[test]
-    fn labels_are_written_into_the_file_and_a_program_without_the_table_needs_none() {
-        let labels = InvocationLabels::DEFAULT;
+    fn facts_about_the_kernel_are_written_into_the_file() {
         let size = InvocationLabels::SIZE as u64;
-        let file = synthetic(0, &[0; 0x100], &[(INVOCATION_LABELS_SYMBOL, 0x10, size)]);
-        let mut program = Program::parse("p.elf", file).unwrap();
-        patch_labels(&mut program, &labels).unwrap();
+        let mut program = with_symbols(&[
+            (INVOCATION_LABELS_SYMBOL, 0x10, size),
+            (PRINTING_SYMBOL, 0x80, 8),
+        ]);
+        patch_facts(&mut program, &FACTS).unwrap();
         let again = Program::parse("again", program.file().to_vec()).unwrap();
+        let data = &again.segments()[0].data;
         assert_eq!(
-            again.segments()[0].data[0x10..0x10 + InvocationLabels::SIZE],
-            labels.to_le_bytes()
+            data[0x10..0x10 + InvocationLabels::SIZE],
+            FACTS.labels.to_le_bytes()
         );
-        let mut without = Program::parse("p.elf", synthetic(0, &[0; 0x100], &[])).unwrap();
-        patch_labels(&mut without, &labels).unwrap();
-        let in_bss = synthetic(0, &[0; 0x100], &[(INVOCATION_LABELS_SYMBOL, 0xf8, size)]);
-        let mut program = Program::parse("p.elf", in_bss).unwrap();
-        assert!(patch_labels(&mut program, &labels).is_err());
+        assert_eq!(data[0x80..0x88], [1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_program_that_wants_no_facts_gets_none_and_one_that_cannot_hold_them_is_refused() {
+        patch_facts(&mut with_symbols(&[]), &FACTS).unwrap();
+        let size = InvocationLabels::SIZE as u64;
+        let mut in_bss = with_symbols(&[(INVOCATION_LABELS_SYMBOL, 0xf8, size)]);
+        assert!(patch_facts(&mut in_bss, &FACTS).is_err());
+        let mut short = with_symbols(&[(PRINTING_SYMBOL, 0x80, 4)]);
+        assert!(matches!(
+            patch_facts(&mut short, &FACTS),
+            Err(ElfError::SymbolSize { .. })
+        ));
     }
 }
