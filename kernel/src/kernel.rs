@@ -1,0 +1,154 @@
+//! The kernel: all objects, and the frame of every entry.
+//!
+//! Responsible for what an entry has in common with every other: charging the time that passed,
+//! and deciding at the end which thread goes on. What an entry is about is in the other modules,
+//! each of which adds its part to [`Kernel`].
+
+use crate::budget::{Budget, Ticks};
+use crate::capability::CapabilitySpaces;
+use crate::context::{Context, FAULT_PC, NEXT_PC};
+use crate::identifier::{BudgetId, DomainId, Identifier, THREADS, Table, ThreadId, VcpuId};
+use crate::interrupt::Interrupts;
+use crate::machine::{FloatingPoint, Machine, Space};
+use crate::object::{Endpoint, Notification, Reply, State, Thread};
+use crate::queue::{Queue, Threads};
+use crate::scheduler::{Action, Ready};
+use crate::vcpu::Vcpu;
+
+/// The kernel of one processor. Everything runs with interrupts masked, one entry at a time.
+#[derive(Debug)]
+pub struct Kernel<M> {
+    /// The hardware.
+    pub machine: M,
+    /// Threads of domains and virtual CPUs.
+    pub(crate) threads: Threads,
+    /// Scheduling contexts.
+    pub(crate) budgets: Table<Budget, THREADS>,
+    /// Each domain's endpoint.
+    pub(crate) endpoints: Table<Endpoint, { DomainId::COUNT }>,
+    /// Each domain's notification.
+    pub(crate) notifications: Table<Notification, { DomainId::COUNT }>,
+    /// Each domain's reply object.
+    pub(crate) replies: Table<Reply, { DomainId::COUNT }>,
+    /// Which domains become passive when they ask the monitor.
+    pub(crate) passive: Table<bool, { DomainId::COUNT }>,
+    /// Each domain's capabilities.
+    pub(crate) capabilities: CapabilitySpaces,
+    /// Virtual CPUs.
+    pub(crate) vcpus: Table<Vcpu, { VcpuId::COUNT }>,
+    /// Who receives which interrupt.
+    pub(crate) interrupts: Interrupts,
+    /// FP and SIMD registers of the threads that may use them.
+    pub(crate) floating_point: Table<FloatingPoint, THREADS>,
+    /// The address space of each thread.
+    pub(crate) spaces: Table<Option<Space>, THREADS>,
+
+    /// The thread whose turn it is; none: the processor is idle.
+    pub(crate) current: Option<ThreadId>,
+    /// What is to be decided at the end of this entry.
+    pub(crate) action: Action,
+    /// Threads that could run, by priority.
+    pub(crate) ready: Ready,
+    /// Threads that could run had they budget, by the time when they will.
+    pub(crate) delayed: Queue,
+    /// The scheduling context that is being used.
+    pub(crate) current_budget: Option<BudgetId>,
+    /// The time of this entry.
+    pub(crate) now: Ticks,
+    /// What has been used of the current scheduling context and is not charged yet.
+    pub(crate) consumed: Ticks,
+    /// Whether the next timer interrupt must be set anew.
+    pub(crate) reprogram: bool,
+    /// The least budget that a thread runs on, in ticks.
+    pub(crate) least_budget: Ticks,
+
+    /// The thread whose registers outside [`Context`] the processor holds.
+    pub(crate) loaded_thread: Option<ThreadId>,
+    /// The thread whose FP and SIMD registers the processor holds.
+    pub(crate) loaded_floating_point: Option<ThreadId>,
+    /// The virtual CPU whose system registers the processor holds.
+    pub(crate) loaded_vcpu: Option<VcpuId>,
+    /// Whether that virtual CPU's own mode is on, not the domains'.
+    pub(crate) vcpu_active: bool,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// A kernel without domains.
+    #[must_use]
+    pub const fn new(machine: M) -> Self {
+        Self {
+            machine,
+            threads: Table::new([const { Thread::EMPTY }; THREADS]),
+            budgets: Table::new([const { Budget::EMPTY }; THREADS]),
+            endpoints: Table::new([const { Endpoint::EMPTY }; DomainId::COUNT]),
+            notifications: Table::new([const { Notification::EMPTY }; DomainId::COUNT]),
+            replies: Table::new([const { Reply::EMPTY }; DomainId::COUNT]),
+            passive: Table::new([false; DomainId::COUNT]),
+            capabilities: CapabilitySpaces::EMPTY,
+            vcpus: Table::new([const { Vcpu::INITIAL }; VcpuId::COUNT]),
+            interrupts: Interrupts::EMPTY,
+            floating_point: Table::new([const { FloatingPoint::ZERO }; THREADS]),
+            spaces: Table::new([None; THREADS]),
+            current: None,
+            action: Action::Choose,
+            ready: Ready::EMPTY,
+            delayed: Queue::EMPTY,
+            current_budget: None,
+            now: 0,
+            consumed: 0,
+            reprogram: true,
+            least_budget: 1,
+            loaded_thread: None,
+            loaded_floating_point: None,
+            loaded_vcpu: None,
+            vcpu_active: false,
+        }
+    }
+
+    /// The thread whose turn it is.
+    #[must_use]
+    pub fn current(&self) -> Option<ThreadId> {
+        self.current
+    }
+
+    /// Whether a guest's system registers are in force, which tells how to read a fault's address.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_guest_active(&self) -> bool {
+        self.vcpu_active
+    }
+
+    /// Starts an entry on behalf of the current thread: charges the time since the last.
+    ///
+    /// Returns no thread if its slice has ended; it will repeat what it did when it has time again.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) -> Option<ThreadId> {
+        let thread = self.current?;
+        self.update_time();
+        if self.check_budget() {
+            return Some(thread);
+        }
+        if self.threads[thread].is_runnable() {
+            self.threads[thread].state = State::Restart;
+        }
+        None
+    }
+
+    /// Ends an entry: decides which thread goes on, and gives it the processor.
+    ///
+    /// Returns its registers, or nothing if the processor is to idle until the next interrupt.
+    #[inline(always)]
+    pub fn finish(&mut self) -> Option<&mut Context> {
+        self.schedule();
+        if self.current != self.loaded_thread {
+            self.switch_world();
+        }
+        let thread = self.current?;
+        let thread = &mut self.threads[thread];
+        if thread.state == State::Restart {
+            thread.registers.words[NEXT_PC] = thread.registers.words[FAULT_PC];
+            thread.state = State::Running;
+        }
+        Some(&mut thread.registers)
+    }
+}

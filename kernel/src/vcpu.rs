@@ -1,0 +1,246 @@
+//! Virtual CPUs: their registers and what of them the processor holds.
+//!
+//! Responsible for switching between them *lazily*, as seL4 does: when a guest is left for a
+//! domain, only what would get in the domain's way is saved ([`is_saved_early`]); all other system
+//! registers and the list registers stay in the processor until another virtual CPU needs it. So
+//! the saved copy of a loaded virtual CPU is stale, which [`Kernel::inject`]'s check shows.
+//!
+//! Must never let a domain run under a guest's translation.
+//!
+//! [`Kernel::inject`]: crate::kernel::Kernel
+
+use sel4_sys::VCpuRegister;
+
+use crate::identifier::VcpuId;
+use crate::interrupt::VIRTUAL_TIMER;
+use crate::kernel::Kernel;
+use crate::machine::{MOST_LIST_REGISTERS, Machine, VcpuRegisters};
+
+/// `SCTLR_EL1` of a virtual CPU that nobody has written yet: seL4's `SCTLR_EL1_VM`, which is the
+/// reserved bits, `CP15BEN`, `nTWI`, `nTWE`, `UCT` and `UCI`; MMU and caches off.
+const SCTLR_INITIAL: u64 = 0x30d0_0800 | 1 << 5 | 1 << 16 | 1 << 18 | 1 << 15 | 1 << 26;
+
+/// `GICH_HCR.En`.
+const INTERFACE_ENABLE: u32 = 1;
+
+/// `GICH_MISR.EOI`: a list register became empty with an EOI maintenance interrupt.
+const STATUS_EOI: u32 = 1;
+
+/// `GICH_LR.State` (IHI 0048B 5.3.11).
+const STATE_SHIFT: u32 = 28;
+const STATE_MASK: u32 = 3;
+const STATE_ACTIVE: u32 = 2;
+const STATE_PENDING_AND_ACTIVE: u32 = 3;
+
+/// `GICH_LR.EOI`, of a register without the HW bit.
+const LIST_EOI: u32 = 1 << 19;
+
+/// A virtual CPU.
+#[derive(Clone, Debug)]
+pub struct Vcpu {
+    /// System registers by number.
+    registers: VcpuRegisters,
+    /// `GICH_HCR`.
+    interface_control: u32,
+    /// `GICH_VMCR` and `GICH_APR`.
+    interface_state: (u32, u32),
+    /// `GICH_LR0` and up.
+    list_registers: [u32; MOST_LIST_REGISTERS],
+    /// Its virtual timer's interrupt was signalled and not acknowledged.
+    pub timer_masked: bool,
+}
+
+impl Vcpu {
+    /// As seL4 creates one.
+    pub const INITIAL: Self = Self {
+        registers: {
+            let mut registers = [0; VCpuRegister::COUNT];
+            registers[VCpuRegister::SCTLR as usize] = SCTLR_INITIAL;
+            registers
+        },
+        interface_control: INTERFACE_ENABLE,
+        interface_state: (0, 0),
+        list_registers: [0; MOST_LIST_REGISTERS],
+        timer_masked: false,
+    };
+
+    /// Whether the *saved copy* of a list register is active and not pending, in which case seL4
+    /// refuses to overwrite it.
+    #[must_use]
+    pub fn is_list_register_active(&self, index: usize) -> bool {
+        self.list_registers
+            .get(index)
+            .is_some_and(|register| register >> STATE_SHIFT & STATE_MASK == STATE_ACTIVE)
+    }
+
+    fn register(&self, register: VCpuRegister) -> u64 {
+        self.registers[register as usize]
+    }
+
+    fn set_register(&mut self, register: VCpuRegister, value: u64) {
+        self.registers[register as usize] = value;
+    }
+}
+
+/// Whether a register is saved as soon as the guest is left, because domains have their own value
+/// or none of their interrupts may come.
+#[inline(always)]
+#[must_use]
+pub fn is_saved_early(register: VCpuRegister) -> bool {
+    EARLY.contains(&register)
+}
+
+const EARLY: [VCpuRegister; 6] = [
+    VCpuRegister::SCTLR,
+    VCpuRegister::CPACR,
+    VCpuRegister::CNTV_CTL,
+    VCpuRegister::CNTV_CVAL,
+    VCpuRegister::CNTVOFF,
+    VCpuRegister::CNTKCTL_EL1,
+];
+
+impl<M: Machine> Kernel<M> {
+    /// Makes the processor that of a virtual CPU, or a domain's if there is none.
+    #[inline(always)]
+    pub(crate) fn switch_vcpu(&mut self, vcpu: Option<VcpuId>) {
+        match vcpu {
+            Some(vcpu) if self.loaded_vcpu != Some(vcpu) => self.load_vcpu(vcpu),
+            Some(vcpu) if !self.vcpu_active => self.enter_vcpu(vcpu),
+            None if self.vcpu_active => self.leave_vcpu(),
+            _ => {}
+        }
+    }
+
+    /// Leaves the loaded virtual CPU for a domain: everything else stays in the processor.
+    #[inline(always)]
+    fn leave_vcpu(&mut self) {
+        if let Some(vcpu) = self.loaded_vcpu {
+            let vcpu = &mut self.vcpus[vcpu];
+            vcpu.interface_control = self.machine.interface_control();
+            for register in EARLY {
+                vcpu.registers[register as usize] = self.machine.vcpu_register(register);
+            }
+        }
+        self.machine.set_interface_control(0);
+        self.machine.leave_guest();
+        self.machine.mask_interrupt(VIRTUAL_TIMER);
+        self.vcpu_active = false;
+    }
+
+    /// Returns to the loaded virtual CPU from a domain.
+    #[inline(always)]
+    fn enter_vcpu(&mut self, vcpu: VcpuId) {
+        let vcpu = &mut self.vcpus[vcpu];
+        self.machine
+            .set_vcpu_register(VCpuRegister::SCTLR, vcpu.register(VCpuRegister::SCTLR));
+        self.machine.enter_guest();
+        self.machine.set_interface_control(vcpu.interface_control);
+        // The timer's control last, when its other registers are right.
+        for register in [
+            VCpuRegister::CPACR,
+            VCpuRegister::CNTV_CVAL,
+            VCpuRegister::CNTVOFF,
+            VCpuRegister::CNTKCTL_EL1,
+            VCpuRegister::CNTV_CTL,
+        ] {
+            self.machine
+                .set_vcpu_register(register, vcpu.register(register));
+        }
+        if vcpu.timer_masked {
+            self.machine.mask_interrupt(VIRTUAL_TIMER);
+        } else {
+            self.machine.unmask_interrupt(VIRTUAL_TIMER);
+        }
+        self.vcpu_active = true;
+    }
+
+    /// Saves the loaded virtual CPU in full and loads another.
+    fn load_vcpu(&mut self, next: VcpuId) {
+        let count = self.machine.list_registers();
+        if self.vcpu_active {
+            self.leave_vcpu();
+        }
+        if let Some(previous) = self.loaded_vcpu {
+            let previous = &mut self.vcpus[previous];
+            previous.interface_state = self.machine.interface_state();
+            for (index, register) in previous.list_registers.iter_mut().enumerate().take(count) {
+                *register = self.machine.list_register(index);
+            }
+            self.machine.save_vcpu_registers(&mut previous.registers);
+        }
+        let vcpu = &self.vcpus[next];
+        let (control, active_priorities) = vcpu.interface_state;
+        self.machine.set_interface_state(control, active_priorities);
+        for (index, register) in vcpu.list_registers.iter().enumerate().take(count) {
+            self.machine.set_list_register(index, *register);
+        }
+        self.machine.load_vcpu_registers(&vcpu.registers);
+        self.loaded_vcpu = Some(next);
+        self.enter_vcpu(next);
+    }
+
+    /// Whether the processor, not the saved copy, holds the truth about a register.
+    #[inline(always)]
+    fn is_in_processor(&self, vcpu: VcpuId, register: VCpuRegister) -> bool {
+        self.loaded_vcpu == Some(vcpu) && (self.vcpu_active || !is_saved_early(register))
+    }
+
+    /// A register of a virtual CPU by its number.
+    #[inline(always)]
+    pub(crate) fn read_vcpu_register(&mut self, vcpu: VcpuId, number: u64) -> Option<u64> {
+        let register = VCpuRegister::from_number(number)?;
+        Some(if self.is_in_processor(vcpu, register) {
+            self.machine.vcpu_register(register)
+        } else {
+            self.vcpus[vcpu].register(register)
+        })
+    }
+
+    /// Changes a register of a virtual CPU by its number.
+    #[inline(always)]
+    pub(crate) fn write_vcpu_register(
+        &mut self,
+        vcpu: VcpuId,
+        number: u64,
+        value: u64,
+    ) -> Option<()> {
+        let register = VCpuRegister::from_number(number)?;
+        if self.is_in_processor(vcpu, register) {
+            self.machine.set_vcpu_register(register, value);
+        } else {
+            self.vcpus[vcpu].set_register(register, value);
+        }
+        Some(())
+    }
+
+    /// Writes a list register where it is: in the processor or in the saved copy, not both.
+    pub(crate) fn write_list_register(&mut self, vcpu: VcpuId, index: usize, value: u32) {
+        if self.loaded_vcpu == Some(vcpu) {
+            self.machine.set_list_register(index, value);
+        } else if let Some(register) = self.vcpus[vcpu].list_registers.get_mut(index) {
+            *register = value;
+        }
+    }
+
+    /// The list register that a maintenance interrupt is about, if it is known. Its EOI bit is
+    /// cleared, which ends the interrupt's cause, and the saved copy brought up to date.
+    pub(crate) fn take_maintenance(&mut self) -> Option<u8> {
+        let (status, ended) = self.machine.maintenance_status();
+        let index = ended.trailing_zeros();
+        if status & STATUS_EOI == 0 || index as usize >= self.machine.list_registers() {
+            return None;
+        }
+        let index = index as usize;
+        let mut value = self.machine.list_register(index);
+        if value >> STATE_SHIFT & STATE_MASK != STATE_PENDING_AND_ACTIVE {
+            value &= !LIST_EOI;
+        }
+        self.machine.set_list_register(index, value);
+        if let Some(vcpu) = self.loaded_vcpu
+            && let Some(register) = self.vcpus[vcpu].list_registers.get_mut(index)
+        {
+            *register = value;
+        }
+        u8::try_from(index).ok()
+    }
+}
