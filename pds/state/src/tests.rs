@@ -1,4 +1,5 @@
 //! Tests of what belongs to several modules; what they need to make records up.
 
+mod admission;
 mod register;
 mod roundtrip;

@@ -1,0 +1,355 @@
+//! Whether a machine may move: what a guest would notice is refused, what it cannot notice is allowed.
+//!
+//! Responsible for: comparing two descriptions, the machine's and the destination board's, by the policies of the
+//! register table; and for the fields of the identification registers (DDI 0487, D24.2), each with the rule that makes
+//! a destination good enough. Never: makes a board look like another.
+//!
+//! A guest looks at identification registers when it boots and builds on what it saw. A destination must therefore
+//! offer at least that: a feature that is missing there faults later, in the middle of something. Features that only the
+//! destination has stay unused.
+
+use crate::MachineRecordV1;
+use crate::register::{Policy, Register, Source};
+use thiserror::Error;
+
+/// Why a machine may not move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Guest RAM is elsewhere.
+    #[error("guest RAM begins at {source_base:#x} there and at {destination_base:#x} here")]
+    RamBase {
+        /// The machine's, an IPA.
+        source_base: u64,
+        /// The destination's, an IPA.
+        destination_base: u64,
+    },
+    /// Guest RAM has another size. More would be as wrong as less: the guest's device tree tells the size.
+    #[error("the guest has {needed} bytes of RAM, this board gives it {available}")]
+    RamSize {
+        /// The machine's, in bytes.
+        needed: u64,
+        /// The destination's, in bytes.
+        available: u64,
+    },
+    /// Too few vCPUs.
+    #[error("the guest has {needed} vCPUs, this board has {available}")]
+    Vcpus {
+        /// The machine's.
+        needed: u8,
+        /// The destination's.
+        available: u8,
+    },
+    /// Another interrupt controller.
+    #[error("the guest has a GICv{needed}, this board a GICv{available}")]
+    Gic {
+        /// The machine's version.
+        needed: u8,
+        /// The destination's version.
+        available: u8,
+    },
+    /// Another number of shared interrupts, which the guest reads in `GICD_TYPER`.
+    #[error("the guest has {needed} shared interrupts, this board {available}")]
+    Interrupts {
+        /// The machine's.
+        needed: u16,
+        /// The destination's.
+        available: u16,
+    },
+    /// A description does not say what a register is.
+    #[error("{register} is not in the description of the {side}")]
+    Missing {
+        /// The register's name.
+        register: &'static str,
+        /// Whose description.
+        side: Side,
+    },
+    /// A register differs where it must not.
+    #[error("{register} is {found:#x} here, the guest has seen {needed:#x}: {reason}")]
+    Different {
+        /// The register's name.
+        register: &'static str,
+        /// The machine's value.
+        needed: u64,
+        /// The destination's value.
+        found: u64,
+        /// Why it must not differ, from the table.
+        reason: &'static str,
+    },
+    /// A field of a register promises the guest less, or something else.
+    #[error(
+        "{register}, bits {high} to {low}, is {found:#x} here, the guest has seen {needed:#x}: {reason}"
+    )]
+    Field {
+        /// The register's name.
+        register: &'static str,
+        /// The field's highest bit.
+        high: u32,
+        /// The field's lowest bit.
+        low: u32,
+        /// The machine's value.
+        needed: u64,
+        /// The destination's value.
+        found: u64,
+        /// What the rule for the field is.
+        reason: &'static str,
+    },
+}
+
+/// One of the two descriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The machine that wants to move.
+    Source,
+    /// The board that it wants to move to.
+    Destination,
+}
+
+impl core::fmt::Display for Side {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Source => "machine",
+            Self::Destination => "board",
+        })
+    }
+}
+
+/// What makes a destination's field good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// The same.
+    Same,
+    /// At least as high (DDI 0487, D24.1.3: a higher value has all of a lower one's features).
+    AtLeast,
+    /// At least as high, read as a signed number: all ones means that there is none.
+    AtLeastSigned,
+    /// Every bit that is set.
+    Superset,
+    /// Anything: the guest cannot use it.
+    Any,
+}
+
+/// A field of a register.
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    low: u32,
+    width: u32,
+    rule: Rule,
+}
+
+const fn field(low: u32, width: u32, rule: Rule) -> Field {
+    Field { low, width, rule }
+}
+
+impl Rule {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Same => "must be the same",
+            Self::AtLeast | Self::AtLeastSigned => "must be no less",
+            Self::Superset => "must have every bit",
+            Self::Any => "may be anything",
+        }
+    }
+
+    fn admits(self, width: u32, needed: u64, found: u64) -> bool {
+        // Adding half of the range turns the order of signed numbers into that of unsigned ones.
+        let bias = |value: u64| (value + (1 << (width - 1))) & ((1 << width) - 1);
+        match self {
+            Self::Same => needed == found,
+            Self::AtLeast => found >= needed,
+            Self::AtLeastSigned => bias(found) >= bias(needed),
+            Self::Superset => found & needed == needed,
+            Self::Any => true,
+        }
+    }
+}
+
+/// The fields whose rule is not what the register's other fields have, by their lowest bit.
+fn exceptions(register: Register) -> &'static [Field] {
+    match register {
+        // Exception levels: a guest runs in AArch64 at EL1 and EL0 on every board, and has no other.
+        Register::ID_AA64PFR0_EL1 => {
+            &const {
+                [
+                    field(0, 4, Rule::Any),
+                    field(4, 4, Rule::Any),
+                    field(8, 4, Rule::Any),
+                    field(12, 4, Rule::Any),
+                    field(16, 4, Rule::AtLeastSigned),
+                    field(20, 4, Rule::AtLeastSigned),
+                ]
+            }
+        }
+        // Breakpoints that match contexts are the highest-numbered ones, so their number must be
+        // the same; of the PMU's versions, all ones is none that the architecture defines.
+        Register::ID_AA64DFR0_EL1 => {
+            &const {
+                [
+                    field(8, 4, Rule::AtLeastSigned),
+                    field(12, 4, Rule::Same),
+                    field(28, 4, Rule::Same),
+                ]
+            }
+        }
+        // Of the granules, all ones is none; those of stage 2 and the security state are not the guest's.
+        Register::ID_AA64MMFR0_EL1 => {
+            &const {
+                [
+                    field(12, 4, Rule::Any),
+                    field(24, 4, Rule::AtLeastSigned),
+                    field(28, 4, Rule::AtLeastSigned),
+                    field(32, 4, Rule::Any),
+                    field(36, 4, Rule::Any),
+                    field(40, 4, Rule::Any),
+                    field(56, 4, Rule::Any),
+                ]
+            }
+        }
+        // Virtualization extensions of EL2.
+        Register::ID_AA64MMFR1_EL1 => &const { [field(8, 4, Rule::Any)] },
+        Register::ID_AA64MMFR2_EL1 => &const { [field(24, 4, Rule::Any), field(40, 4, Rule::Any)] },
+        // Pointer authentication: a pointer signed by one algorithm does not authenticate by another.
+        Register::ID_AA64ISAR1_EL1 => {
+            &const {
+                [
+                    field(4, 4, Rule::Same),
+                    field(8, 4, Rule::Same),
+                    field(24, 4, Rule::Same),
+                    field(28, 4, Rule::Same),
+                ]
+            }
+        }
+        Register::ID_AA64ISAR2_EL1 => {
+            &const { [field(8, 4, Rule::Same), field(12, 4, Rule::Same)] }
+        }
+        _ => &[],
+    }
+}
+
+/// `CTR_EL0`: a guest that steps by its lines must not step over smaller ones; a cache that needs less maintenance may
+/// not become one that needs more. The granules of exclusives and of write-back bind no guest without DMA.
+const CACHE_TYPE: [Field; 5] = [
+    field(0, 4, Rule::AtLeast),
+    field(14, 2, Rule::AtLeast),
+    field(16, 4, Rule::AtLeast),
+    field(28, 1, Rule::AtLeast),
+    field(29, 1, Rule::AtLeast),
+];
+
+/// `DCZID_EL0`: programs remember how much one `DC ZVA` clears.
+const ZERO_BLOCK: [Field; 1] = [field(0, 5, Rule::Same)];
+
+/// `PMCEID<n>_EL0`: a bit for each event.
+const EVENTS: [Field; 1] = [field(0, 32, Rule::Superset)];
+
+fn fields(register: Register) -> impl Iterator<Item = Field> {
+    let (listed, nibbles): (&'static [Field], u32) = match register {
+        Register::CTR_EL0 => (&CACHE_TYPE, 0),
+        Register::DCZID_EL0 => (&ZERO_BLOCK, 0),
+        Register::PMCEID0_EL0 | Register::PMCEID1_EL0 => (&EVENTS, 0),
+        _ => (exceptions(register), 16),
+    };
+    let regular = (0..nibbles)
+        .map(|nibble| field(4 * nibble, 4, Rule::AtLeast))
+        .filter(|regular| listed.iter().all(|listed| listed.low != regular.low));
+    listed.iter().copied().chain(regular)
+}
+
+/// Whether a machine described by `source` may move to a board described by `destination`.
+///
+/// The board's name, how long it has been up, where its memory is, and everything else that a description does not
+/// hold, may differ.
+pub fn compare(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(), Refusal> {
+    layout(source, destination)?;
+    for register in Register::ALL {
+        let probed = matches!(
+            register.source(),
+            Source::Probe | Source::ProbeCaches | Source::ProbePmu
+        );
+        if probed {
+            compare_register(register, source, destination)?;
+        }
+    }
+    Ok(())
+}
+
+fn layout(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(), Refusal> {
+    if source.ram_base != destination.ram_base {
+        return Err(Refusal::RamBase {
+            source_base: source.ram_base,
+            destination_base: destination.ram_base,
+        });
+    }
+    if source.ram_size != destination.ram_size {
+        return Err(Refusal::RamSize {
+            needed: source.ram_size,
+            available: destination.ram_size,
+        });
+    }
+    if source.vcpus > destination.vcpus {
+        return Err(Refusal::Vcpus {
+            needed: source.vcpus,
+            available: destination.vcpus,
+        });
+    }
+    if source.gic_version != destination.gic_version {
+        return Err(Refusal::Gic {
+            needed: source.gic_version,
+            available: destination.gic_version,
+        });
+    }
+    if source.shared_interrupts != destination.shared_interrupts {
+        return Err(Refusal::Interrupts {
+            needed: source.shared_interrupts,
+            available: destination.shared_interrupts,
+        });
+    }
+    Ok(())
+}
+
+fn compare_register(
+    register: Register,
+    source: &MachineRecordV1,
+    destination: &MachineRecordV1,
+) -> Result<(), Refusal> {
+    let missing = |side| Refusal::Missing {
+        register: register.name(),
+        side,
+    };
+    let optional = register.source() != Source::Probe;
+    let (needed, found) = (
+        source.constants.word(register),
+        destination.constants.word(register),
+    );
+    match (register.policy(), needed, found) {
+        (Policy::Ignore | Policy::Write, ..) => Ok(()),
+        (_, None, _) if optional => Ok(()),
+        (_, None, _) => Err(missing(Side::Source)),
+        (_, _, None) => Err(missing(Side::Destination)),
+        (Policy::Exact, Some(needed), Some(found)) if needed == found => Ok(()),
+        (Policy::Exact, Some(needed), Some(found)) => Err(Refusal::Different {
+            register: register.name(),
+            needed,
+            found,
+            reason: register.reason(),
+        }),
+        (Policy::Fields, Some(needed), Some(found)) => {
+            fields(register).try_for_each(|field| compare_field(register, field, needed, found))
+        }
+    }
+}
+
+fn compare_field(register: Register, field: Field, needed: u64, found: u64) -> Result<(), Refusal> {
+    let mask = (1 << field.width) - 1;
+    let (needed, found) = (needed >> field.low & mask, found >> field.low & mask);
+    if field.rule.admits(field.width, needed, found) {
+        return Ok(());
+    }
+    Err(Refusal::Field {
+        register: register.name(),
+        high: field.low + field.width - 1,
+        low: field.low,
+        needed,
+        found,
+        reason: field.rule.reason(),
+    })
+}
