@@ -6,7 +6,7 @@
 //! UART silent.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use channel::ring::{Consumer, Duplex, Producer, RingError};
 use drivers::Uart;

@@ -108,8 +108,10 @@ fn the_divisor_is_the_nearest_64th() {
 
 #[test]
 fn initialisation_leaves_the_uart_on_and_silent() {
-    let mut fake = Fake::default();
-    fake.raw = 0x7ff;
+    let mut fake = Fake {
+        raw: 0x7ff,
+        ..Fake::default()
+    };
     Pl011::new(&mut fake, DIVISOR);
     assert_eq!(fake.stored(CR), 0x301);
     assert_eq!(fake.stored(LCR_H), 0x70);

@@ -41,3 +41,10 @@ impl super::Producer {
             .store(produced, core::sync::atomic::Ordering::Release);
     }
 }
+
+impl super::Consumer {
+    /// Where the neighbour's region lies, for a fake device that reads it.
+    pub fn region_address(&self) -> u64 {
+        self.region.addr().get() as u64
+    }
+}

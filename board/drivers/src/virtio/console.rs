@@ -1,0 +1,305 @@
+//! A virtio console, port 0 (Virtio 1.2, 5.3).
+//!
+//! Responsible for: sending from any physical memory without a copy, several buffers under way at
+//! once, and receiving into buffers of its own. Must never: give up a buffer that the device has.
+//!
+//! Received bytes are copied once more, into the ring to `migration-pd`. The device could write
+//! into the ring itself, but it fills buffers in part and in the order in which they were posted:
+//! with more than one in the ring, bytes would end up with gaps between them; with one, the device
+//! would stand still after each piece.
+
+use super::memory::{BUFFER_LENGTH, BUFFERS, Buffer, ConsoleMemory, QUEUE_SIZE};
+use super::queue::{Direction, Queue};
+use super::{Transport, VirtioError};
+use core::mem::offset_of;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use heapless::Deque;
+use virtio_drivers::transport::{DeviceStatus, DeviceType};
+
+/// The queues of port 0 (Virtio 1.2, 5.3.2).
+const RECEIVE: u16 = 0;
+const TRANSMIT: u16 = 1;
+/// The only feature that we need (Virtio 1.2, 6): without `VIRTIO_CONSOLE_F_MULTIPORT`, port 0 is
+/// there, open, and all there is.
+const VERSION_1: u64 = 1 << 32;
+
+/// Physically contiguous bytes to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The physical address.
+    pub address: u64,
+    /// How many bytes.
+    pub length: u32,
+}
+
+/// A piece on its way.
+#[derive(Debug)]
+struct Transmission {
+    slot: usize,
+    length: u32,
+    done: bool,
+}
+
+/// A receive buffer with bytes that are yet to be taken.
+#[derive(Debug)]
+struct Reception {
+    slot: usize,
+    length: usize,
+    taken: usize,
+}
+
+/// A console.
+#[derive(Debug)]
+pub struct Console<T: Transport> {
+    transport: T,
+    receive: Queue,
+    transmit: Queue,
+    memory: &'static ConsoleMemory,
+    physical: u64,
+    /// In the order in which they were handed over.
+    transmissions: Deque<Transmission, QUEUE_SIZE>,
+    reception: Option<Reception>,
+}
+
+impl<T: Transport> Console<T> {
+    /// Resets the device and sets it up (Virtio 1.2, 3.1.1), without interrupts.
+    ///
+    /// # Errors
+    ///
+    /// It is not a device that this driver is for.
+    ///
+    /// # Safety
+    ///
+    /// `memory` is valid until the program ends, zero, used by nothing but this driver and the
+    /// device, and lies at the physical address given, where the device may write.
+    pub unsafe fn new(
+        mut transport: T,
+        memory: NonNull<ConsoleMemory>,
+        physical: u64,
+    ) -> Result<Self, VirtioError> {
+        if transport.device_type() != DeviceType::Console {
+            return Err(VirtioError::NotConsole);
+        }
+        if transport.requires_legacy_layout() {
+            return Err(VirtioError::Legacy);
+        }
+        negotiate(&mut transport)?;
+        // SAFETY: the caller's promise. All of it is atomic, so the device may write it as well.
+        let memory: &'static ConsoleMemory = unsafe { memory.as_ref() };
+        let at = |offset| physical + offset as u64;
+        let receive = Queue::new(
+            &mut transport,
+            RECEIVE,
+            &memory.receive,
+            at(offset_of!(ConsoleMemory, receive)),
+        )?;
+        let transmit = Queue::new(
+            &mut transport,
+            TRANSMIT,
+            &memory.transmit,
+            at(offset_of!(ConsoleMemory, transmit)),
+        )?;
+        transport.finish_init();
+        let mut console = Self {
+            transport,
+            receive,
+            transmit,
+            memory,
+            physical,
+            transmissions: Deque::new(),
+            reception: None,
+        };
+        console.set_interrupts(false, false);
+        (0..BUFFERS).for_each(|slot| console.post_buffer(slot));
+        console.receive.publish(&mut console.transport);
+        Ok(console)
+    }
+
+    /// Answers an interrupt: to be called before looking for what it was about.
+    pub fn acknowledge(&mut self) {
+        self.transport.ack_interrupt();
+    }
+
+    /// Hands over a piece to send, with the next [`Self::start`]. False if too many are under way.
+    ///
+    /// The bytes must stay until [`Self::sent`] has counted them.
+    pub fn send(&mut self, piece: Piece) -> bool {
+        let Some(slot) = self.transmit.free_slot() else {
+            return false;
+        };
+        let transmission = Transmission {
+            slot,
+            length: piece.length,
+            done: false,
+        };
+        if self.transmissions.push_back(transmission).is_err() {
+            // Pieces that are done but wait for an earlier one.
+            return false;
+        }
+        self.transmit
+            .post(slot, piece.address, piece.length, Direction::ToDevice);
+        true
+    }
+
+    /// Lets the device see the pieces handed over.
+    pub fn start(&mut self) {
+        self.transmit.publish(&mut self.transport);
+    }
+
+    /// How many bytes more have been sent, counted in the order in which they were handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`VirtioError::NotPosted`]: the device is broken.
+    pub fn sent(&mut self) -> Result<usize, VirtioError> {
+        while let Some((slot, _)) = self.transmit.take()? {
+            // A slot is free once it is taken back, so it may be that of a later piece as well.
+            let waiting = self.transmissions.iter_mut();
+            if let Some(transmission) = waiting
+                .into_iter()
+                .find(|transmission| transmission.slot == slot && !transmission.done)
+            {
+                transmission.done = true;
+            }
+        }
+        let mut count = 0;
+        while self.transmissions.front().is_some_and(|first| first.done) {
+            let first = self.transmissions.pop_front();
+            count += first.map_or(0, |first| first.length as usize);
+        }
+        Ok(count)
+    }
+
+    /// Whether another piece can be handed over.
+    pub fn can_send(&self) -> bool {
+        self.transmit.free_slot().is_some() && !self.transmissions.is_full()
+    }
+
+    /// Whether something is on its way.
+    pub fn is_sending(&self) -> bool {
+        !self.transmissions.is_empty()
+    }
+
+    /// Copies received bytes into `bytes`, up to its length or the end of a buffer of the
+    /// device's; returns how many. 0 means that there are none, if `bytes` has room for any.
+    ///
+    /// # Errors
+    ///
+    /// [`VirtioError::NotPosted`] or [`VirtioError::TooLong`]: the device is broken.
+    pub fn receive(&mut self, bytes: &mut [u8]) -> Result<usize, VirtioError> {
+        let Some(reception) = self.next_reception()? else {
+            return Ok(0);
+        };
+        let count = bytes.len().min(reception.length - reception.taken);
+        let (bytes, _) = bytes.split_at_mut(count);
+        let (slot, start) = (reception.slot, reception.taken);
+        reception.taken += count;
+        let is_empty = reception.taken == reception.length;
+        if let Some(buffer) = self.memory.buffers.get(slot) {
+            buffer.copy_out(start, bytes);
+        }
+        if is_empty {
+            self.reception = None;
+            self.post_buffer(slot);
+        }
+        Ok(count)
+    }
+
+    /// Gives the device the buffers back that [`Self::receive`] has emptied.
+    pub fn resume(&mut self) {
+        self.receive.publish(&mut self.transport);
+    }
+
+    /// Which events are to interrupt: something received, something sent. True if one of these has
+    /// come already: an interrupt may not come for it.
+    #[must_use = "true means that no interrupt may come"]
+    pub fn wait(&mut self, received: bool, sent: bool) -> bool {
+        self.set_interrupts(received, sent)
+    }
+
+    fn set_interrupts(&mut self, received: bool, sent: bool) -> bool {
+        let has_received = self.receive.set_interrupts(received) || self.reception.is_some();
+        let has_sent = self.transmit.set_interrupts(sent);
+        received && has_received || sent && has_sent
+    }
+
+    fn next_reception(&mut self) -> Result<Option<&mut Reception>, VirtioError> {
+        while self.reception.is_none() {
+            let Some((slot, written)) = self.receive.take()? else {
+                return Ok(None);
+            };
+            let length = written as usize;
+            if length > BUFFER_LENGTH {
+                return Err(VirtioError::TooLong {
+                    queue: RECEIVE,
+                    length: written,
+                });
+            }
+            if length == 0 {
+                self.post_buffer(slot);
+            } else {
+                self.reception = Some(Reception {
+                    slot,
+                    length,
+                    taken: 0,
+                });
+            }
+        }
+        Ok(self.reception.as_mut())
+    }
+
+    fn post_buffer(&mut self, slot: usize) {
+        let offset = offset_of!(ConsoleMemory, buffers) + slot * BUFFER_LENGTH;
+        let address = self.physical + offset as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "a page")]
+        let length = BUFFER_LENGTH as u32;
+        self.receive
+            .post(slot, address, length, Direction::FromDevice);
+    }
+}
+
+impl Buffer {
+    /// Copies the bytes from `start` on.
+    fn copy_out(&self, start: usize, bytes: &mut [u8]) {
+        let mut words = self.0.iter().skip(start / 8);
+        let mut load = || {
+            words
+                .next()
+                .map_or([0; 8], |word| word.load(Ordering::Relaxed).to_ne_bytes())
+        };
+        let (head, body) = bytes.split_at_mut(bytes.len().min(start.wrapping_neg() % 8));
+        if !head.is_empty() {
+            let word = load();
+            head.iter_mut()
+                .zip(word.iter().skip(start % 8))
+                .for_each(|(byte, found)| *byte = *found);
+        }
+        let (whole, tail) = body.as_chunks_mut::<8>();
+        whole.iter_mut().for_each(|chunk| *chunk = load());
+        if !tail.is_empty() {
+            let word = load();
+            tail.iter_mut()
+                .zip(word)
+                .for_each(|(byte, found)| *byte = found);
+        }
+    }
+}
+
+/// Steps 1 to 6 of Virtio 1.2, 3.1.1.
+fn negotiate<T: Transport>(transport: &mut T) -> Result<(), VirtioError> {
+    let found = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+    transport.set_status(DeviceStatus::empty());
+    transport.set_status(found);
+    if transport.read_device_features() & VERSION_1 == 0 {
+        return Err(VirtioError::Legacy);
+    }
+    transport.write_driver_features(VERSION_1);
+    transport.set_status(found | DeviceStatus::FEATURES_OK);
+    if transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+        Ok(())
+    } else {
+        transport.set_status(DeviceStatus::FAILED);
+        Err(VirtioError::Features)
+    }
+}

@@ -1,0 +1,161 @@
+//! The virtio console driver against a device that does no more than the standard asks of it.
+
+use drivers::virtio::fake::{Device, FakeConsole};
+use drivers::virtio::{BUFFER_LENGTH, Console, Piece, QUEUE_SIZE, VirtioError};
+use proptest::prelude::*;
+
+fn console(
+    set: impl FnOnce(&mut Device),
+) -> Result<(FakeConsole, Console<FakeConsole>), VirtioError> {
+    let fake = FakeConsole::default();
+    fake.with(set);
+    let (memory, physical) = FakeConsole::memory();
+    // SAFETY: the memory is for this driver alone and never freed.
+    let console = unsafe { Console::new(fake.clone(), memory, physical) }?;
+    Ok((fake, console))
+}
+
+fn piece(bytes: &'static [u8]) -> Piece {
+    Piece {
+        address: bytes.as_ptr().expose_provenance() as u64,
+        length: u32::try_from(bytes.len()).expect("short"),
+    }
+}
+
+#[test]
+fn a_console_is_set_up_with_no_feature_but_the_version() {
+    let (fake, _console) = console(|_| {}).expect("a console");
+    fake.with(|device| {
+        assert_eq!(device.driver_features, 1 << 32);
+        assert_eq!(device.notifications, 1, "receive buffers");
+    });
+}
+
+#[test]
+fn a_device_that_is_not_for_this_driver_is_refused() {
+    let refusal = |set: fn(&mut Device)| console(set).err();
+    assert_eq!(
+        refusal(|device| device.features = 1 << 1),
+        Some(VirtioError::Legacy)
+    );
+    assert_eq!(
+        refusal(|device| device.accepts = false),
+        Some(VirtioError::Features)
+    );
+    assert_eq!(
+        refusal(|device| device.queue_size = 8),
+        Some(VirtioError::QueueTooShort { queue: 0, found: 8 })
+    );
+    assert_eq!(
+        refusal(|device| device.device_type = virtio_drivers::transport::DeviceType::Block),
+        Some(VirtioError::NotConsole)
+    );
+}
+
+#[test]
+fn a_queue_full_of_pieces_is_sent_in_order_and_counted_when_done() {
+    let (fake, mut console) = console(|device| device.room = 0).expect("a console");
+    let texts: [&'static [u8]; 4] = [b"one", b"two", b"three", b"four"];
+    for index in 0..QUEUE_SIZE {
+        assert!(console.send(piece(texts[index % 4])));
+    }
+    assert!(!console.can_send() && !console.send(piece(b"too many")));
+    console.start();
+    fake.run(0);
+    assert_eq!(console.sent(), Ok(0));
+    fake.with(|device| device.room = 4);
+    fake.run(0);
+    assert_eq!(console.sent(), Ok(3), "half a piece does not count");
+    assert!(console.can_send() && console.is_sending());
+    fake.with(|device| device.room = usize::MAX);
+    fake.run(0);
+    assert_eq!(console.sent(), Ok(57));
+    assert!(!console.is_sending());
+    assert_eq!(
+        fake.with(|device| device.sent.clone()),
+        b"onetwothreefour".repeat(4)
+    );
+}
+
+#[test]
+fn pieces_finished_out_of_order_are_counted_in_order() {
+    let (fake, mut console) = console(|device| device.room = 0).expect("a console");
+    for text in [b"aa", b"bb", b"cc"] {
+        assert!(console.send(piece(text)));
+    }
+    console.start();
+    fake.give_back(1, 1, 0);
+    assert_eq!(console.sent(), Ok(0));
+    assert!(console.send(piece(b"dddd")), "its slot is free again");
+    fake.give_back(1, 0, 0);
+    assert_eq!(console.sent(), Ok(4));
+    fake.give_back(1, 2, 0);
+    fake.give_back(1, 1, 0);
+    assert_eq!(console.sent(), Ok(6));
+    assert!(!console.is_sending());
+}
+
+#[test]
+fn a_device_that_gives_back_what_it_does_not_have_is_an_error() {
+    for slot in [5, 16, u32::MAX] {
+        let (fake, mut console) = console(|_| {}).expect("a console");
+        fake.give_back(1, slot, 0);
+        assert_eq!(
+            console.sent(),
+            Err(VirtioError::NotPosted { queue: 1, slot })
+        );
+    }
+    let (fake, mut console) = console(|_| {}).expect("a console");
+    fake.give_back(0, 2, 4097);
+    assert_eq!(
+        console.receive(&mut [0; 8]),
+        Err(VirtioError::TooLong {
+            queue: 0,
+            length: 4097
+        })
+    );
+}
+
+#[test]
+fn interrupts_come_only_for_what_is_waited_for() {
+    let (fake, mut console) = console(|_| {}).expect("a console");
+    let interrupted = || fake.with(|device| std::mem::take(&mut device.interrupt));
+    fake.with(|device| device.to_receive.extend(b"abc"));
+    fake.run(1);
+    assert!(!interrupted(), "nobody waits");
+    assert!(console.wait(true, false), "it has come already");
+    assert!(!console.wait(false, true), "that is not waited for");
+    assert_eq!(console.receive(&mut [0; 8]), Ok(1));
+    assert!(!console.wait(true, false));
+    fake.run(1);
+    assert!(interrupted());
+    assert!(console.send(piece(b"x")));
+    console.start();
+    fake.run(0);
+    assert!(!interrupted(), "not for what is sent");
+    assert!(console.wait(false, true));
+    assert_eq!(console.sent(), Ok(1));
+    assert!(!console.wait(false, true));
+}
+
+proptest! {
+    #[test]
+    fn what_is_received_arrives_whole_and_in_order_in_pieces_of_any_size(
+        bytes in proptest::collection::vec(any::<u8>(), 0..12_000),
+        chunks in proptest::collection::vec(1..=BUFFER_LENGTH, 1..10),
+        reads in proptest::collection::vec(1..9000_usize, 1..10),
+    ) {
+        let (fake, mut console) = console(|_| {}).expect("a console");
+        fake.with(|device| device.to_receive.extend(&bytes));
+        let (mut chunks, mut reads) = (chunks.into_iter().cycle(), reads.into_iter().cycle());
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            fake.run(chunks.next().expect("endless"));
+            let mut place = vec![0; reads.next().expect("endless")];
+            let count = console.receive(&mut place).expect("an honest device");
+            received.extend_from_slice(&place[..count]);
+            console.resume();
+        }
+        prop_assert_eq!(received, bytes);
+    }
+}
