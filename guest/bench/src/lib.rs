@@ -1,2 +1,0 @@
-//! A bare-metal guest that measures exits.
-#![no_std]
