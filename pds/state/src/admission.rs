@@ -263,7 +263,7 @@ pub fn compare(source: &MachineRecordV1, destination: &MachineRecordV1) -> Resul
     for register in Register::ALL {
         let probed = matches!(
             register.source(),
-            Source::Probe | Source::ProbeCaches | Source::ProbePmu
+            Source::Probe | Source::ProbeCaches | Source::ProbeDebug | Source::ProbePmu
         );
         if probed {
             compare_register(register, source, destination)?;

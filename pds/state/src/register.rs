@@ -51,7 +51,9 @@ pub enum Source {
     Probe,
     /// The same, by selecting each cache.
     ProbeCaches,
-    /// The same, if there is a performance monitor.
+    /// The same, if the debug registers can be reached.
+    ProbeDebug,
+    /// The same, if there is a performance monitor and it can be reached.
     ProbePmu,
 }
 

@@ -326,6 +326,9 @@ macro_rules! register_table {
             CCSIDR_L7D cache(12);
             CCSIDR_L7I cache(13);
         }
+        Constant ProbeDebug Ignore "the debug ROM's address, for an external debugger. That it was read says that the debug registers can be" {
+            MDRAR_EL1 system(2, 0, 1, 0, 0);
+        }
         Constant ProbePmu Fields "the events that the guest may count" {
             PMCEID0_EL0 system(3, 3, 9, 12, 6);
             PMCEID1_EL0 system(3, 3, 9, 12, 7);

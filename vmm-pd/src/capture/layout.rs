@@ -27,6 +27,10 @@ pub enum Command {
     Probe = 3,
     /// Do nothing, so that an event that is still on its way can arrive.
     Settle = 4,
+    /// Read what shows that the debug registers can be reached.
+    ProbeDebug = 5,
+    /// Read the performance monitor's constants.
+    ProbeMonitor = 6,
 }
 
 /// How the stub leaves: the immediate of its `SMC`. A guest's own calls have zero (DEN 0028), so a stub that is not
@@ -38,7 +42,7 @@ pub enum Leave {
     Saved = 0x4701,
     /// [`Command::Load`] is done.
     Loaded = 0x4702,
-    /// [`Command::Probe`] is done.
+    /// [`Command::Probe`], [`Command::ProbeDebug`] or [`Command::ProbeMonitor`] is done.
     Probed = 0x4703,
     /// [`Command::Settle`] is done.
     Settled = 0x4704,
@@ -107,7 +111,7 @@ const fn is_saved(register: Register) -> bool {
 const fn is_probed(register: Register) -> bool {
     matches!(
         register.source(),
-        Source::Probe | Source::ProbeCaches | Source::ProbePmu
+        Source::Probe | Source::ProbeCaches | Source::ProbeDebug | Source::ProbePmu
     )
 }
 

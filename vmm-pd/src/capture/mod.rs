@@ -136,12 +136,18 @@ const STATE: u64 = 0x3c5;
 impl Features {
     /// What the processor with these constants has (DDI 0487, D24.3.11 `ID_AA64DFR0_EL1`).
     pub fn of(constants: &RegisterFile) -> Self {
-        let debug = constants.word(Register::ID_AA64DFR0_EL1).unwrap_or(0);
-        let field = |shift: u32| u8::try_from(debug >> shift & 0xf).unwrap_or(0);
+        let debug = constants
+            .word(Register::ID_AA64DFR0_EL1)
+            .filter(|_| constants.contains(Register::MDRAR_EL1));
+        let count = |shift: u32| {
+            debug.map_or(0, |debug| {
+                u8::try_from(debug >> shift & 0xf).unwrap_or(0) + 1
+            })
+        };
         Self {
-            breakpoints: field(12) + 1,
-            watchpoints: field(20) + 1,
-            monitor: !matches!(field(8), 0 | 0xf),
+            breakpoints: count(12),
+            watchpoints: count(20),
+            monitor: constants.contains(Register::PMCEID0_EL0),
         }
     }
 

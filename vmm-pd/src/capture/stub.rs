@@ -13,9 +13,9 @@
 //! data page; `x9` to `x14` for everything else.
 
 use state::Register::{
-    CCSIDR_L1D, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, OSLSR_EL1, PMCCFILTR_EL0, PMCCNTR_EL0,
-    PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0,
-    PMUSERENR_EL0, SP_EL1, VBAR_EL1,
+    CCSIDR_L1D, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, MDRAR_EL1, OSLSR_EL1, PMCCFILTR_EL0,
+    PMCCNTR_EL0, PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1,
+    PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
 };
 use state::register_table;
 use vmm_pd::capture::layout::{self, Command, Leave, byte, progress};
@@ -63,6 +63,7 @@ macro_rules! group {
     ([Debug StubBreakpoints $how:ident] Debug StubBreakpoints $rows:tt) => { rows!($how $rows) };
     ([Debug StubWatchpoints $how:ident] Debug StubWatchpoints $rows:tt) => { rows!($how $rows) };
     ([Constant Probe $how:ident] Constant Probe $rows:tt) => { rows!($how $rows) };
+    ([Constant ProbeDebug $how:ident] Constant ProbeDebug $rows:tt) => { rows!($how $rows) };
     ([Constant ProbePmu $how:ident] Constant ProbePmu $rows:tt) => { rows!($how $rows) };
     ($wanted:tt $class:ident $source:ident $rows:tt) => { "" };
 }
@@ -150,6 +151,10 @@ core::arch::global_asm!(
     "b.eq .Lcapture_load",
     "cmp x0, #{probe}",
     "b.eq .Lcapture_probe",
+    "cmp x0, #{probe_debug}",
+    "b.eq .Lcapture_probe_debug",
+    "cmp x0, #{probe_monitor}",
+    "b.eq .Lcapture_probe_monitor",
     "b .Lcapture_settle",
     // Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
     // after everything else of it is in place; nothing is reset.
@@ -372,8 +377,8 @@ core::arch::global_asm!(
     "smc #{loaded}",
     "b 1b",
     // Probe: identification registers, then the geometry of each cache that CLIDR_EL1 says is there
-    // (three bits a level: 1 instruction, 2 data, 3 both, 4 unified), then the performance monitor's
-    // constants if ID_AA64DFR0_EL1 says that there is one.
+    // (three bits a level: 1 instruction, 2 data, 3 both, 4 unified). What the kernel may have
+    // closed to guests is read in runs of its own.
     ".Lcapture_probe:",
     "add x10, x28, #{registers}",
     register_table!(sequence Constant Probe save),
@@ -405,17 +410,21 @@ core::arch::global_asm!(
     "cmp x12, #14",
     "b.ne 1b",
     "msr csselr_el1, x14",
-    "mrs x9, id_aa64dfr0_el1",
-    "ubfx x9, x9, #8, #4",
-    "cbz x9, 2f",
-    "cmp x9, #15",
-    "b.eq 2f",
+    "b .Lcapture_probed",
+    ".Lcapture_probe_debug:",
+    "mrs x9, oslsr_el1",
+    "mrs x9, mdscr_el1",
+    "add x10, x28, #{debug_rom}",
+    register_table!(sequence Constant ProbeDebug save),
+    "b .Lcapture_probed",
+    ".Lcapture_probe_monitor:",
+    "mrs x9, pmcr_el0",
     "add x10, x28, #{monitor}",
     register_table!(sequence Constant ProbePmu save),
-    "2:",
+    ".Lcapture_probed:",
     "dsb sy",
     "smc #{probed}",
-    "b 2b",
+    "b .Lcapture_probed",
     ".balign 8",
     ".global capture_stub_end",
     "capture_stub_end:",
@@ -426,6 +435,8 @@ core::arch::global_asm!(
     save = const Command::Save as u64,
     load = const Command::Load as u64,
     probe = const Command::Probe as u64,
+    probe_debug = const Command::ProbeDebug as u64,
+    probe_monitor = const Command::ProbeMonitor as u64,
     sp = const byte(SP_EL1),
     vbar = const byte(VBAR_EL1),
     registers = const 8 * layout::REGISTERS,
@@ -462,6 +473,7 @@ core::arch::global_asm!(
     reset = const 0b110,
     loaded = const Leave::Loaded as u16,
     caches = const byte(CCSIDR_L1D),
+    debug_rom = const byte(MDRAR_EL1),
     monitor = const byte(PMCEID0_EL0),
     turns = const 256,
     probed = const Leave::Probed as u16,
