@@ -7,6 +7,7 @@
 //! Numbers here come from the Microkit manual ("System description file") and from the tool's own limits.
 
 mod check;
+mod element;
 mod parse;
 #[cfg(test)]
 mod tests;
