@@ -209,7 +209,7 @@ pub fn checksum(bytes: &[u8]) -> u32 {
 }
 
 /// The output function of Steele, Lea and Flood's `SplitMix64` (2014).
-const fn split_mix(state: u64) -> u64 {
+pub(crate) const fn split_mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)

@@ -16,6 +16,12 @@
     )
 )]
 
+pub mod agent;
+pub mod copier;
 pub mod fingerprint;
 pub mod handover;
+pub mod outbox;
+pub mod port;
 pub mod protocol;
+pub mod ram;
+pub mod table;

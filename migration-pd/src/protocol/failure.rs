@@ -110,13 +110,16 @@ pub enum MoveFailure {
         /// The destination's, in bytes.
         destination_bytes: u64,
     },
-    /// The destination's hardware is not what the guest has seen.
-    #[error("the boards differ in what the guest sees: item {item:#x}, here {value:#x}")]
+    /// The destination is not what the guest has seen. Comparing the two boards' descriptions with
+    /// `state::admission` says it in words.
+    #[error("the boards differ in {item:#x}: {found:#x} there, the guest has seen {needed:#x}")]
     Machine {
-        /// What differs: an identifier of the register table.
+        /// What differs: a register's public identifier, or one of [`layout`].
         item: u64,
-        /// The destination's value.
-        value: u64,
+        /// What the guest has seen, of the field that differs.
+        needed: u64,
+        /// The destination's.
+        found: u64,
     },
     /// A message is missing or came twice.
     #[error("message {found} came where {expected} was due")]
@@ -170,20 +173,36 @@ pub enum MoveFailure {
     NotKnown,
 }
 
-/// A reason as it travels: its number and two details, zero where it has none.
+/// What of a machine can differ besides registers, whose identifiers are far greater.
+pub mod layout {
+    /// Where guest RAM begins.
+    pub const RAM_BASE: u64 = 1;
+    /// How much there is.
+    pub const RAM_SIZE: u64 = 2;
+    /// How many vCPUs there are.
+    pub const VCPUS: u64 = 3;
+    /// The GIC's version.
+    pub const GIC: u64 = 4;
+    /// How many shared interrupts it has.
+    pub const INTERRUPTS: u64 = 5;
+}
+
+/// A reason as it travels: its number and three details, zero where it has none.
 #[derive(Serialize, Deserialize)]
-struct Coded(u8, u64, u64);
+struct Coded(u8, u64, u64, u64);
 
 impl From<RequestError> for Coded {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::WrongPhase { phase } => Self(1, u8::from(phase).into(), 0),
-            RequestError::Moving { id } => Self(2, id.0, 0),
-            RequestError::NoSuchMove => Self(3, 0, 0),
-            RequestError::StaleMove { newest } => Self(4, newest.0, 0),
-            RequestError::HeapTooSmall { needed, available } => Self(5, needed, available),
-            RequestError::Neighbour { domain, reason } => Self(6, u8::from(domain).into(), reason),
-            RequestError::NotUnderstood => Self(7, 0, 0),
+            RequestError::WrongPhase { phase } => Self(1, u8::from(phase).into(), 0, 0),
+            RequestError::Moving { id } => Self(2, id.0, 0, 0),
+            RequestError::NoSuchMove => Self(3, 0, 0, 0),
+            RequestError::StaleMove { newest } => Self(4, newest.0, 0, 0),
+            RequestError::HeapTooSmall { needed, available } => Self(5, needed, available, 0),
+            RequestError::Neighbour { domain, reason } => {
+                Self(6, u8::from(domain).into(), reason, 0)
+            }
+            RequestError::NotUnderstood => Self(7, 0, 0, 0),
         }
     }
 }
@@ -191,7 +210,7 @@ impl From<RequestError> for Coded {
 impl TryFrom<Coded> for RequestError {
     type Error = &'static str;
 
-    fn try_from(Coded(code, first, second): Coded) -> Result<Self, Self::Error> {
+    fn try_from(Coded(code, first, second, _): Coded) -> Result<Self, Self::Error> {
         Ok(match code {
             1 => Self::WrongPhase {
                 phase: code_of(first)?,
@@ -218,24 +237,28 @@ impl TryFrom<Coded> for RequestError {
 impl From<MoveFailure> for Coded {
     fn from(failure: MoveFailure) -> Self {
         match failure {
-            MoveFailure::Operator => Self(1, 0, 0),
-            MoveFailure::Silence => Self(2, 0, 0),
-            MoveFailure::Occupied { phase } => Self(3, u8::from(phase).into(), 0),
-            MoveFailure::Busy { id } => Self(4, id.0, 0),
-            MoveFailure::StaleMove { newest } => Self(5, newest.0, 0),
+            MoveFailure::Operator => Self(1, 0, 0, 0),
+            MoveFailure::Silence => Self(2, 0, 0, 0),
+            MoveFailure::Occupied { phase } => Self(3, u8::from(phase).into(), 0, 0),
+            MoveFailure::Busy { id } => Self(4, id.0, 0, 0),
+            MoveFailure::StaleMove { newest } => Self(5, newest.0, 0, 0),
             MoveFailure::RamSize {
                 source_bytes,
                 destination_bytes,
-            } => Self(6, source_bytes, destination_bytes),
-            MoveFailure::Machine { item, value } => Self(7, item, value),
-            MoveFailure::Sequence { expected, found } => Self(8, expected.into(), found.into()),
-            MoveFailure::Malformed { kind } => Self(9, kind.into(), 0),
-            MoveFailure::Digest => Self(10, 0, 0),
-            MoveFailure::Record { domain, reason } => Self(11, u8::from(domain).into(), reason),
-            MoveFailure::Export { domain, reason } => Self(12, u8::from(domain).into(), reason),
-            MoveFailure::GuestEnded { phase } => Self(13, u8::from(phase).into(), 0),
-            MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available),
-            MoveFailure::NotKnown => Self(15, 0, 0),
+            } => Self(6, source_bytes, destination_bytes, 0),
+            MoveFailure::Machine {
+                item,
+                needed,
+                found,
+            } => Self(7, item, needed, found),
+            MoveFailure::Sequence { expected, found } => Self(8, expected.into(), found.into(), 0),
+            MoveFailure::Malformed { kind } => Self(9, kind.into(), 0, 0),
+            MoveFailure::Digest => Self(10, 0, 0, 0),
+            MoveFailure::Record { domain, reason } => Self(11, u8::from(domain).into(), reason, 0),
+            MoveFailure::Export { domain, reason } => Self(12, u8::from(domain).into(), reason, 0),
+            MoveFailure::GuestEnded { phase } => Self(13, u8::from(phase).into(), 0, 0),
+            MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available, 0),
+            MoveFailure::NotKnown => Self(15, 0, 0, 0),
         }
     }
 }
@@ -243,7 +266,7 @@ impl From<MoveFailure> for Coded {
 impl TryFrom<Coded> for MoveFailure {
     type Error = &'static str;
 
-    fn try_from(Coded(code, first, second): Coded) -> Result<Self, Self::Error> {
+    fn try_from(Coded(code, first, second, third): Coded) -> Result<Self, Self::Error> {
         let narrow = |value: u64| u32::try_from(value).map_err(|_| "a number out of range");
         Ok(match code {
             1 => Self::Operator,
@@ -261,7 +284,8 @@ impl TryFrom<Coded> for MoveFailure {
             },
             7 => Self::Machine {
                 item: first,
-                value: second,
+                needed: second,
+                found: third,
             },
             8 => Self::Sequence {
                 expected: narrow(first)?,

@@ -183,6 +183,8 @@ pub struct StartMove {
     pub share: u8,
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     pub bandwidth: u64,
+    /// Give up after nothing was heard from the other board for so long, in ms.
+    pub patience_ms: u32,
 }
 
 /// A request to a board.
@@ -491,6 +493,7 @@ mod tests {
                 max_rounds: 30,
                 share: 60,
                 bandwidth: 0,
+                patience_ms: 3000,
             }),
             Request::Cancel(id),
             Request::Query(id),
@@ -563,13 +566,13 @@ mod tests {
     #[test]
     fn a_failure_with_a_detail_it_does_not_have_is_not_canonical() {
         let kind = kind::REFUSED;
-        assert!(Answer::decode(kind, &[3, 0, 0]).is_ok());
+        assert!(Answer::decode(kind, &[3, 0, 0, 0]).is_ok());
         assert_eq!(
-            Answer::decode(kind, &[3, 0, 1]),
+            Answer::decode(kind, &[3, 0, 0, 1]),
             Err(WireError::NotCanonical { kind })
         );
         assert_eq!(
-            Answer::decode(kind, &[99, 0, 0]),
+            Answer::decode(kind, &[99, 0, 0, 0]),
             Err(WireError::Malformed { kind })
         );
     }

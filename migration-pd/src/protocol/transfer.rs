@@ -19,6 +19,8 @@ pub struct Offer {
     pub ram_bytes: u64,
     /// Whether the guest is to run on arrival; otherwise it was paused by the operator and stays.
     pub resume: bool,
+    /// How long the source waits when it hears nothing, in ms; the destination waits longer.
+    pub patience_ms: u32,
 }
 
 /// A message between two boards.
@@ -287,6 +289,7 @@ mod tests {
             seed: [1, 2],
             ram_bytes: 1 << 27,
             resume: true,
+            patience_ms: 3000,
         };
         vec![
             Transfer::Offer {

@@ -1,0 +1,107 @@
+//! Whether a board can take a machine: what the guest sees must not change.
+
+use super::{Core, heap_needed, ram_bytes};
+use crate::port::Port;
+use crate::protocol::failure::layout;
+use crate::protocol::management::Phase;
+use crate::protocol::transfer::Offer;
+use crate::protocol::{Domain, MoveFailure, kind};
+use crate::ram::GuestRam;
+use state::admission::Refusal;
+use state::{MachineRecordV1, Register, record};
+
+impl Core<'_> {
+    /// Whether this board could take what is offered, leaving other moves aside.
+    pub(super) fn admit<P: Port>(
+        &mut self,
+        port: &mut P,
+        offer: &Offer,
+        machine: &[u8],
+    ) -> Result<(), MoveFailure> {
+        self.look_at_guest(port);
+        if let Some(leaving) = self.source.leaving() {
+            return Err(MoveFailure::Busy { id: leaving.id });
+        }
+        if self.guest.phase() != Phase::Empty {
+            return Err(MoveFailure::Occupied {
+                phase: self.guest.phase(),
+            });
+        }
+        let destination_bytes = ram_bytes(port);
+        if offer.ram_bytes != destination_bytes {
+            return Err(MoveFailure::RamSize {
+                source_bytes: offer.ram_bytes,
+                destination_bytes,
+            });
+        }
+        if self.table.is_none() {
+            return Err(MoveFailure::HeapTooSmall {
+                needed: heap_needed(port.ram().pages()),
+                available: self.heap_bytes,
+            });
+        }
+        let theirs = decode(machine).ok_or(MoveFailure::Malformed { kind: kind::OFFER })?;
+        let length = self
+            .own_machine(port)
+            .map_err(|reason| MoveFailure::Record {
+                domain: Domain::Vmm,
+                reason,
+            })?;
+        let ours = self.record.get(..length).and_then(decode);
+        let ours = ours.ok_or(MoveFailure::Record {
+            domain: Domain::Vmm,
+            reason: 0,
+        })?;
+        compare(&theirs, &ours)
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<MachineRecordV1> {
+    record::decode(bytes).ok()
+}
+
+/// Compares what the guest has seen with what it would see here.
+fn compare(theirs: &MachineRecordV1, ours: &MachineRecordV1) -> Result<(), MoveFailure> {
+    state::admission::compare(theirs, ours).map_err(|refusal| {
+        let (item, needed, found) = match refusal {
+            Refusal::RamBase {
+                source_base,
+                destination_base,
+            } => (layout::RAM_BASE, source_base, destination_base),
+            Refusal::RamSize { needed, available } => (layout::RAM_SIZE, needed, available),
+            Refusal::Vcpus { needed, available } => {
+                (layout::VCPUS, needed.into(), available.into())
+            }
+            Refusal::Gic { needed, available } => (layout::GIC, needed.into(), available.into()),
+            Refusal::Interrupts { needed, available } => {
+                (layout::INTERRUPTS, needed.into(), available.into())
+            }
+            Refusal::Missing { register, .. } => (identifier(register), 0, 0),
+            Refusal::Different {
+                register,
+                needed,
+                found,
+                ..
+            }
+            | Refusal::Field {
+                register,
+                needed,
+                found,
+                ..
+            } => (identifier(register), needed, found),
+        };
+        MoveFailure::Machine {
+            item,
+            needed,
+            found,
+        }
+    })
+}
+
+/// The public identifier of the register that has this name.
+fn identifier(name: &str) -> u64 {
+    Register::ALL
+        .into_iter()
+        .find(|register| register.name() == name)
+        .map_or(0, |register| register.identifier().value())
+}

@@ -1,0 +1,114 @@
+//! The board's guest, as `vmm-pd` reports it.
+
+use super::{Core, ram_bytes};
+use crate::handover::source;
+use crate::port::Port;
+use crate::protocol::MoveFailure;
+use crate::protocol::management::{Event, GuestFailure, Phase, StatusReport};
+use channel::{ProtocolError, vmm};
+
+/// What is known of the guest.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Guest {
+    status: Option<vmm::Status>,
+    /// It is to go on as soon as it stands still: a move was called off while it was stopping.
+    goes_on: bool,
+}
+
+impl Guest {
+    pub(super) fn phase(&self) -> Phase {
+        self.status
+            .map_or(Phase::Starting, |status| status.phase.into())
+    }
+}
+
+impl Core<'_> {
+    /// Asks `vmm-pd` how the guest is, and tells whom it concerns.
+    pub(super) fn look_at_guest<P: Port>(&mut self, port: &mut P) {
+        let answer = port.vmm(&vmm::Request::Status);
+        let Ok(status) = answer.and_then(|answer| vmm::Status::decode(&answer)) else {
+            return;
+        };
+        let before = self.guest.phase();
+        self.guest.status = Some(status);
+        let phase = self.guest.phase();
+        if phase == before {
+            return;
+        }
+        let event = Event::PhaseChanged(self.status_report(port));
+        self.event(&event);
+        match phase {
+            Phase::Stopped if self.guest.goes_on => self.resume_guest(port),
+            Phase::Stopped => self.source_event(port, source::Event::GuestStopped),
+            Phase::Off | Phase::Failed | Phase::Empty => {
+                let failure = MoveFailure::GuestEnded { phase };
+                self.source_event(port, source::Event::Failed(failure));
+            }
+            _ => {}
+        }
+    }
+
+    /// The guest is to stand still; it may do so already.
+    pub(super) fn stop_guest<P: Port>(&mut self, port: &mut P) {
+        if self.guest.phase() == Phase::Stopped {
+            self.source_event(port, source::Event::GuestStopped);
+            return;
+        }
+        let stopped = order(port, &vmm::Request::Stop);
+        self.look_at_guest(port);
+        if let Err(reason) = stopped {
+            let failure = MoveFailure::Export {
+                domain: crate::protocol::Domain::Vmm,
+                reason,
+            };
+            self.source_event(port, source::Event::Failed(failure));
+        }
+    }
+
+    /// The guest is to run, now or as soon as it can.
+    pub(super) fn resume_guest<P: Port>(&mut self, port: &mut P) {
+        self.guest.goes_on = self.guest.phase() == Phase::Stopping;
+        if !self.guest.goes_on {
+            // A refusal shows in the phase, which the host is told.
+            let _ = order(port, &vmm::Request::Resume);
+            self.look_at_guest(port);
+        }
+    }
+
+    /// The guest is to be forgotten, and RAM zero.
+    pub(super) fn forget_guest<P: Port>(&mut self, port: &mut P) {
+        let _ = order(port, &vmm::Request::Discard);
+        self.look_at_guest(port);
+    }
+
+    pub(super) fn status_report<P: Port>(&mut self, port: &mut P) -> StatusReport {
+        let now = port.now();
+        let status = self.guest.status;
+        StatusReport {
+            phase: self.guest.phase(),
+            vcpus: status.map_or(0, |status| status.vcpus),
+            failure: status.map_or(GuestFailure::None, |status| status.failure.into()),
+            detail: status.map_or(0, |status| status.detail),
+            program_counter: status.map_or(0, |status| status.program_counter),
+            ram_bytes: ram_bytes(port),
+            newest_move: self.destination.memory().newest(),
+            last_move: self.current_report(now).or(self.last),
+        }
+    }
+}
+
+/// Makes a request that is answered with a word; the error is the refusal's reason, 0 for none.
+pub(super) fn order<P: Port>(port: &mut P, request: &vmm::Request) -> Result<u64, u64> {
+    reason_of(
+        port.vmm(request)
+            .and_then(|answer| vmm::decode_answer(&answer)),
+    )
+}
+
+/// A neighbour's answer, or its reason.
+pub(super) fn reason_of(answer: Result<u64, ProtocolError>) -> Result<u64, u64> {
+    answer.map_err(|error| match error {
+        ProtocolError::Refused { reason } => reason,
+        _ => 0,
+    })
+}

@@ -1,0 +1,353 @@
+//! The destination's side of a move: what its machine asks for, done.
+//!
+//! Responsible for: clearing RAM, taking pages and records in order, checking all of it before it
+//! says that it is prepared, and the destination's patience. Must never: let the guest run other
+//! than as [`Destination`](crate::handover::Destination) says.
+
+use super::guest::{order, reason_of};
+use super::{Core, SLICE, Work, ZERO_PAGE};
+use crate::fingerprint::{Fingerprint, Key, split_mix};
+use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
+use crate::port::Port;
+use crate::protocol::frame::Frame;
+use crate::protocol::management::{Figures, Phase, Stage};
+use crate::protocol::pages::iterate;
+use crate::protocol::transfer::Offer;
+use crate::protocol::{Domain, HEADER_LENGTH, MoveFailure, MoveId, Transfer, kind};
+use crate::ram::GuestRam;
+use channel::{Ticks, timer, vgic, vmm};
+
+/// One acknowledgement for so many messages of data.
+pub(super) const ACKNOWLEDGE_EVERY: u32 = 4;
+/// A destination waits so many times as long as its source while data comes, so that of two
+/// boards cut off from each other the one with the guest notices first.
+const PATIENCE_FOR_DATA: u64 = 2;
+/// And so many times as long for the commit.
+const PATIENCE_FOR_COMMIT: u64 = 4;
+
+/// A move to here.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// What was offered last; not necessarily what is being taken.
+    offered: Option<Offer>,
+    key: Option<Key>,
+    zero: Fingerprint,
+    /// The next page to be cleared.
+    cursor: u32,
+    /// The number of the next message of data.
+    expected: u32,
+    /// How long the records are that have come, by domain.
+    records: [Option<u32>; 3],
+    digest: [u64; 2],
+    /// Something of the guest is in RAM or in a domain.
+    touched: bool,
+    patience_ms: u64,
+    heard_at: u64,
+    pages_total: u32,
+    pages: u32,
+    bytes: u64,
+}
+
+impl Incoming {
+    /// What has arrived.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            pages_total: self.pages_total,
+            pages_sent: self.pages,
+            bytes: self.bytes,
+            ..Figures::default()
+        }
+    }
+}
+
+impl Core<'_> {
+    pub(super) fn destination_event<P: Port>(&mut self, port: &mut P, event: Event) {
+        for action in self.destination.step(event) {
+            self.act_as_destination(port, action);
+        }
+    }
+
+    fn act_as_destination<P: Port>(&mut self, port: &mut P, action: Action) {
+        match action {
+            Action::Clear => self.begin_to_clear(port),
+            Action::Accept { id, incarnation } => {
+                self.outbox.transfer(&Transfer::Accept { id, incarnation });
+            }
+            Action::Refuse { id, failure } => {
+                self.outbox.transfer(&Transfer::Refuse { id, failure });
+            }
+            Action::Check => {
+                let checked = self.check_and_import(port);
+                self.destination_event(port, Event::Checked(checked));
+            }
+            Action::Prepared { id, incarnation } => {
+                self.incoming.heard_at = port.now();
+                self.outbox
+                    .transfer(&Transfer::Prepared { id, incarnation });
+            }
+            Action::RunGuest => self.resume_guest(port),
+            Action::Committed { id, incarnation } => {
+                self.outbox
+                    .transfer(&Transfer::Committed { id, incarnation });
+            }
+            Action::Aborted {
+                id,
+                incarnation,
+                failure,
+            } => self.outbox.transfer(&Transfer::Aborted {
+                id,
+                incarnation,
+                failure,
+            }),
+            Action::Unknown { id } => self.outbox.transfer(&Transfer::Unknown { id }),
+            Action::ForgetGuest => {
+                if core::mem::take(&mut self.incoming.touched) {
+                    self.forget_guest(port);
+                }
+            }
+            Action::Ended { id, failure } => {
+                self.incoming.touched = false;
+                let figures = self.incoming.figures();
+                self.ended(id, failure.map_or(Ok(Stage::Taken), Err), figures);
+            }
+        }
+    }
+
+    /// A message for the destination.
+    pub(super) fn hear_source<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
+        let current = self.destination.arriving().map(|arriving| arriving.id);
+        let message = match Transfer::decode(frame.kind, frame.payload) {
+            Ok(message) => message,
+            Err(_) => {
+                let kind = frame.kind;
+                self.destination_event(port, Event::Failed(MoveFailure::Malformed { kind }));
+                return;
+            }
+        };
+        if Some(message.id()) == current {
+            self.incoming.heard_at = port.now();
+            self.incoming.bytes += (HEADER_LENGTH + frame.payload.len()) as u64;
+        }
+        match message {
+            Transfer::Offer { offer, machine } => self.offered(port, offer, machine),
+            Transfer::Pages { id, index, body } => {
+                self.data(port, id, index, |core, port| core.take_pages(port, body));
+            }
+            Transfer::Record {
+                id,
+                index,
+                domain,
+                body,
+            } => self.data(port, id, index, |core, port| {
+                core.take_record(port, domain, body)
+            }),
+            Transfer::Prepare { id, index, digest } => {
+                self.data(port, id, index, |core, _| {
+                    core.incoming.digest = digest;
+                    Ok(())
+                });
+                self.destination_event(port, Event::Prepare { id });
+            }
+            Transfer::Commit { id, incarnation } => {
+                let to = incarnation;
+                self.destination_event(port, Event::Commit { id, to });
+            }
+            Transfer::Abort { id, failure } => {
+                self.destination_event(port, Event::Abort { id, failure });
+            }
+            // Not for a destination.
+            _ => {}
+        }
+    }
+
+    fn offered<P: Port>(&mut self, port: &mut P, offer: Offer, machine: &[u8]) {
+        let admissible = self.admit(port, &offer, machine);
+        let [first, second] = offer.seed;
+        let fresh = split_mix(first ^ split_mix(second ^ split_mix(port.now())));
+        self.incoming.offered = Some(offer);
+        let arriving = Arriving {
+            id: offer.id,
+            resume: offer.resume,
+        };
+        self.destination_event(
+            port,
+            Event::Offer {
+                arriving,
+                admissible,
+                fresh,
+            },
+        );
+    }
+
+    fn begin_to_clear<P: Port>(&mut self, port: &mut P) {
+        let Some(offer) = self.incoming.offered else {
+            return;
+        };
+        let key = Key::new(offer.seed);
+        self.incoming = Incoming {
+            zero: key.fingerprint_of(ZERO_PAGE),
+            key: Some(key),
+            patience_ms: offer.patience_ms.into(),
+            heard_at: port.now(),
+            pages_total: port.ram().pages(),
+            ..Incoming::default()
+        };
+        if let Some(table) = &mut self.table {
+            table.reset(self.incoming.zero);
+        }
+    }
+
+    pub(super) fn work_as_destination<P: Port>(&mut self, port: &mut P) -> Work {
+        if !matches!(self.destination.stage(), Arrival::Clearing { .. }) {
+            return Work::Waiting;
+        }
+        let Some(key) = &self.incoming.key else {
+            return Work::Waiting;
+        };
+        let ram = port.ram();
+        let end = self.incoming.cursor.saturating_add(SLICE).min(ram.pages());
+        for page in self.incoming.cursor..end {
+            // Reading is cheaper than writing where most is zero already.
+            if ram.fingerprint(page, key) != self.incoming.zero {
+                ram.write(page, ZERO_PAGE);
+            }
+        }
+        self.incoming.cursor = end;
+        if end == ram.pages() {
+            self.destination_event(port, Event::Cleared);
+        }
+        Work::More
+    }
+
+    /// A message of data, in its turn.
+    fn data<P: Port>(
+        &mut self,
+        port: &mut P,
+        id: MoveId,
+        index: u32,
+        take: impl FnOnce(&mut Self, &mut P) -> Result<(), MoveFailure>,
+    ) {
+        let Arrival::Receiving { arriving } = self.destination.stage() else {
+            return;
+        };
+        if arriving.id != id {
+            return;
+        }
+        let expected = self.incoming.expected;
+        let taken = if index == expected {
+            take(self, port)
+        } else {
+            let found = index;
+            Err(MoveFailure::Sequence { expected, found })
+        };
+        if let Err(failure) = taken {
+            self.destination_event(port, Event::Failed(failure));
+            return;
+        }
+        self.incoming.expected += 1;
+        let next = self.incoming.expected;
+        if next.is_multiple_of(ACKNOWLEDGE_EVERY) {
+            self.outbox.transfer(&Transfer::Acknowledge { id, next });
+        }
+    }
+
+    fn take_pages<P: Port>(&mut self, port: &mut P, body: &[u8]) -> Result<(), MoveFailure> {
+        let malformed = MoveFailure::Malformed { kind: kind::PAGES };
+        let (Some(key), Some(table)) = (&self.incoming.key, &mut self.table) else {
+            return Err(malformed);
+        };
+        self.incoming.touched = true;
+        let ram = port.ram();
+        for entry in iterate(body) {
+            let (page, contents) = entry.map_err(|_| malformed)?;
+            if page >= ram.pages() {
+                return Err(malformed);
+            }
+            let contents = contents.unpack(self.scratch.page).map_err(|_| malformed)?;
+            ram.write(page, contents);
+            // Of what is in RAM now, not of what came: the digest is to speak for RAM.
+            table.sent(page, ram.fingerprint(page, key));
+            self.incoming.pages += 1;
+        }
+        Ok(())
+    }
+
+    fn take_record<P: Port>(
+        &mut self,
+        port: &mut P,
+        domain: Domain,
+        body: &[u8],
+    ) -> Result<(), MoveFailure> {
+        let failure = MoveFailure::Record { domain, reason: 0 };
+        if !port.import(domain, body) {
+            return Err(failure);
+        }
+        let length = u32::try_from(body.len()).map_err(|_| failure)?;
+        self.incoming.touched = true;
+        *self.record_slot(domain) = Some(length);
+        Ok(())
+    }
+
+    fn record_slot(&mut self, domain: Domain) -> &mut Option<u32> {
+        let [vmm, vgic, timer] = &mut self.incoming.records;
+        match domain {
+            Domain::Vmm => vmm,
+            Domain::Vgic => vgic,
+            Domain::Timer => timer,
+        }
+    }
+
+    /// Everything has come: is it what was sent, and will every domain take its record?
+    fn check_and_import<P: Port>(&mut self, port: &mut P) -> Result<(), MoveFailure> {
+        let digest = self.table.as_ref().map(|table| table.digest());
+        if digest != Some(self.incoming.digest) {
+            return Err(MoveFailure::Digest);
+        }
+        // vmm-pd last: only its record makes a guest of the parts.
+        for domain in [Domain::Timer, Domain::Vgic, Domain::Vmm] {
+            let failed = |reason| MoveFailure::Record { domain, reason };
+            let length = self.record_slot(domain).ok_or(failed(0))?;
+            import(port, domain, length).map_err(failed)?;
+        }
+        self.look_at_guest(port);
+        match self.guest.phase() {
+            Phase::Imported => Ok(()),
+            phase => Err(MoveFailure::Occupied { phase }),
+        }
+    }
+
+    /// When the destination stops waiting.
+    pub(super) fn destination_deadline(&self) -> Option<u64> {
+        let times = match self.destination.stage() {
+            Arrival::Receiving { .. } => PATIENCE_FOR_DATA,
+            Arrival::Prepared { .. } => PATIENCE_FOR_COMMIT,
+            _ => return None,
+        };
+        // Half a frame on a slow line is a sign of life too.
+        let heard_at = self.incoming.heard_at.max(self.partial_since.unwrap_or(0));
+        let patience = self.ticks(self.incoming.patience_ms.saturating_mul(times));
+        Some(heard_at.saturating_add(patience))
+    }
+
+    pub(super) fn destination_lost_patience<P: Port>(&mut self, port: &mut P) {
+        self.destination_event(port, Event::Failed(MoveFailure::Silence));
+    }
+}
+
+fn import<P: Port>(port: &mut P, domain: Domain, length: u32) -> Result<(), u64> {
+    let imported = match domain {
+        Domain::Vmm => return order(port, &vmm::Request::Import { length }).map(|_| ()),
+        Domain::Vgic => port
+            .vgic(&vgic::Request::Import { length })
+            .and_then(|answer| vgic::Answer::decode(&answer))
+            .map(|answer| answer.value),
+        Domain::Timer => port
+            .timer(&timer::Request::Import {
+                length,
+                // The guest's time stands still while it moves.
+                advance: Ticks(0),
+            })
+            .and_then(|answer| timer::decode_answer(&answer)),
+    };
+    reason_of(imported).map(|_| ())
+}

@@ -1,0 +1,313 @@
+//! The agent: one board's end of its link.
+//!
+//! Responsible for: answering the host, and driving the board's side of a move: it turns what
+//! happens into events of the [`handover`](crate::handover) machines and does what they ask for.
+//! Must never: wait. [`Agent::run`] does what can be done now, in slices between which it looks
+//! at the link, leaves word of what should wake it, and returns.
+
+mod admission;
+mod guest;
+mod incoming;
+mod management;
+mod outgoing;
+mod report;
+
+use crate::copier::{COMPRESSED_ROOM, Scratch};
+use crate::fingerprint::{PAGE_SIZE, Page};
+use crate::handover::{Destination, Source};
+use crate::outbox::Outbox;
+use crate::port::{MAX_RECORD, Port};
+use crate::protocol::frame::{Decoder, Frame};
+use crate::protocol::management::MoveReport;
+use crate::protocol::{MAX_FRAME, kind};
+use crate::ram::GuestRam;
+use crate::table::{self, PageTable};
+use channel::{Ticks, timer};
+use guest::Guest;
+use incoming::Incoming;
+use outgoing::Outgoing;
+use thiserror::Error;
+
+/// Frames taken from the link between two slices of work.
+const FRAMES_A_TURN: usize = 4;
+/// Pages looked at in a slice: a third of a millisecond under emulation, less on a board.
+const SLICE: u32 = 256;
+/// After this many ms without a byte, the rest of a frame will not come.
+///
+/// Longer than a host that is alive ever pauses within a frame, shorter than a [host
+/// waits](crate::protocol::management) before it asks again.
+const PARTIAL_FRAME_MS: u64 = 500;
+
+/// What woke the domain; the link is always looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wake {
+    /// `vmm-pd`: the guest's phase has changed.
+    pub guest: bool,
+    /// `timer-pd`: the alarm.
+    pub alarm: bool,
+}
+
+/// What is left to do after a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// More can be done now.
+    More,
+    /// Nothing until something happens.
+    Waiting,
+    /// Nothing until the counter says this.
+    Until(u64),
+}
+
+/// The memory given is too small even to talk about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("migration_heap has {available} bytes and needs {needed}")]
+pub struct HeapTooSmall {
+    /// Bytes needed.
+    pub needed: u64,
+    /// Bytes there are.
+    pub available: u64,
+}
+
+/// One board's end of its link.
+#[derive(Debug)]
+pub struct Agent<'m> {
+    decoder: Decoder<&'m mut [u8]>,
+    core: Core<'m>,
+}
+
+/// All of it but the decoder, whose frames it works on.
+#[derive(Debug)]
+struct Core<'m> {
+    outbox: Outbox<'m>,
+    /// None if the heap is too small for guest RAM.
+    table: Option<PageTable<'m>>,
+    heap_bytes: u64,
+    scratch: Scratch<'m>,
+    record: &'m mut [u8; MAX_RECORD],
+    guest: Guest,
+    source: Source,
+    destination: Destination,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// The last move that ended here.
+    last: Option<MoveReport>,
+    /// When the last byte of an incomplete frame came.
+    partial_since: Option<u64>,
+    /// What the alarm is set to.
+    alarm: Option<u64>,
+    frequency: u64,
+}
+
+/// How much of `migration_heap` a board needs whose guest has so many pages of RAM.
+#[must_use]
+pub const fn heap_needed(pages: u32) -> u64 {
+    BUFFERS as u64 + table::bytes_needed(pages)
+}
+
+/// Bytes of all buffers.
+const BUFFERS: usize = 3 * MAX_FRAME + PAGE_SIZE + MAX_RECORD + COMPRESSED_ROOM;
+
+impl<'m> Agent<'m> {
+    /// An agent that works in `heap`, which is aligned to 8 bytes, of a board whose guest has
+    /// `pages` of RAM and whose counter has this frequency, in Hz.
+    ///
+    /// # Errors
+    ///
+    /// [`HeapTooSmall`] if not even the buffers fit. If only the table for the guest's pages does
+    /// not, the agent works and refuses moves.
+    pub fn new(heap: &'m mut [u8], pages: u32, frequency: u64) -> Result<Self, HeapTooSmall> {
+        let available = heap.len() as u64;
+        Self::carve(heap, pages, frequency.max(1)).ok_or(HeapTooSmall {
+            needed: heap_needed(pages),
+            available,
+        })
+    }
+
+    fn carve(heap: &'m mut [u8], pages: u32, frequency: u64) -> Option<Self> {
+        let heap_bytes = heap.len() as u64;
+        let (rest, compressed) = heap.split_last_chunk_mut::<COMPRESSED_ROOM>()?;
+        let (received, rest) = rest.split_first_chunk_mut::<MAX_FRAME>()?;
+        let (messages, rest) = rest.split_first_chunk_mut::<MAX_FRAME>()?;
+        let (bulk, rest) = rest.split_first_chunk_mut::<MAX_FRAME>()?;
+        let (record, rest) = rest.split_first_chunk_mut::<MAX_RECORD>()?;
+        let (page, rest) = rest.split_first_chunk_mut::<PAGE_SIZE>()?;
+        Some(Self {
+            decoder: Decoder::new(received),
+            core: Core {
+                outbox: Outbox::new(messages, bulk),
+                table: PageTable::new(rest, pages),
+                heap_bytes,
+                scratch: Scratch { page, compressed },
+                record,
+                guest: Guest::default(),
+                source: Source::Idle,
+                destination: Destination::default(),
+                outgoing: Outgoing::default(),
+                incoming: Incoming::default(),
+                last: None,
+                partial_since: None,
+                alarm: None,
+                frequency,
+            },
+        })
+    }
+
+    /// Does everything that can be done now.
+    pub fn run<P: Port>(&mut self, port: &mut P, wake: Wake) {
+        if wake.alarm {
+            self.core.alarm = None;
+        }
+        if wake.guest {
+            self.core.look_at_guest(port);
+        }
+        loop {
+            let received = self.receive(port);
+            let now = port.now();
+            self.give_up_partial_frame(now);
+            self.core.check_patience(port, now);
+            let work = self.core.work(port);
+            self.core.outbox.drain(|bytes| port.send(bytes));
+            port.flush();
+            if received || work == Work::More {
+                continue;
+            }
+            let blocked = self.core.outbox.waiting();
+            if !port.wait(blocked) && self.core.set_alarm(port, work) {
+                return;
+            }
+        }
+    }
+
+    /// Takes some frames from the link; false if there was nothing.
+    fn receive<P: Port>(&mut self, port: &mut P) -> bool {
+        let mut frames = 0;
+        let mut any = false;
+        while frames < FRAMES_A_TURN {
+            if let Some(frame) = self.decoder.next() {
+                self.core.partial_since = None;
+                self.core.frame(port, frame);
+                frames += 1;
+                any = true;
+                continue;
+            }
+            let count = port.receive(self.decoder.space());
+            if count == 0 {
+                break;
+            }
+            self.decoder.filled(count);
+            self.core.partial_since = Some(port.now());
+            any = true;
+        }
+        if !self.decoder.is_partial() {
+            self.core.partial_since = None;
+        }
+        any
+    }
+
+    fn give_up_partial_frame(&mut self, now: u64) {
+        let patience = self.core.ticks(PARTIAL_FRAME_MS);
+        if self
+            .core
+            .partial_since
+            .is_some_and(|since| now.saturating_sub(since) >= patience)
+        {
+            self.decoder.give_up();
+            self.core.partial_since = None;
+        }
+    }
+}
+
+impl Core<'_> {
+    fn frame<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
+        match frame.kind {
+            kind::HELLO..=kind::RESOLVE => self.request(port, frame),
+            kind::OFFER
+            | kind::PAGES
+            | kind::RECORD
+            | kind::PREPARE
+            | kind::COMMIT
+            | kind::ABORT => self.hear_source(port, frame),
+            kind::ACCEPT
+            | kind::REFUSE
+            | kind::ACKNOWLEDGE
+            | kind::PREPARED
+            | kind::COMMITTED
+            | kind::ABORTED
+            | kind::UNKNOWN => self.hear_destination(port, frame),
+            // Not for a board, or of a protocol that we do not speak.
+            _ => {}
+        }
+    }
+
+    /// A slice of work.
+    fn work<P: Port>(&mut self, port: &mut P) -> Work {
+        match (self.source, self.destination.arriving()) {
+            (Source::Idle, None) => Work::Waiting,
+            (Source::Idle, Some(_)) => self.work_as_destination(port),
+            _ => self.work_as_source(port),
+        }
+    }
+
+    /// Whoever was not heard for too long is given up.
+    fn check_patience<P: Port>(&mut self, port: &mut P, now: u64) {
+        if self
+            .source_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.source_lost_patience(port);
+        }
+        if self
+            .destination_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.destination_lost_patience(port);
+        }
+    }
+
+    /// Sets the alarm to what is due next; false if that is now.
+    fn set_alarm<P: Port>(&mut self, port: &mut P, work: Work) -> bool {
+        let until = match work {
+            Work::Until(until) => Some(until),
+            Work::More | Work::Waiting => None,
+        };
+        let partial = self
+            .partial_since
+            .map(|since| since.saturating_add(self.ticks(PARTIAL_FRAME_MS)));
+        let due = [
+            until,
+            partial,
+            self.source_deadline(),
+            self.destination_deadline(),
+        ];
+        let next = due.into_iter().flatten().min();
+        if next != self.alarm {
+            let now = port.now();
+            let after = next.map_or(0, |next| next.saturating_sub(now));
+            if next.is_some() && after == 0 {
+                return false;
+            }
+            let after = Ticks(after);
+            // Without an alarm the next message still wakes us; there is nobody to tell.
+            let _ = port.timer(&timer::Request::Alarm { after });
+            self.alarm = next;
+        }
+        true
+    }
+
+    const fn ticks(&self, milliseconds: u64) -> u64 {
+        milliseconds.saturating_mul(self.frequency) / 1000
+    }
+
+    fn micros(&self, ticks: u64) -> u64 {
+        let micros = u128::from(ticks) * 1_000_000 / u128::from(self.frequency);
+        u64::try_from(micros).unwrap_or(u64::MAX)
+    }
+}
+
+/// A page of zeros.
+const ZERO_PAGE: &Page = &[0; PAGE_SIZE];
+
+/// How many bytes of RAM the board's guest has.
+fn ram_bytes<P: Port>(port: &mut P) -> u64 {
+    port.ram().bytes()
+}

@@ -1,0 +1,487 @@
+//! The source's side of a move: what its machine asks for, done.
+//!
+//! Responsible for: copying in slices, the window of messages under way, the share of the board's
+//! time that a move may take, and the source's patience. Must never: let the guest go on or
+//! forget it other than as [`Source`] says.
+
+use super::{Core, SLICE, Work};
+use crate::copier::{Copier, Limits, Slice};
+use crate::fingerprint::PAGE_SIZE;
+use crate::handover::Source;
+use crate::handover::source::{Action, Event};
+use crate::outbox::PageSink;
+use crate::port::Port;
+use crate::protocol::failure::MoveFailure;
+use crate::protocol::frame::Frame;
+use crate::protocol::management::{Figures, Stage, StartMove};
+use crate::protocol::pages::ENTRY_LENGTH;
+use crate::protocol::transfer::Offer;
+use crate::protocol::{Domain, MoveId, Transfer};
+use channel::{timer, vgic, vmm};
+
+/// The most messages under way: enough to keep a local link busy, and little enough that what
+/// the stopped guest waits for does not queue behind megabytes.
+const WINDOW: u32 = 32;
+/// With no more messages than this under way, an acknowledgement need not be due: a destination
+/// sends one for every [`ACKNOWLEDGE_EVERY`](super::incoming::ACKNOWLEDGE_EVERY).
+const QUIET: u32 = super::incoming::ACKNOWLEDGE_EVERY;
+/// The move's share of the board's time is kept to in periods of so many ms, as in `system.xml`.
+const PERIOD_MS: u64 = 10;
+/// A source in doubt asks again after so many ms.
+const ASK_AGAIN_MS: u64 = 1000;
+/// Progress is reported at most every so many ms, and at the end of each pass.
+const REPORT_MS: u64 = 100;
+/// So few pages are never worth another pass.
+const FEW_PAGES: u32 = 64;
+
+/// What remains to be sent once the guest stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Last {
+    #[default]
+    Pages,
+    Record(Domain),
+    Prepare,
+}
+
+/// A move away from here.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    options: Option<StartMove>,
+    copier: Option<Copier>,
+    /// The guest should stand still as soon as the link is quiet.
+    converged: bool,
+    last: Last,
+    /// The number of the next message of data.
+    next: u32,
+    /// All before this one have arrived.
+    acknowledged: u32,
+    bytes: u64,
+    began_at: u64,
+    stopped_at: Option<u64>,
+    heard_at: u64,
+    reported_at: u64,
+    period_began: u64,
+    worked_in_period: u64,
+    /// The bandwidth asked for allows nothing before this.
+    not_before: u64,
+}
+
+impl Outgoing {
+    /// A new move.
+    pub(super) fn begin(&mut self, options: &StartMove, now: u64) {
+        *self = Self {
+            options: Some(*options),
+            began_at: now,
+            heard_at: now,
+            ..Self::default()
+        };
+    }
+
+    const fn under_way(&self) -> u32 {
+        self.next - self.acknowledged
+    }
+
+    fn patience_ms(&self) -> u64 {
+        self.options.map_or(0, |options| options.patience_ms.into())
+    }
+}
+
+impl Core<'_> {
+    pub(super) fn source_event<P: Port>(&mut self, port: &mut P, event: Event) {
+        let before = self.source;
+        let (next, actions) = before.step(event);
+        self.source = next;
+        let now = port.now();
+        if next != before {
+            self.outgoing.heard_at = now;
+            if next != Source::Idle {
+                self.progress(now);
+            }
+        }
+        for action in actions {
+            self.act_as_source(port, action);
+        }
+    }
+
+    fn act_as_source<P: Port>(&mut self, port: &mut P, action: Action) {
+        match action {
+            Action::Offer => self.offer(port),
+            Action::Copy => {
+                let options = self.outgoing.options;
+                let seed = options.map_or([0; 2], |options| options.seed);
+                let table = self.table.as_mut();
+                self.outgoing.copier = table.map(|table| Copier::new(seed, table));
+            }
+            Action::StopGuest => {
+                self.outgoing.stopped_at = Some(port.now());
+                self.stop_guest(port);
+            }
+            Action::Finish => {
+                self.outgoing.last = Last::Pages;
+                if let Some(copier) = &mut self.outgoing.copier {
+                    copier.begin_last();
+                }
+            }
+            Action::Commit { id, to } => {
+                let incarnation = to;
+                self.outbox.transfer(&Transfer::Commit { id, incarnation });
+            }
+            Action::Abort { id, failure } => {
+                self.outbox.drop_bulk();
+                self.outbox.transfer(&Transfer::Abort { id, failure });
+            }
+            Action::ResumeGuest => self.resume_guest(port),
+            Action::ForgetGuest => self.forget_guest(port),
+            Action::Ended { id, failure } => {
+                let figures = self.figures(port.now());
+                self.outgoing.copier = None;
+                self.ended(id, failure.map_or(Ok(Stage::Gone), Err), figures);
+            }
+        }
+    }
+
+    fn offer<P: Port>(&mut self, port: &mut P) {
+        let (Some(options), Some(leaving)) = (self.outgoing.options, self.source.leaving()) else {
+            return;
+        };
+        let length = match self.own_machine(port) {
+            Ok(length) => length,
+            Err(reason) => {
+                let domain = Domain::Vmm;
+                let failure = MoveFailure::Export { domain, reason };
+                self.source_event(port, Event::Failed(failure));
+                return;
+            }
+        };
+        let offer = Offer {
+            id: leaving.id,
+            seed: options.seed,
+            ram_bytes: super::ram_bytes(port),
+            resume: leaving.resume,
+            patience_ms: options.patience_ms,
+        };
+        let machine = self.record.get(..length).unwrap_or_default();
+        self.outbox.transfer(&Transfer::Offer { offer, machine });
+    }
+
+    /// A message for the source.
+    pub(super) fn hear_destination<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
+        let Some(leaving) = self.source.leaving() else {
+            return;
+        };
+        let Ok(message) = Transfer::decode(frame.kind, frame.payload) else {
+            let kind = frame.kind;
+            self.source_event(port, Event::Failed(MoveFailure::Malformed { kind }));
+            return;
+        };
+        if message.id() != leaving.id {
+            return;
+        }
+        self.outgoing.heard_at = port.now();
+        let event = match message {
+            Transfer::Acknowledge { next, .. } => {
+                let possible = self.outgoing.acknowledged..=self.outgoing.next;
+                if possible.contains(&next) {
+                    self.outgoing.acknowledged = next;
+                }
+                return;
+            }
+            Transfer::Accept { id, incarnation } => Event::Accepted {
+                id,
+                by: incarnation,
+            },
+            Transfer::Refuse { id, failure } => Event::Refused { id, failure },
+            Transfer::Prepared { id, incarnation } => Event::Prepared {
+                id,
+                by: incarnation,
+            },
+            Transfer::Committed { id, incarnation } => Event::Committed {
+                id,
+                by: incarnation,
+            },
+            Transfer::Aborted {
+                id,
+                incarnation,
+                failure,
+            } => Event::Aborted {
+                id,
+                by: incarnation,
+                failure,
+            },
+            // Unknown leaves the doubt to the operator; the rest is not for a source.
+            _ => return,
+        };
+        self.source_event(port, event);
+    }
+
+    pub(super) fn work_as_source<P: Port>(&mut self, port: &mut P) -> Work {
+        match self.source {
+            Source::Copying { leaving, .. } => self.copy(port, leaving.id),
+            Source::Finishing { leaving, .. } => self.finish(port, leaving.id),
+            _ => Work::Waiting,
+        }
+    }
+
+    fn copy<P: Port>(&mut self, port: &mut P, id: MoveId) -> Work {
+        let now = port.now();
+        if self.outgoing.converged {
+            let quiet = self.outgoing.under_way() <= QUIET && self.outbox.has_left();
+            if quiet {
+                self.source_event(port, Event::Converged);
+                return Work::More;
+            }
+            return Work::Waiting;
+        }
+        if let Some(until) = self.held_back_until(now) {
+            return Work::Until(until);
+        }
+        let slice = self.slice(port, id, |copier, parts| {
+            let (ram, table, scratch, sink) = parts;
+            copier.copy(ram, table, scratch, sink, SLICE)
+        });
+        let after = port.now();
+        self.outgoing.worked_in_period += after.saturating_sub(now);
+        let closed = match slice {
+            Slice::More => return self.more(after),
+            Slice::Blocked => self.close_pages(after),
+            Slice::Done => {
+                self.outgoing.converged = self.has_converged(after);
+                self.close_pages(after);
+                self.progress(after);
+                self.outgoing.reported_at = after;
+                true
+            }
+        };
+        if closed {
+            self.more(after)
+        } else {
+            Work::Waiting
+        }
+    }
+
+    fn more(&mut self, now: u64) -> Work {
+        if now.saturating_sub(self.outgoing.reported_at) >= self.ticks(REPORT_MS) {
+            self.outgoing.reported_at = now;
+            self.progress(now);
+        }
+        Work::More
+    }
+
+    fn finish<P: Port>(&mut self, port: &mut P, id: MoveId) -> Work {
+        match self.outgoing.last {
+            Last::Pages => {
+                let slice = self.slice(port, id, |copier, parts| {
+                    let (ram, table, scratch, sink) = parts;
+                    copier.finish(ram, table, scratch, sink, SLICE)
+                });
+                let now = port.now();
+                match slice {
+                    Slice::More => Work::More,
+                    Slice::Blocked if self.close_pages(now) => Work::More,
+                    Slice::Blocked => Work::Waiting,
+                    Slice::Done => {
+                        self.close_pages(now);
+                        self.outgoing.last = Last::Record(Domain::Vmm);
+                        Work::More
+                    }
+                }
+            }
+            _ if !self.outbox.bulk_is_empty() => Work::Waiting,
+            Last::Record(domain) => {
+                self.send_record(port, id, domain);
+                Work::More
+            }
+            Last::Prepare => {
+                let index = self.outgoing.next;
+                let digest = self.table.as_ref().map_or([0; 2], |table| table.digest());
+                self.outbox.bulk(&Transfer::Prepare { id, index, digest });
+                self.outgoing.next += 1;
+                self.source_event(port, Event::Sent);
+                Work::More
+            }
+        }
+    }
+
+    fn send_record<P: Port>(&mut self, port: &mut P, id: MoveId, domain: Domain) {
+        let exported = match domain {
+            Domain::Vmm => port
+                .vmm(&vmm::Request::Export)
+                .and_then(|answer| vmm::decode_answer(&answer)),
+            Domain::Vgic => port
+                .vgic(&vgic::Request::Export)
+                .and_then(|answer| vgic::Answer::decode(&answer))
+                .map(|answer| answer.value),
+            Domain::Timer => port
+                .timer(&timer::Request::Export)
+                .and_then(|answer| timer::decode_answer(&answer)),
+        };
+        let length = super::guest::reason_of(exported).and_then(|length| {
+            let length = usize::try_from(length).map_err(|_| 0_u64)?;
+            let record = self.record.get_mut(..length).ok_or(0_u64)?;
+            port.exported(domain, record).then_some(length).ok_or(0)
+        });
+        match length {
+            Ok(length) => {
+                let body = self.record.get(..length).unwrap_or_default();
+                let index = self.outgoing.next;
+                self.outbox.bulk(&Transfer::Record {
+                    id,
+                    index,
+                    domain,
+                    body,
+                });
+                self.outgoing.next += 1;
+                self.outgoing.bytes += length as u64;
+                self.outgoing.last = match domain {
+                    Domain::Vmm => Last::Record(Domain::Vgic),
+                    Domain::Vgic => Last::Record(Domain::Timer),
+                    Domain::Timer => Last::Prepare,
+                };
+            }
+            Err(reason) => {
+                let failure = MoveFailure::Export { domain, reason };
+                self.source_event(port, Event::Failed(failure));
+            }
+        }
+    }
+
+    /// Lets the copier work on everything it needs.
+    fn slice<'a, P: Port>(
+        &'a mut self,
+        port: &'a mut P,
+        id: MoveId,
+        work: impl FnOnce(&mut Copier, Parts<'_, '_, P::Ram>) -> Slice,
+    ) -> Slice {
+        let window_open = self.outgoing.under_way() < WINDOW;
+        let (Some(copier), Some(table)) = (&mut self.outgoing.copier, &mut self.table) else {
+            return Slice::Blocked;
+        };
+        let mut sink = PageSink {
+            outbox: &mut self.outbox,
+            id,
+            index: self.outgoing.next,
+            window_open,
+        };
+        work(copier, (port.ram(), table, &mut self.scratch, &mut sink))
+    }
+
+    /// Lets the message of pages leave; false if there is none.
+    fn close_pages(&mut self, now: u64) -> bool {
+        let length = self.outbox.close_pages() as u64;
+        if length == 0 {
+            return false;
+        }
+        let quiet = self.outgoing.under_way() <= QUIET;
+        let outgoing = &mut self.outgoing;
+        if quiet {
+            // An acknowledgement begins to be due.
+            outgoing.heard_at = now;
+        }
+        outgoing.next += 1;
+        outgoing.bytes += length;
+        let bandwidth = outgoing.options.map_or(0, |options| options.bandwidth);
+        let ticks = length.saturating_mul(self.frequency).checked_div(bandwidth);
+        if let Some(ticks) = ticks {
+            outgoing.not_before = outgoing.not_before.max(now).saturating_add(ticks);
+        }
+        true
+    }
+
+    /// The guest's share of the board's time, and the bandwidth, come before the move.
+    fn held_back_until(&mut self, now: u64) -> Option<u64> {
+        let period = self.ticks(PERIOD_MS);
+        let outgoing = &mut self.outgoing;
+        if now.saturating_sub(outgoing.period_began) >= period {
+            outgoing.period_began = now;
+            outgoing.worked_in_period = 0;
+        }
+        let share = outgoing.options.map_or(100, |options| options.share);
+        let allowed = period * u64::from(share.clamp(1, 100)) / 100;
+        let exhausted = share < 100 && outgoing.worked_in_period >= allowed;
+        let until = if exhausted {
+            outgoing.period_began + period
+        } else {
+            outgoing.not_before
+        };
+        (until > now).then_some(until)
+    }
+
+    fn has_converged(&self, now: u64) -> bool {
+        let outgoing = &self.outgoing;
+        let (Some(copier), Some(options)) = (&outgoing.copier, outgoing.options) else {
+            return false;
+        };
+        let elapsed = self.micros(now.saturating_sub(outgoing.began_at)).max(1);
+        let bytes_in_target = outgoing
+            .bytes
+            .saturating_mul(options.downtime_target_us.into())
+            / elapsed;
+        let pages = bytes_in_target / (PAGE_SIZE + ENTRY_LENGTH) as u64;
+        copier.has_converged(Limits {
+            pages_left: u32::try_from(pages).unwrap_or(u32::MAX).max(FEW_PAGES),
+            passes: options.max_rounds,
+        })
+    }
+
+    /// What the move has cost so far.
+    pub(super) fn figures(&self, now: u64) -> Figures {
+        let outgoing = &self.outgoing;
+        let since = |then: u64| self.micros(now.saturating_sub(then));
+        let mut figures = Figures {
+            bytes: outgoing.bytes,
+            elapsed_us: since(outgoing.began_at),
+            downtime_us: outgoing.stopped_at.map_or(0, since),
+            ..Figures::default()
+        };
+        if let (Some(copier), Some(table)) = (&outgoing.copier, &self.table) {
+            figures.rounds = copier.passes();
+            figures.pages_total = table.pages();
+            figures.pages_scanned = copier.scanned();
+            figures.pages_sent = copier.pages_sent();
+            figures.pages_zero = copier.zeros();
+            figures.pages_left = table.unsent();
+        }
+        figures
+    }
+
+    /// When the source stops waiting.
+    pub(super) fn source_deadline(&self) -> Option<u64> {
+        let outgoing = &self.outgoing;
+        let milliseconds = match self.source {
+            Source::Idle => return None,
+            Source::Copying { .. } | Source::Finishing { .. } => {
+                let due = outgoing.under_way() > QUIET || !self.outbox.has_left();
+                if !due {
+                    return None;
+                }
+                outgoing.patience_ms()
+            }
+            Source::Offering { .. } | Source::Stopping { .. } | Source::Preparing { .. } => {
+                outgoing.patience_ms()
+            }
+            Source::InDoubt { .. } => ASK_AGAIN_MS,
+        };
+        Some(outgoing.heard_at.saturating_add(self.ticks(milliseconds)))
+    }
+
+    pub(super) fn source_lost_patience<P: Port>(&mut self, port: &mut P) {
+        self.outgoing.heard_at = port.now();
+        let event = match self.source {
+            // It is the guest that is being waited for.
+            Source::Stopping { .. } => Event::Failed(MoveFailure::Export {
+                domain: Domain::Vmm,
+                reason: 0,
+            }),
+            _ => Event::Silence,
+        };
+        self.source_event(port, event);
+    }
+}
+
+/// What a slice works on.
+type Parts<'a, 'm, R> = (
+    &'a R,
+    &'a mut crate::table::PageTable<'m>,
+    &'a mut crate::copier::Scratch<'m>,
+    &'a mut PageSink<'a, 'm>,
+);

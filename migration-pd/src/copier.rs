@@ -1,0 +1,282 @@
+//! The source's passes over guest RAM.
+//!
+//! Responsible for: which page is looked at next, which is sent, and when the guest should stand
+//! still. Must never: count a page as sent whose copy is not what the other board will have.
+//!
+//! While the guest runs, each pass compares every page with what it was in the pass before. A
+//! page that differs is only noted; it is sent in a later pass, once it has stopped changing, so a
+//! page that the guest writes all the time is not sent over and over but once, at the end. The
+//! other board's RAM is zero, so a page of zeros is as good as sent.
+//!
+//! Once the guest stands still, pages that are known to differ are sent while the last pass looks
+//! for others: the link never waits for the pass.
+
+use crate::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use crate::protocol::pages::Contents;
+use crate::ram::GuestRam;
+use crate::table::PageTable;
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+
+/// Room for a page's compressed form while it is made, however long it becomes.
+pub const COMPRESSED_ROOM: usize = get_maximum_output_size(PAGE_SIZE);
+/// A page is sent compressed if that saves at least an eighth.
+const WORTHWHILE: usize = PAGE_SIZE - PAGE_SIZE / 8;
+/// After this many passes in a row that did not leave at least a quarter fewer pages than the one
+/// before, more will not help.
+const FRUITLESS_PASSES: u16 = 2;
+
+/// Where pages go.
+pub trait Sink {
+    /// Whether there is room for a page, in any form.
+    fn has_room(&self) -> bool;
+    /// Sends a page; there is room.
+    fn put(&mut self, page: u32, contents: &Contents<'_>);
+}
+
+/// Buffers for one page each.
+#[derive(Debug)]
+pub struct Scratch<'m> {
+    /// The page's copy.
+    pub page: &'m mut Page,
+    /// Its compressed form.
+    pub compressed: &'m mut [u8; COMPRESSED_ROOM],
+}
+
+/// How a slice of work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// There is more to do.
+    More,
+    /// The sink is full.
+    Blocked,
+    /// The pass is complete; with the guest standing still, everything is sent.
+    Done,
+}
+
+/// When to stop the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// As soon as no more pages than this are left.
+    pub pages_left: u32,
+    /// After so many passes in any case.
+    pub passes: u16,
+}
+
+/// The state of the passes.
+pub struct Copier {
+    key: Key,
+    zero: Fingerprint,
+    compressor: CompressTable,
+    /// The next page that the pass looks at.
+    cursor: u32,
+    /// Where to look for pages to send, once the guest stands still.
+    drain: u32,
+    passes: u16,
+    /// Pages left after the last complete pass.
+    left: u32,
+    fruitless: u16,
+    zeros: u32,
+    zeros_in_pass: u32,
+    pages_sent: u32,
+}
+
+impl Copier {
+    /// Begins; the other board's RAM is zero.
+    pub fn new(seed: [u64; 2], table: &mut PageTable<'_>) -> Self {
+        let key = Key::new(seed);
+        let zero = key.fingerprint_of(&[0; PAGE_SIZE]);
+        table.reset(zero);
+        Self {
+            key,
+            zero,
+            compressor: CompressTable::default(),
+            cursor: 0,
+            drain: 0,
+            passes: 0,
+            left: u32::MAX,
+            fruitless: 0,
+            zeros: 0,
+            zeros_in_pass: 0,
+            pages_sent: 0,
+        }
+    }
+
+    /// How many passes are complete.
+    pub const fn passes(&self) -> u16 {
+        self.passes
+    }
+
+    /// Pages of this pass looked at.
+    pub const fn scanned(&self) -> u32 {
+        self.cursor
+    }
+
+    /// Pages that were zero in the last complete pass.
+    pub const fn zeros(&self) -> u32 {
+        self.zeros
+    }
+
+    /// Pages sent so far, each time they were.
+    pub const fn pages_sent(&self) -> u32 {
+        self.pages_sent
+    }
+
+    /// Looks at `count` pages of a running guest and sends those that have stopped changing.
+    pub fn copy<R: GuestRam, S: Sink>(
+        &mut self,
+        ram: &R,
+        table: &mut PageTable<'_>,
+        scratch: &mut Scratch<'_>,
+        sink: &mut S,
+        count: u32,
+    ) -> Slice {
+        let end = self.cursor.saturating_add(count).min(ram.pages());
+        while self.cursor < end {
+            let page = self.cursor;
+            let print = ram.fingerprint(page, &self.key);
+            if print != table.print(page) {
+                table.changed(page, print);
+            } else if table.is_unsent(page) {
+                if !sink.has_room() {
+                    return Slice::Blocked;
+                }
+                self.send(ram, table, scratch, sink, page, true);
+            }
+            self.look_at_next(print);
+        }
+        self.end_of_slice(ram.pages(), table)
+    }
+
+    /// Looks at or sends `count` pages of a guest that stands still. Done once the pass that was
+    /// begun by [`Self::begin_last`] is complete and every page is sent.
+    pub fn finish<R: GuestRam, S: Sink>(
+        &mut self,
+        ram: &R,
+        table: &mut PageTable<'_>,
+        scratch: &mut Scratch<'_>,
+        sink: &mut S,
+        count: u32,
+    ) -> Slice {
+        for _ in 0..count {
+            if table.unsent() > 0 && sink.has_room() {
+                let next = table
+                    .next_unsent(self.drain)
+                    .or_else(|| table.next_unsent(0));
+                if let Some(page) = next {
+                    self.drain = page + 1;
+                    self.send(ram, table, scratch, sink, page, false);
+                }
+            } else if self.cursor < ram.pages() {
+                let page = self.cursor;
+                if table.is_unsent(page) {
+                    self.cursor += 1;
+                    continue;
+                }
+                let print = ram.fingerprint(page, &self.key);
+                if print != table.print(page) {
+                    table.changed(page, print);
+                }
+                self.look_at_next(print);
+            } else if table.unsent() > 0 {
+                return Slice::Blocked;
+            } else {
+                self.end_of_pass(table);
+                return Slice::Done;
+            }
+        }
+        Slice::More
+    }
+
+    /// The guest stands still: what follows is the last pass, from the beginning.
+    pub fn begin_last(&mut self) {
+        (self.cursor, self.drain, self.zeros_in_pass) = (0, 0, 0);
+    }
+
+    /// After a complete pass: whether the guest should stand still now.
+    pub fn has_converged(&self, limits: Limits) -> bool {
+        self.passes >= limits.passes.max(2)
+            || (self.passes >= 2
+                && (self.left <= limits.pages_left || self.fruitless >= FRUITLESS_PASSES))
+    }
+
+    /// Copies a page and sends it, unless it changed since it was looked at.
+    fn send<R: GuestRam, S: Sink>(
+        &mut self,
+        ram: &R,
+        table: &mut PageTable<'_>,
+        scratch: &mut Scratch<'_>,
+        sink: &mut S,
+        page: u32,
+        running: bool,
+    ) {
+        ram.read(page, scratch.page);
+        let print = self.key.fingerprint_of(scratch.page);
+        if running && print != table.print(page) {
+            table.changed(page, print);
+            return;
+        }
+        let contents = if print == self.zero && is_zero(scratch.page) {
+            Contents::Zero
+        } else if running {
+            self.compress(scratch)
+        } else {
+            // Compressing takes longer than most links do, and now the guest waits.
+            Contents::Plain(scratch.page)
+        };
+        sink.put(page, &contents);
+        table.sent(page, print);
+        self.pages_sent += 1;
+    }
+
+    fn compress<'a>(&mut self, scratch: &'a mut Scratch<'_>) -> Contents<'a> {
+        let Scratch { page, compressed } = scratch;
+        compress_into_with_table(
+            page.as_slice(),
+            compressed.as_mut_slice(),
+            &mut self.compressor,
+        )
+        .ok()
+        .filter(|length| *length < WORTHWHILE)
+        .and_then(|length| compressed.get(..length))
+        .map_or(Contents::Plain(page), Contents::Compressed)
+    }
+
+    fn look_at_next(&mut self, print: Fingerprint) {
+        self.cursor += 1;
+        self.zeros_in_pass += u32::from(print == self.zero);
+    }
+
+    fn end_of_slice(&mut self, pages: u32, table: &PageTable<'_>) -> Slice {
+        if self.cursor < pages {
+            return Slice::More;
+        }
+        self.end_of_pass(table);
+        self.cursor = 0;
+        Slice::Done
+    }
+
+    fn end_of_pass(&mut self, table: &PageTable<'_>) {
+        self.passes += 1;
+        self.zeros = core::mem::take(&mut self.zeros_in_pass);
+        let left = table.unsent();
+        // The first pass only looks: what it leaves is everything.
+        let better = self.passes <= 2 || left < self.left - self.left / 4;
+        self.fruitless = if better { 0 } else { self.fruitless + 1 };
+        self.left = left;
+    }
+}
+
+impl core::fmt::Debug for Copier {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter
+            .debug_struct("Copier")
+            .field("passes", &self.passes)
+            .field("cursor", &self.cursor)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_zero(page: &Page) -> bool {
+    page.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,47 @@
+//! What the agent needs from the outside: the neighbours, guest RAM, the link, the clock.
+//!
+//! Responsible for: the one boundary between deciding and doing. The shell implements it with
+//! channels and shared memory, the tests with a model. Must never: contain a decision.
+
+use crate::protocol::Domain;
+use crate::ram::GuestRam;
+use channel::{Message, ProtocolError, timer, vgic, vmm};
+
+/// Bytes of the largest region for records (`system.xml`).
+pub const MAX_RECORD: usize = 0x8000;
+
+/// The neighbours, guest RAM, the link and the clock, as the agent uses them.
+pub trait Port {
+    /// Guest RAM.
+    type Ram: GuestRam;
+
+    /// Guest RAM.
+    fn ram(&mut self) -> &mut Self::Ram;
+
+    /// Calls `vmm-pd`.
+    fn vmm(&mut self, request: &vmm::Request) -> Result<Message, ProtocolError>;
+    /// Calls `vgic-pd`.
+    fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError>;
+    /// Calls `timer-pd`.
+    fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError>;
+
+    /// Copies what a domain has put into its export region; false if that is shorter than `into`.
+    fn exported(&mut self, domain: Domain, into: &mut [u8]) -> bool;
+    /// Puts a record into a domain's import region; false if it does not fit.
+    fn import(&mut self, domain: Domain, record: &[u8]) -> bool;
+
+    /// The board's counter.
+    fn now(&mut self) -> u64;
+    /// How many ticks of it are a second; not 0.
+    fn frequency(&self) -> u64;
+
+    /// Puts bytes into the link's ring; returns how many it took.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+    /// Takes bytes out of the link's ring; returns how many there were.
+    fn receive(&mut self, into: &mut [u8]) -> usize;
+    /// Lets the link know of what was sent and received since the last time.
+    fn flush(&mut self);
+    /// Asks the link for a notification when bytes arrive and, unless `space` is 0, when so many
+    /// bytes can be sent. True if one of that is so already: then there may be no notification.
+    fn wait(&mut self, space: usize) -> bool;
+}

@@ -1,0 +1,24 @@
+//! Guest RAM as the move sees it.
+
+use crate::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+
+/// Guest RAM, in pages from 0 to [`pages`](Self::pages).
+///
+/// A running guest writes it at any time: every word is read once, and what two reads give need
+/// not agree. Pages that do not exist read as zero, and writing them does nothing; the callers
+/// check numbers that come from elsewhere.
+pub trait GuestRam {
+    /// How many pages there are.
+    fn pages(&self) -> u32;
+    /// Copies a page out.
+    fn read(&self, page: u32, into: &mut Page);
+    /// Fills a page, so that the guest finds it so even before it turns its caches on.
+    fn write(&mut self, page: u32, from: &Page);
+    /// The fingerprint of a page as it is.
+    fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint;
+
+    /// Its size in bytes.
+    fn bytes(&self) -> u64 {
+        u64::from(self.pages()) * PAGE_SIZE as u64
+    }
+}
