@@ -5,4 +5,5 @@ pub mod guest_output;
 pub mod image;
 pub mod prepare;
 pub mod qemu;
+pub mod running;
 pub mod session;
