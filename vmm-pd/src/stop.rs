@@ -76,6 +76,16 @@ impl Standstill {
         self.saved = Default::default();
         self.restored = Default::default();
     }
+
+    fn saved_mut(&mut self, vcpu: VcpuId) -> &mut VcpuV1 {
+        let [first, second, third, fourth] = &mut self.saved;
+        match vcpu.index() {
+            0 => first,
+            1 => second,
+            2 => third,
+            _ => fourth,
+        }
+    }
 }
 
 impl Machine {
@@ -127,10 +137,13 @@ impl Machine {
                 Progress::Running => Ok(()),
                 Progress::Done(constants) => self.probed(port, constants),
             },
-            Activity::Capture(_, capture) => match capture.on_exit(port, exit)? {
-                Progress::Running => Ok(()),
-                Progress::Done(captured) => self.captured(port, vcpu, captured),
-            },
+            Activity::Capture(_, capture) => {
+                let registers = &mut self.standstill.saved_mut(vcpu).registers;
+                match capture.on_exit(port, exit, registers)? {
+                    Progress::Running => Ok(()),
+                    Progress::Done(captured) => self.captured(port, vcpu, captured),
+                }
+            }
             Activity::Restore(_, restore, timer) => {
                 let timer = *timer;
                 match restore.on_exit(port, exit)? {
@@ -186,7 +199,9 @@ impl Machine {
                 let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
                 let features = self.standstill.features;
                 let asserted = known.timer_asserted;
-                let capture = Capture::begin(port, vcpu, features, &occupants, asserted)?;
+                let registers = &mut self.standstill.saved_mut(vcpu).registers;
+                let capture =
+                    Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
                 self.activity = Activity::Capture(vcpu, capture);
                 return Ok(());
             }
@@ -204,7 +219,6 @@ impl Machine {
         captured: Captured,
     ) -> Result<(), MachineError> {
         let Captured {
-            registers,
             timer,
             interface,
             found,
@@ -223,14 +237,9 @@ impl Machine {
             PowerV1::On
         };
         let waiting = known.run == Run::Waiting;
-        if let Some(saved) = self.standstill.saved.get_mut(vcpu.index()) {
-            *saved = VcpuV1 {
-                power,
-                waiting,
-                registers,
-                ..VcpuV1::default()
-            };
-        }
+        let saved = self.standstill.saved_mut(vcpu);
+        saved.power = power;
+        saved.waiting = waiting;
         self.capture_next(port, vcpu.index() + 1)
     }
 

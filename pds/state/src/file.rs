@@ -85,26 +85,45 @@ impl RegisterFile {
     /// Sets `register`. False, and nothing changed, if the value has more bits than the register.
     #[must_use]
     pub fn set(&mut self, register: Register, value: u128) -> bool {
-        if !register.width().holds(value) {
-            return false;
-        }
-        let index = register.index();
-        match self.words.get_mut(index) {
-            Some(word) => {
-                #[expect(clippy::cast_possible_truncation, reason = "the width was checked")]
-                let narrow = value as u64;
-                *word = narrow;
-            }
-            None => {
-                if let Some(vector) = self.vectors.get_mut(index - WORDS) {
+        match u64::try_from(value) {
+            Ok(word) if register.index() < WORDS => self.set_word(register, word),
+            _ => match self.vectors.get_mut(register.index().wrapping_sub(WORDS)) {
+                Some(vector) => {
                     *vector = value;
+                    self.mark(register);
+                    true
                 }
+                None => false,
+            },
+        }
+    }
+
+    /// Sets a register of at most 64 bits. False, and nothing changed, if it has more, or the value has more bits than
+    /// the register.
+    #[must_use]
+    #[inline]
+    pub fn set_word(&mut self, register: Register, value: u64) -> bool {
+        let fits = value >> 32 == 0 || register.width() == Width::W64;
+        match self.words.get_mut(register.index()) {
+            Some(word) if fits => {
+                *word = value;
+                self.mark(register);
+                true
             }
+            _ => false,
         }
-        if let Some(bits) = self.present.get_mut(index / 32) {
-            *bits |= 1 << (index % 32);
+    }
+
+    #[inline]
+    fn mark(&mut self, register: Register) {
+        if let Some(bits) = self.present.get_mut(register.index() / 32) {
+            *bits |= 1 << (register.index() % 32);
         }
-        true
+    }
+
+    /// Takes all registers out.
+    pub fn clear(&mut self) {
+        *self = Self::new();
     }
 
     /// Takes `register` out.

@@ -63,7 +63,6 @@ macro_rules! register_table {
         }
         System Object Write "changed for the stub's run, so taken from the vCPU object before and put back after" {
             SCTLR_EL1 system(3, 0, 1, 0, 0);
-            CPACR_EL1 system(3, 0, 1, 0, 2);
         }
         System Stub Write "the guest's own; whatever it was" {
             ACTLR_EL1 system(3, 0, 1, 0, 1);
@@ -84,6 +83,7 @@ macro_rules! register_table {
             SPSR_EL1 core_system(0x48, 3, 0, 4, 0, 0);
         }
         System StubOwn Write "the stub replaces it first and loads it last" {
+            CPACR_EL1 system(3, 0, 1, 0, 2);
             SP_EL1 core(0x44);
             VBAR_EL1 system(3, 0, 12, 0, 0);
         }

@@ -74,6 +74,8 @@ pub const BREAKPOINTS: usize = FAULT + 3;
 pub const WATCHPOINTS: usize = BREAKPOINTS + 1;
 /// Word: zero leaves the performance monitor alone. The stub puts there how many event counters it has, plus one.
 pub const COUNTERS: usize = WATCHPOINTS + 1;
+/// Words: `CNTV_CVAL_EL0, CNTKCTL_EL1`.
+pub const TIMER: usize = COUNTERS + 1;
 /// Words: `V0` to `V31`, two each, the low half first. Aligned as the stub's stores need it.
 pub const VECTORS: usize = 64;
 /// Words: registers of up to 64 bits, in the order of the table.
@@ -151,19 +153,25 @@ selection! {
     PROBED, is_probed
 }
 
-/// The byte of the page that holds a register, for the stub's code. A register without a place does not compile.
-pub const fn byte(register: Register) -> usize {
+/// The place of a register in [`SAVED`] or [`PROBED`]. A register that is in neither does not compile.
+pub const fn position(register: Register) -> usize {
     let list: &[Register] = if is_probed(register) { &PROBED } else { &SAVED };
     let mut at = 0;
     while at < list.len() {
         #[expect(clippy::indexing_slicing, reason = "below its length")]
         if list[at].index() == register.index() {
-            return 8 * (REGISTERS + at);
+            return at;
         }
         at += 1;
     }
     panic!("this register is not the stub's")
 }
 
+/// The byte of the page that holds a register, for the stub's code.
+pub const fn byte(register: Register) -> usize {
+    8 * (REGISTERS + position(register))
+}
+
+const _: () = assert!(TIMER + 2 <= VECTORS && VECTORS.is_multiple_of(2));
 const _: () = assert!(8 * (REGISTERS + SAVED.len()) <= PAGE);
 const _: () = assert!(8 * (REGISTERS + PROBED.len()) <= PAGE);

@@ -15,7 +15,7 @@
 //! 1. Once at start-up, with no guest: [`Probe::begin`], and each exit to [`Probe::on_exit`], until it is done. It
 //!    gives the board's constants, and [`Features::of`] them what the stub may touch.
 //! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
-//! 3. To go on: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
+//! 3. To go on, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
 //!    timer's gate has opened, [`Restored::release`] for each. No vCPU runs before that.
 //!
 //! An exit of a vCPU without an armed stub is the guest's, even if it looks like the stub's.
@@ -27,12 +27,13 @@ mod save;
 
 use channel::VcpuId;
 use channel::vgic::CpuInterface;
-use state::{Register, RegisterFile, Source};
+use core::ops::Range;
+use state::{Register, RegisterFile};
 use thiserror::Error;
 
 use crate::exit::{Exit, Syndrome};
-use crate::port::{COUNT_ALL, Frame, KernelError, Port, VcpuRegister};
-use layout::{Command, Leave};
+use crate::port::{Frame, KernelError, Port, VcpuRegister, count_for};
+use layout::{Command, Leave, position};
 
 pub use probe::Probe;
 pub use restore::{Restore, Restored};
@@ -126,10 +127,11 @@ pub struct Features {
     monitor: bool,
 }
 
+/// The most event counters that there can be (`PMCR_EL0.N`; the cycle counter is not one of them).
+const MAX_COUNTERS: usize = 31;
+
 /// `SCTLR_EL1` while the stub runs: stage 1 and caches off, all RES1 bits set.
 const SCTLR: u64 = 0x30d0_0800;
-/// `CPACR_EL1` while the stub runs: no trap of vector registers.
-const CPACR: u64 = 3 << 20;
 /// `PSTATE` while the stub runs: EL1 with its own stack, everything masked.
 const STATE: u64 = 0x3c5;
 
@@ -160,16 +162,24 @@ impl Features {
         ]
     }
 
-    /// Whether the stub saves and loads `register` on a processor with these many event counters.
-    fn include(self, register: Register, counters: usize) -> bool {
-        let pair = |first: Register| (register.index() - first.index()) / 2;
-        match register.source() {
-            Source::StubBreakpoints => pair(Register::DBGBVR0_EL1) < self.breakpoints.into(),
-            Source::StubWatchpoints => pair(Register::DBGWVR0_EL1) < self.watchpoints.into(),
-            Source::StubPmu => self.monitor,
-            Source::StubCounters => self.monitor && pair(Register::PMEVCNTR0_EL0) < counters,
-            _ => register.class() != state::Class::Debug || self.breakpoints > 0,
-        }
+    /// Which of [`layout::SAVED`] the stub saves and loads on a processor with these many event counters.
+    fn saved(self, counters: usize) -> [Range<usize>; 3] {
+        const DEBUG: usize = position(Register::MDCCINT_EL1);
+        const BREAKPOINTS: usize = position(Register::DBGBVR0_EL1);
+        const WATCHPOINTS: usize = position(Register::DBGWVR0_EL1);
+        const MONITOR: usize = position(Register::PMCR_EL0);
+        const COUNTERS: usize = position(Register::PMEVCNTR0_EL0);
+        let first = match usize::from(self.breakpoints) {
+            0 => DEBUG,
+            pairs => BREAKPOINTS + 2 * pairs,
+        };
+        let monitor = if self.monitor {
+            MONITOR..COUNTERS + 2 * counters.min(MAX_COUNTERS)
+        } else {
+            MONITOR..MONITOR
+        };
+        let watchpoints = 2 * usize::from(self.watchpoints);
+        [0..first, WATCHPOINTS..WATCHPOINTS + watchpoints, monitor]
     }
 
     /// How many event counters the stub has found.
@@ -178,7 +188,9 @@ impl Features {
             return Ok(0);
         }
         match read_word(port, vcpu, layout::COUNTERS) {
-            found @ 1..=32 => Ok(usize::try_from(found - 1).unwrap_or(0)),
+            found if (1..=1 + MAX_COUNTERS as u64).contains(&found) => {
+                Ok(usize::try_from(found - 1).unwrap_or(0))
+            }
             value => Err(CaptureError::Page {
                 field: "number of event counters",
                 value,
@@ -192,7 +204,7 @@ pub const fn identity(vcpu: VcpuId) -> u64 {
     1 << 31 | vcpu.index() as u64
 }
 
-/// Lets the stopped `vcpu` run the stub.
+/// Lets the stopped `vcpu` run the stub. Its other registers are left as they are.
 fn run<P: Port>(port: &mut P, vcpu: VcpuId, command: Command) -> Result<(), CaptureError> {
     let mut frame = P::Frame::default();
     frame.set_program_counter(layout::CODE);
@@ -200,13 +212,12 @@ fn run<P: Port>(port: &mut P, vcpu: VcpuId, command: Command) -> Result<(), Capt
     frame.set_general(0, command as u64);
     frame.set_general(1, layout::data(vcpu));
     frame.set_general(2, layout::INTERFACE);
-    Ok(port.write(vcpu, &mut frame, COUNT_ALL, true)?)
+    Ok(port.write(vcpu, &mut frame, count_for(2), true)?)
 }
 
-/// Stage 1 off, vector registers on, no timer: how the stub runs.
+/// Stage 1 off and no timer: how the stub runs.
 fn prepare<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
     port.write_vcpu(vcpu, VcpuRegister::SCTLR, SCTLR)?;
-    port.write_vcpu(vcpu, VcpuRegister::CPACR, CPACR)?;
     Ok(port.write_vcpu(vcpu, VcpuRegister::CntvCtl, 0)?)
 }
 
@@ -220,9 +231,9 @@ fn left<P: Port + DataPage>(
     match exit {
         Exit::SecureMonitorCall(syndrome) if syndrome.immediate() == expected as u16 => Ok(true),
         Exit::SecureMonitorCall(syndrome) if syndrome.immediate() == Leave::Faulted as u16 => {
-            let [mut syndrome, mut address] = [0; 2];
-            port.read_page(vcpu, layout::FAULT, core::slice::from_mut(&mut syndrome));
-            port.read_page(vcpu, layout::FAULT + 1, core::slice::from_mut(&mut address));
+            let mut words = [0; 2];
+            port.read_page(vcpu, layout::FAULT, &mut words);
+            let [syndrome, address] = words;
             Err(CaptureError::Exception { syndrome, address })
         }
         // From before the timer was switched off; the interrupt's line is low by now.

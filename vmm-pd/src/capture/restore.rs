@@ -33,8 +33,8 @@ pub struct Restored {
 }
 
 impl Restore {
-    /// Loads a stopped vCPU, whatever it was before. A register that `registers` does not have becomes zero: nothing of
-    /// another guest's shines through.
+    /// Loads a suspended vCPU, whatever it was before. A register that `registers` does not have becomes zero: nothing
+    /// of another guest's shines through.
     pub fn begin<P: Port + DataPage>(
         port: &mut P,
         vcpu: VcpuId,
@@ -44,34 +44,46 @@ impl Restore {
         plan: &RestorePlan,
     ) -> Result<Self, CaptureError> {
         let identity = super::identity(vcpu);
-        let counters = needed(features, registers)?;
-        if registers
-            .word(Register::MPIDR_EL1)
-            .is_some_and(|recorded| recorded != identity)
-        {
+        let recorded = registers.word(Register::MPIDR_EL1);
+        if recorded.is_some_and(|recorded| recorded != identity) {
             return Err(CaptureError::Register(Register::MPIDR_EL1));
         }
-        port.suspend(vcpu)?;
-        port.write_vcpu(vcpu, VcpuRegister::VMPIDR, identity)?;
-        super::prepare(port, vcpu)?;
-        let mut active = Vec::new();
-        for injection in plan.active.injections() {
-            port.inject(injection)?;
-            active
-                .push(injection)
-                .map_err(|_| CaptureError::Interrupt {
-                    intid: injection.intid.value().into(),
-                })?;
-        }
-        write_page(port, vcpu, features, registers, plan);
-        super::run(port, vcpu, Command::Load)?;
-        Ok(Self {
+        let restore = Self {
             vcpu,
             features,
-            counters,
-            active,
+            counters: needed(features, registers)?,
+            active: plan.active.injections().collect(),
             timer: *timer,
-        })
+        };
+        port.write_vcpu(vcpu, VcpuRegister::VMPIDR, identity)?;
+        super::prepare(port, vcpu)?;
+        for injection in &restore.active {
+            port.inject(*injection)?;
+        }
+        restore.write_page(port, registers, plan);
+        super::run(port, vcpu, Command::Load)?;
+        Ok(restore)
+    }
+
+    fn write_page<P: DataPage>(&self, port: &mut P, registers: &RegisterFile, plan: &RestorePlan) {
+        let vcpu = self.vcpu;
+        let timer = [self.timer.compare.0, self.timer.kernel_control.into()];
+        let interface = plan.interface.words().map(u64::from);
+        port.write_page(vcpu, layout::INTERFACE_WORDS, &interface);
+        port.write_page(vcpu, layout::NOTED, &[0]);
+        port.write_page(vcpu, layout::BREAKPOINTS, &self.features.words());
+        port.write_page(vcpu, layout::TIMER, &timer);
+        let mut buffer = [0; layout::SAVED.len()];
+        for range in self.features.saved(usize::MAX) {
+            let first = layout::REGISTERS + range.start;
+            let words = buffer.get_mut(..range.len()).unwrap_or_default();
+            let saved = layout::SAVED.get(range).unwrap_or_default();
+            for (word, register) in words.iter_mut().zip(saved) {
+                *word = registers.word(*register).unwrap_or(0);
+            }
+            port.write_page(vcpu, first, words);
+        }
+        write_vectors(port, vcpu, registers);
     }
 
     /// The vCPU left the stub.
@@ -125,11 +137,8 @@ impl Restored {
         let Self { vcpu, timer } = self;
         let word = |register| registers.word(register).unwrap_or(0);
         for (register, value) in [
-            (VcpuRegister::CntvCval, timer.compare.0),
             (VcpuRegister::Cntvoff, offset.0),
-            (VcpuRegister::Cntkctl, timer.kernel_control.into()),
             (VcpuRegister::SCTLR, word(Register::SCTLR_EL1)),
-            (VcpuRegister::CPACR, word(Register::CPACR_EL1)),
             (VcpuRegister::CntvCtl, timer.control.into()),
         ] {
             port.write_vcpu(vcpu, register, value)?;
@@ -143,14 +152,15 @@ impl Restored {
     }
 }
 
-/// How many event counters `registers` need. What else they have, the processor must have too.
+/// How many event counters `registers` need. What else they have of what the stub loads, the processor must have.
 fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
+    let loaded = features.saved(usize::MAX);
     let mut counters = 0;
-    for register in &layout::SAVED {
+    for (position, register) in layout::SAVED.iter().enumerate() {
         if !registers.contains(*register) {
             continue;
         }
-        if !features.include(*register, usize::MAX) {
+        if !loaded.iter().any(|range| range.contains(&position)) {
             return Err(CaptureError::Register(*register));
         }
         if register.source() == Source::StubCounters {
@@ -160,25 +170,7 @@ fn needed(features: Features, registers: &RegisterFile) -> Result<usize, Capture
     Ok(counters)
 }
 
-fn write_page<P: DataPage>(
-    port: &mut P,
-    vcpu: VcpuId,
-    features: Features,
-    registers: &RegisterFile,
-    plan: &RestorePlan,
-) {
-    port.write_page(
-        vcpu,
-        layout::INTERFACE_WORDS,
-        &plan.interface.words().map(u64::from),
-    );
-    port.write_page(vcpu, layout::NOTED, &[0]);
-    port.write_page(vcpu, layout::BREAKPOINTS, &features.words());
-    let mut words = [0; layout::SAVED.len()];
-    for (word, register) in words.iter_mut().zip(&layout::SAVED) {
-        *word = registers.word(*register).unwrap_or(0);
-    }
-    port.write_page(vcpu, layout::REGISTERS, &words);
+fn write_vectors<P: DataPage>(port: &mut P, vcpu: VcpuId, registers: &RegisterFile) {
     let mut vectors = [0; 64];
     for (number, halves) in vectors.chunks_exact_mut(2).enumerate() {
         let value = Register::vector(number).and_then(|register| registers.get(register));

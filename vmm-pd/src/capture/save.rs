@@ -11,11 +11,9 @@ use super::{CaptureError, DataPage, Features, Progress};
 use crate::exit::Exit;
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
 
-/// What a capture found. The vCPU's list registers are empty now, and its timer is off.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a capture found, apart from the registers. The vCPU's list registers are empty now, and its timer is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Captured {
-    /// All registers but the timer's and the CPU interface's.
-    pub registers: RegisterFile,
     /// The virtual timer, for `timer-pd`.
     pub timer: VirtualTimer,
     /// The CPU interface, for `vgic-pd`.
@@ -25,7 +23,7 @@ pub struct Captured {
 }
 
 /// A capture under way.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Capture {
     vcpu: VcpuId,
     features: Features,
@@ -34,8 +32,9 @@ pub struct Capture {
     deactivated: u8,
     /// The stub has saved everything; what follows only waits for events.
     settling: bool,
-    registers: RegisterFile,
-    timer: VirtualTimer,
+    /// `CNTV_CTL_EL0` as it was.
+    timer_control: u32,
+    timer_asserted: bool,
 }
 
 /// `CNTV_CTL_EL0.{ENABLE, IMASK}`: the bits that are state.
@@ -44,29 +43,23 @@ const TIMER_CONTROL: u32 = 0b11;
 const INTID: u64 = 0x3ff;
 
 impl Capture {
-    /// Stops `vcpu`, takes what the kernel knows, and lets it run the stub. `occupants` is `vgic-pd`'s answer to
-    /// `Request::Occupants`; `timer_asserted` says that the timer's interrupt was delivered and not acknowledged.
+    /// Takes what the kernel knows of the suspended `vcpu` into `registers`, and lets it run the stub. `occupants` is
+    /// `vgic-pd`'s answer to `Request::Occupants`; `timer_asserted` says that the timer's interrupt was delivered and
+    /// not acknowledged.
     pub fn begin<P: Port + DataPage>(
         port: &mut P,
         vcpu: VcpuId,
         features: Features,
         occupants: &Occupants,
         timer_asserted: bool,
+        registers: &mut RegisterFile,
     ) -> Result<Self, CaptureError> {
-        port.suspend(vcpu)?;
-        let mut registers = RegisterFile::new();
-        save_thread(&port.read(vcpu, COUNT_ALL)?, &mut registers);
+        registers.clear();
+        save_thread(&port.read(vcpu, COUNT_ALL)?, registers);
+        put(registers, Register::MPIDR_EL1, super::identity(vcpu));
         let sctlr = port.read_vcpu(vcpu, VcpuRegister::SCTLR)?;
-        let cpacr = port.read_vcpu(vcpu, VcpuRegister::CPACR)?;
-        put(&mut registers, Register::SCTLR_EL1, sctlr);
-        put(&mut registers, Register::CPACR_EL1, cpacr);
-        put(&mut registers, Register::MPIDR_EL1, super::identity(vcpu));
-        let timer = VirtualTimer {
-            control: low(port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?) & TIMER_CONTROL,
-            compare: Ticks(port.read_vcpu(vcpu, VcpuRegister::CntvCval)?),
-            kernel_control: low(port.read_vcpu(vcpu, VcpuRegister::Cntkctl)?),
-            asserted: timer_asserted,
-        };
+        put(registers, Register::SCTLR_EL1, sctlr);
+        let control = port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?;
         super::prepare(port, vcpu)?;
         let capture = Self {
             vcpu,
@@ -74,8 +67,8 @@ impl Capture {
             occupants: *occupants,
             deactivated: 0,
             settling: false,
-            registers,
-            timer,
+            timer_control: low(control) & TIMER_CONTROL,
+            timer_asserted,
         };
         capture.write_page(port);
         super::run(port, vcpu, Command::Save)?;
@@ -89,17 +82,19 @@ impl Capture {
             *word = intid.value().into();
             *count += 1;
         }
+        let occupied = occupied.get(..=LIST_REGISTERS).unwrap_or(&occupied);
         port.write_page(self.vcpu, layout::PROGRESS, &[progress::NOTHING]);
         port.write_page(self.vcpu, layout::NOTED, &[0]);
-        port.write_page(self.vcpu, layout::OCCUPIED, &occupied);
+        port.write_page(self.vcpu, layout::OCCUPIED, occupied);
         port.write_page(self.vcpu, layout::BREAKPOINTS, &self.features.words());
     }
 
-    /// The vCPU left the stub.
+    /// The vCPU left the stub. When it is done, `registers` (the ones given to [`Self::begin`]) are complete.
     pub fn on_exit<P: Port + DataPage>(
         &mut self,
         port: &mut P,
         exit: Exit,
+        registers: &mut RegisterFile,
     ) -> Result<Progress<Captured>, CaptureError> {
         if let Exit::Maintenance(list_register) = exit {
             self.note_end(port, list_register);
@@ -120,7 +115,7 @@ impl Capture {
             super::run(port, self.vcpu, Command::Settle)?;
             return Ok(Progress::Running);
         }
-        self.finish(port).map(Progress::Done)
+        self.finish(port, registers).map(Progress::Done)
     }
 
     /// A list register became empty. Before the stub's acknowledgements were over, the guest had ended its interrupt.
@@ -140,9 +135,8 @@ impl Capture {
                 value,
             });
         }
-        Ok(self
-            .occupied()
-            .all(|(register, _)| self.deactivated & 1 << register != 0))
+        let mut occupied = self.occupied();
+        Ok(occupied.all(|(register, _)| self.deactivated & 1 << register != 0))
     }
 
     fn occupied(&self) -> impl Iterator<Item = (usize, Intid)> + '_ {
@@ -150,13 +144,18 @@ impl Capture {
         slots.filter_map(|(register, occupant)| Some((register, (*occupant)?)))
     }
 
-    fn finish<P: DataPage>(&mut self, port: &mut P) -> Result<Captured, CaptureError> {
+    fn finish<P: DataPage>(
+        &self,
+        port: &mut P,
+        registers: &mut RegisterFile,
+    ) -> Result<Captured, CaptureError> {
         let found = self.found(&super::read_notes(port, self.vcpu)?)?;
         let interface = super::read_interface(port, self.vcpu)?;
-        self.read_registers(port)?;
+        let timer = self.read_timer(port)?;
+        self.read_registers(port, registers)?;
+        read_vectors(port, self.vcpu, registers);
         Ok(Captured {
-            registers: core::mem::take(&mut self.registers),
-            timer: self.timer,
+            timer,
             interface,
             found,
         })
@@ -185,37 +184,60 @@ impl Capture {
         Ok(found)
     }
 
-    fn read_registers<P: DataPage>(&mut self, port: &mut P) -> Result<(), CaptureError> {
+    fn read_timer<P: DataPage>(&self, port: &mut P) -> Result<VirtualTimer, CaptureError> {
+        let mut words = [0; 2];
+        port.read_page(self.vcpu, layout::TIMER, &mut words);
+        let [compare, kernel_control] = words;
+        Ok(VirtualTimer {
+            control: self.timer_control,
+            compare: Ticks(compare),
+            kernel_control: u32::try_from(kernel_control).map_err(|_| CaptureError::Page {
+                field: Register::CNTKCTL_EL1.name(),
+                value: kernel_control,
+            })?,
+            asserted: self.timer_asserted,
+        })
+    }
+
+    fn read_registers<P: DataPage>(
+        &self,
+        port: &mut P,
+        registers: &mut RegisterFile,
+    ) -> Result<(), CaptureError> {
         let counters = self.features.read_counters(port, self.vcpu)?;
-        let mut words = [0; layout::SAVED.len()];
-        port.read_page(self.vcpu, layout::REGISTERS, &mut words);
-        for (register, value) in layout::SAVED.iter().zip(words) {
-            if self.features.include(*register, counters)
-                && !self.registers.set(*register, value.into())
-            {
-                return Err(CaptureError::Page {
-                    field: register.name(),
-                    value,
-                });
-            }
-        }
-        let mut vectors = [0; 64];
-        port.read_page(self.vcpu, layout::VECTORS, &mut vectors);
-        for (number, halves) in vectors.chunks_exact(2).enumerate() {
-            if let (Some(register), [low, high]) = (Register::vector(number), halves) {
-                let fits = self
-                    .registers
-                    .set(register, u128::from(*low) | u128::from(*high) << 64);
-                debug_assert!(fits, "a vector register has 128 bits");
+        let mut buffer = [0; layout::SAVED.len()];
+        for range in self.features.saved(counters) {
+            let first = layout::REGISTERS + range.start;
+            let words = buffer.get_mut(..range.len()).unwrap_or_default();
+            port.read_page(self.vcpu, first, words);
+            let saved = layout::SAVED.get(range).unwrap_or_default();
+            for (register, value) in saved.iter().zip(words) {
+                if !registers.set_word(*register, *value) {
+                    return Err(CaptureError::Page {
+                        field: register.name(),
+                        value: *value,
+                    });
+                }
             }
         }
         Ok(())
     }
 }
 
+fn read_vectors<P: DataPage>(port: &mut P, vcpu: VcpuId, registers: &mut RegisterFile) {
+    let mut vectors = [0; 64];
+    port.read_page(vcpu, layout::VECTORS, &mut vectors);
+    for (number, halves) in vectors.chunks_exact(2).enumerate() {
+        if let (Some(register), [low, high]) = (Register::vector(number), halves) {
+            let fits = registers.set(register, u128::from(*low) | u128::from(*high) << 64);
+            debug_assert!(fits, "a vector register has 128 bits");
+        }
+    }
+}
+
 /// Sets a register of 64 bits.
 fn put(registers: &mut RegisterFile, register: Register, value: u64) {
-    let fits = registers.set(register, value.into());
+    let fits = registers.set_word(register, value);
     debug_assert!(fits, "{register:?} has 64 bits");
 }
 

@@ -9,13 +9,13 @@
 //! interface follows IHI 0048B, 4.4 (`GICC_*`). The stub runs with stage 1 off: all its accesses
 //! are to Device memory, so they happen in program order and are aligned.
 //!
-//! Registers: `x25` the guest's `VBAR_EL1`, `x26` `GICC_DIR`, `x27` the CPU interface, `x28` the
+//! Registers: `x24` the guest's `CPACR_EL1`, `x25` its `VBAR_EL1`, `x26` `GICC_DIR`, `x27` the CPU interface, `x28` the
 //! data page; `x9` to `x14` for everything else.
 
 use state::Register::{
-    CCSIDR_L1D, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, MDRAR_EL1, OSLSR_EL1, PMCCFILTR_EL0,
-    PMCCNTR_EL0, PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0, PMINTENSET_EL1,
-    PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
+    CCSIDR_L1D, CPACR_EL1, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, MDRAR_EL1, OSLSR_EL1,
+    PMCCFILTR_EL0, PMCCNTR_EL0, PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0,
+    PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
 };
 use state::register_table;
 use vmm_pd::capture::layout::{self, Command, Leave, byte, progress};
@@ -144,6 +144,9 @@ core::arch::global_asm!(
     "mrs x25, vbar_el1",
     "adr x9, capture_stub",
     "msr vbar_el1, x9",
+    "mrs x24, cpacr_el1",
+    "mov x9, #{all_vectors}",
+    "msr cpacr_el1, x9",
     "isb",
     "cmp x0, #{save}",
     "b.eq .Lcapture_save",
@@ -160,6 +163,9 @@ core::arch::global_asm!(
     // after everything else of it is in place; nothing is reset.
     ".Lcapture_load:",
     acknowledge_all!(),
+    "ldp x9, x10, [x28, #{timer}]",
+    "msr cntv_cval_el0, x9",
+    "msr cntkctl_el1, x10",
     "add x10, x28, #{interface}",
     "ldp x9, x11, [x10], #16",
     "ldp x12, x13, [x10], #16",
@@ -247,6 +253,10 @@ core::arch::global_asm!(
     "mov x9, sp",
     "str x9, [x28, #{sp}]",
     "str x25, [x28, #{vbar}]",
+    "str x24, [x28, #{cpacr}]",
+    "mrs x9, cntv_cval_el0",
+    "mrs x10, cntkctl_el1",
+    "stp x9, x10, [x28, #{timer}]",
     "add x10, x28, #{registers}",
     register_table!(sequence System Stub save),
     "add x10, x28, #{floating_point}",
@@ -366,6 +376,8 @@ core::arch::global_asm!(
     register_table!(sequence FloatingPoint Stub load),
     "ldr x9, [x28, #{sp}]",
     "mov sp, x9",
+    "ldr x9, [x28, #{cpacr}]",
+    "msr cpacr_el1, x9",
     "ldr x9, [x28, #{vbar}]",
     "msr vbar_el1, x9",
     "dsb ishst",
@@ -439,6 +451,9 @@ core::arch::global_asm!(
     probe_monitor = const Command::ProbeMonitor as u64,
     sp = const byte(SP_EL1),
     vbar = const byte(VBAR_EL1),
+    cpacr = const byte(CPACR_EL1),
+    timer = const 8 * layout::TIMER,
+    all_vectors = const 3 << 20,
     registers = const 8 * layout::REGISTERS,
     floating_point = const byte(FPSR),
     vectors = const 8 * layout::VECTORS,
