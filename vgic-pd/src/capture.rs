@@ -56,6 +56,8 @@ impl Gic {
         }
         own.interface = interface;
         own.presence = Presence::Captured;
+        // Shared interrupts that were on their way here may go elsewhere.
+        self.owed = self.all();
         for list_register in 0..LIST_REGISTERS {
             let Some(occupant) = self.vcpu.get_mut(vcpu).books.take(list_register) else {
                 continue;

@@ -30,8 +30,9 @@ impl Gic {
         });
         let mut answer = Answer::new(0);
         if self.bank(vcpu, interrupt.bank()).ready & interrupt.bit() != 0 {
-            self.fill_each(self.targets(vcpu, interrupt), &mut answer);
+            self.owed = self.owed.or(self.targets(vcpu, interrupt));
         }
+        self.fill_owed(&mut answer);
         Ok(answer)
     }
 
@@ -43,19 +44,16 @@ impl Gic {
     /// it, and reports it again after the acknowledgement if it is still due.
     pub fn maintenance(&mut self, vcpu: VcpuId, list_register: u8) -> Result<Answer, Refusal> {
         self.check(vcpu)?;
-        let Some(occupant) = self
-            .vcpu
-            .get_mut(vcpu)
-            .books
-            .take(usize::from(list_register))
-        else {
-            return Ok(Answer::new(Answer::NOTHING_ENDED));
-        };
-        let interrupt = occupant.interrupt;
-        self.end(vcpu, interrupt);
-        let mut answer = Answer::new(interrupt.intid().value().into());
-        let affected = VcpuSet::only(vcpu).or(self.targets(vcpu, interrupt));
-        self.fill_each(affected, &mut answer);
+        let books = &mut self.vcpu.get_mut(vcpu).books;
+        let mut answer = Answer::new(Answer::NOTHING_ENDED);
+        if let Some(occupant) = books.take(usize::from(list_register)) {
+            let interrupt = occupant.interrupt;
+            answer.value = interrupt.intid().value().into();
+            self.end(vcpu, interrupt);
+            let affected = VcpuSet::only(vcpu).or(self.targets(vcpu, interrupt));
+            self.owed = self.owed.or(affected);
+        }
+        self.fill_owed(&mut answer);
         Ok(answer)
     }
 
@@ -86,31 +84,32 @@ impl Gic {
             };
         }
         let mut answer = Answer::new(0);
-        self.fill(vcpu, &mut answer);
+        self.owed = self.owed.or(VcpuSet::only(vcpu));
+        self.fill_owed(&mut answer);
         answer.value = self.vcpu.get(vcpu).books.may_have_pending().into();
         Ok(answer)
     }
 
     /// A vCPU shows that it runs.
     #[inline]
-    pub(crate) fn arrive(&mut self, vcpu: VcpuId, answer: &mut Answer) {
+    pub(crate) fn arrive(&mut self, vcpu: VcpuId) {
         let presence = &mut self.vcpu.get_mut(vcpu).presence;
         if *presence == Presence::Absent {
             *presence = Presence::Present;
-            self.fill(vcpu, answer);
+            self.owed = self.owed.or(VcpuSet::only(vcpu));
         }
     }
 
-    /// [`Self::fill`] for each of some vCPUs.
+    /// Delivers whatever can be. Afterwards nothing waits that could be delivered, or the answer
+    /// says that more is due.
     #[inline]
-    pub(crate) fn fill_each(&mut self, vcpus: VcpuSet, answer: &mut Answer) {
-        for vcpu in vcpus.iter() {
+    pub(crate) fn fill_owed(&mut self, answer: &mut Answer) {
+        for vcpu in core::mem::take(&mut self.owed).iter() {
             self.fill(vcpu, answer);
         }
     }
 
-    /// Delivers to a vCPU whatever can be. Afterwards nothing that could be delivered to it
-    /// waits, or the answer says that more is due.
+    /// Delivers to a vCPU whatever can be.
     fn fill(&mut self, vcpu: VcpuId, answer: &mut Answer) {
         while self.takes_interrupts(vcpu) {
             let Some(candidate) = self.most_urgent(vcpu) else {
@@ -121,6 +120,7 @@ impl Gic {
             };
             if answer.is_full() {
                 answer.more = true;
+                self.owed = self.owed.or(VcpuSet::only(vcpu));
                 return;
             }
             self.place(target, list_register, candidate, answer);
@@ -164,7 +164,7 @@ impl Gic {
     }
 
     /// Where an interrupt goes that could go to `vcpu`: there, or to another of its targets that
-    /// has nothing in flight while `vcpu` has.
+    /// has nothing in flight while `vcpu` has, and nothing more urgent to come.
     fn destination(&self, vcpu: VcpuId, candidate: Candidate) -> Option<(VcpuId, usize)> {
         let idle = |target: &VcpuId| {
             let target = self.vcpu.get(*target);
@@ -174,7 +174,11 @@ impl Gic {
         let target = if idle(&vcpu) {
             vcpu
         } else {
-            targets.iter().find(idle).unwrap_or(vcpu)
+            targets
+                .iter()
+                .filter(idle)
+                .find(|target| self.most_urgent(*target) == Some(candidate))
+                .unwrap_or(vcpu)
         };
         let list_register = self.vcpu.get(target).books.vacancy(candidate.priority)?;
         Some((target, list_register))

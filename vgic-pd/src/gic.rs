@@ -89,6 +89,8 @@ pub struct Gic {
     pub(crate) shared: [Bank; SHARED_BANKS],
     /// The shared banks that have an interrupt to deliver, one bit a bank.
     pub(crate) shared_ready: u8,
+    /// vCPUs that may have something to be delivered that no answer has carried yet.
+    pub(crate) owed: VcpuSet,
 }
 
 impl Default for Gic {
@@ -106,6 +108,7 @@ impl Gic {
             vcpu: PerVcpu([Vcpu::RESET; MAX_VCPUS]),
             shared: [Bank::EMPTY; SHARED_BANKS],
             shared_ready: 0,
+            owed: VcpuSet::EMPTY,
         }
     }
 

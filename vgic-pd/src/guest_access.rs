@@ -68,7 +68,8 @@ impl Gic {
         let access = Access::new(offset, width)?;
         let word = self.word(vcpu, Register::at(access.word));
         let mut answer = Answer::new(access.extract(word).into());
-        self.arrive(vcpu, &mut answer);
+        self.arrive(vcpu);
+        self.fill_owed(&mut answer);
         Ok(answer)
     }
 
@@ -86,8 +87,9 @@ impl Gic {
         let access = Access::new(offset, width)?;
         let effect = self.write_word(vcpu, access, access.place(value));
         let mut answer = Answer::new(effect.beyond_reach.bits().into());
-        self.arrive(vcpu, &mut answer);
-        self.fill_each(effect.touched, &mut answer);
+        self.arrive(vcpu);
+        self.owed = self.owed.or(effect.touched);
+        self.fill_owed(&mut answer);
         Ok(answer)
     }
 

@@ -50,6 +50,11 @@ impl<R: Regions> Service<R> {
         }
     }
 
+    /// The regions.
+    pub const fn regions_mut(&mut self) -> &mut R {
+        &mut self.regions
+    }
+
     /// Carries out a request.
     #[inline]
     pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {

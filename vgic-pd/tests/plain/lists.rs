@@ -1,0 +1,120 @@
+//! The plain distributor's lines and list registers.
+
+use super::{Flight, INTERRUPTS, Interrupt, LIST_REGISTERS, Plain, Presence};
+
+impl Plain {
+    /// The vCPU accesses the distributor, so it runs.
+    pub(crate) fn touch(&mut self, vcpu: usize) {
+        if self.presence[vcpu] == Presence::Absent {
+            self.presence[vcpu] = Presence::Present;
+        }
+    }
+
+    /// A line changes.
+    pub(crate) fn set_line(&mut self, vcpu: usize, intid: usize, level: bool) {
+        let interrupt = self.get_mut(vcpu, intid);
+        if level && !interrupt.line && interrupt.edge {
+            interrupt.latched = true;
+        }
+        interrupt.line = level;
+    }
+
+    /// The interrupt in a list register.
+    pub(crate) fn occupant(&self, vcpu: usize, list_register: usize) -> Option<usize> {
+        (0..INTERRUPTS).find(|intid| {
+            let flight = self.get(vcpu, *intid).flight;
+            flight
+                .is_some_and(|flight| (flight.vcpu, flight.list_register) == (vcpu, list_register))
+        })
+    }
+
+    /// Everything in a vCPU's list registers.
+    pub(crate) fn occupants(&self, vcpu: usize) -> [Option<usize>; LIST_REGISTERS] {
+        std::array::from_fn(|list_register| self.occupant(vcpu, list_register))
+    }
+
+    /// The guest deactivated what was in a list register.
+    pub(crate) fn end(&mut self, vcpu: usize, list_register: usize) -> Option<usize> {
+        let intid = self.occupant(vcpu, list_register)?;
+        let interrupt = self.get_mut(vcpu, intid);
+        interrupt.flight = None;
+        interrupt.active = false;
+        if intid == 27 {
+            interrupt.line = false;
+        }
+        Some(intid)
+    }
+
+    /// The vCPU asks for more.
+    pub(crate) fn refill(&mut self, vcpu: usize) {
+        if self.presence[vcpu] == Presence::Restoring {
+            let enabled = self.interface_control[vcpu] & 3 != 0;
+            self.presence[vcpu] = if enabled {
+                Presence::Present
+            } else {
+                Presence::Absent
+            };
+        }
+    }
+
+    /// A capture found these list registers pending, these active, the others ended.
+    pub(crate) fn captured(&mut self, vcpu: usize, control: u32, pending: u8, active: u8) {
+        self.presence[vcpu] = Presence::Captured;
+        self.interface_control[vcpu] = control;
+        for list_register in 0..LIST_REGISTERS {
+            let Some(intid) = self.occupant(vcpu, list_register) else {
+                continue;
+            };
+            if pending & 1 << list_register != 0 {
+                self.was_pending(vcpu, intid);
+            } else if active & 1 << list_register != 0 {
+                self.was_active(vcpu, intid);
+            } else {
+                self.end(vcpu, list_register);
+            }
+        }
+    }
+
+    fn was_pending(&mut self, vcpu: usize, intid: usize) {
+        let interrupt = self.get_mut(vcpu, intid);
+        let flight = interrupt.flight.take().expect("it was in a list register");
+        if flight.latched && intid < 16 {
+            interrupt.sources |= 1 << flight.source;
+        } else if flight.latched {
+            interrupt.latched = true;
+        }
+    }
+
+    fn was_active(&mut self, vcpu: usize, intid: usize) {
+        let interrupt = self.get_mut(vcpu, intid);
+        let flight = interrupt.flight.take().expect("it was in a list register");
+        interrupt.active |= !flight.deactivated;
+        if interrupt.active {
+            interrupt.acknowledged = Some((vcpu, flight.source));
+        }
+    }
+
+    /// The active interrupts go back into list registers: which ones, in order.
+    pub(crate) fn restore(&mut self, vcpu: usize) -> Vec<usize> {
+        self.presence[vcpu] = Presence::Restoring;
+        let mine = |interrupt: &Interrupt| interrupt.acknowledged.is_some_and(|who| who.0 == vcpu);
+        let mut order: Vec<usize> = (0..INTERRUPTS)
+            .filter(|intid| mine(self.get(vcpu, *intid)))
+            .collect();
+        order.sort_by_key(|intid| (self.get(vcpu, *intid).priority, *intid));
+        for (list_register, intid) in order.iter().enumerate() {
+            let interrupt = self.get_mut(vcpu, *intid);
+            let (_, source) = interrupt.acknowledged.take().expect("it is acknowledged");
+            interrupt.active = false;
+            interrupt.flight = Some(Flight {
+                vcpu,
+                list_register,
+                priority: interrupt.priority,
+                latched: false,
+                source,
+                deactivated: false,
+            });
+        }
+        order
+    }
+}
