@@ -407,6 +407,9 @@ fn keep_messages(stderr: ChildStderr, messages: Arc<Mutex<VecDeque<String>>>) {
             .lines()
             .map_while(std::io::Result::ok)
         {
+            if line.contains("QEMU waiting for connection") {
+                continue;
+            }
             let mut messages = messages.lock().unwrap_or_else(PoisonError::into_inner);
             if messages.len() == STDERR_LINES {
                 messages.pop_front();

@@ -215,6 +215,10 @@ pub struct LinuxGuest {
 pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     let directory = image::target_directory(root)?.join("guest");
     std::fs::create_dir_all(&directory).map_err(|source| file(&directory, source))?;
+    // Tests prepare their guests at the same time; one fetches, the others find.
+    let lock = directory.join("lock");
+    let held = std::fs::File::create(&lock).and_then(|lock| lock.lock().map(|()| lock));
+    let held = held.map_err(|source| file(&lock, source))?;
     let kernel = directory.join("vmlinuz");
     let busybox = directory.join("busybox");
     let packages = [
@@ -239,6 +243,7 @@ pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     let archive = assemble(&root.join("guest/initramfs/contents"), &supplied)?;
     let path = directory.join("initramfs.cpio");
     std::fs::write(&path, archive).map_err(|source| file(&path, source))?;
+    drop(held);
     Ok(LinuxGuest {
         kernel,
         initramfs: path,

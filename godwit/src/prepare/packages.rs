@@ -57,33 +57,51 @@ struct Apt {
     root: PathBuf,
 }
 
+/// Name of apt's configuration in its directory.
+const CONFIGURATION: &str = "apt.conf";
+
+/// Configuration that apt reads after the system's own: places, architecture, and none of the system's hooks, which
+/// would tidy up the system's package state.
+fn configuration(root: &Path) -> String {
+    let root = root.display();
+    format!(
+        r#"Dir::State "{root}/state";
+Dir::State::status "{root}/state/status";
+Dir::Cache "{root}/cache";
+APT::Architecture "arm64";
+#clear APT::Architectures;
+APT::Architectures {{ "arm64"; }};
+// Apt would drop to a user who cannot write here.
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"#
+    )
+}
+
 impl Apt {
     fn new(root: PathBuf) -> Result<Self> {
         for part in ["state/lists/partial", "cache/archives/partial"] {
             let path = root.join(part);
             std::fs::create_dir_all(&path).map_err(|source| file(&path, source))?;
         }
+        let apt = Self { root };
         // Nothing is installed there.
-        let status = root.join("state/status");
-        std::fs::write(&status, "").map_err(|source| file(&status, source))?;
-        Ok(Self { root })
+        apt.write("state/status", "")?;
+        apt.write(CONFIGURATION, &configuration(&apt.root))?;
+        Ok(apt)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.root.join(name);
+        std::fs::write(&path, text).map_err(|source| file(&path, source))
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let root = self.root.display();
-        for option in [
-            format!("Dir::State={root}/state"),
-            format!("Dir::State::status={root}/state/status"),
-            format!("Dir::Cache={root}/cache"),
-            "APT::Architecture=arm64".to_owned(),
-            "APT::Architectures=arm64".to_owned(),
-            // Apt drops to a user who cannot write here; it fetches and checks, nothing more.
-            "APT::Sandbox::User=root".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-        ] {
-            command.args(["-o", &option]);
-        }
+        command.arg("-c").arg(self.root.join(CONFIGURATION));
         command.env("LC_ALL", "C").current_dir(&self.root);
         command
     }
@@ -177,6 +195,18 @@ mod tests {
         );
         assert_eq!(find(&root, "bin/other"), None);
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn apt_keeps_to_its_own_directory() {
+        let configuration = configuration(Path::new("/target/guest/apt"));
+        for place in ["Dir::State ", "Dir::State::status ", "Dir::Cache "] {
+            let line = configuration
+                .lines()
+                .find(|line| line.starts_with(place))
+                .unwrap();
+            assert!(line.contains("\"/target/guest/apt/"), "{line}");
+        }
     }
 
     #[test]
