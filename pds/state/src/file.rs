@@ -27,10 +27,11 @@ pub enum Defect {
 }
 
 /// Registers with their values: any subset of the table.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RegisterFile {
     words: [u64; WORDS],
     vectors: [u128; VECTORS],
+    /// One bit for each register that is there. The value of one that is not means nothing.
     present: [u32; REGISTER_COUNT.div_ceil(32)],
     defect: Option<Defect>,
 }
@@ -47,6 +48,7 @@ impl RegisterFile {
     }
 
     /// Whether `register` is there.
+    #[inline]
     pub fn contains(&self, register: Register) -> bool {
         let index = register.index();
         self.present
@@ -67,6 +69,7 @@ impl RegisterFile {
     }
 
     /// The value of a register of at most 64 bits, if it is there.
+    #[inline]
     pub fn word(&self, register: Register) -> Option<u64> {
         if !self.contains(register) {
             return None;
@@ -123,14 +126,13 @@ impl RegisterFile {
 
     /// Takes all registers out.
     pub fn clear(&mut self) {
-        *self = Self::new();
+        self.present = [0; _];
+        self.defect = None;
     }
 
     /// Takes `register` out.
     pub fn remove(&mut self, register: Register) {
-        if self.set(register, 0)
-            && let Some(bits) = self.present.get_mut(register.index() / 32)
-        {
+        if let Some(bits) = self.present.get_mut(register.index() / 32) {
             *bits &= !(1 << (register.index() % 32));
         }
     }
@@ -171,6 +173,14 @@ impl RegisterFile {
         }
     }
 }
+
+impl PartialEq for RegisterFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.present == other.present && self.defect == other.defect && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for RegisterFile {}
 
 impl Default for RegisterFile {
     fn default() -> Self {

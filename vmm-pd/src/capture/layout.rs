@@ -72,7 +72,8 @@ pub const FAULT: usize = OCCUPANTS + MAX_INTERRUPTS;
 pub const BREAKPOINTS: usize = FAULT + 3;
 /// Word: how many watchpoints there are.
 pub const WATCHPOINTS: usize = BREAKPOINTS + 1;
-/// Word: zero leaves the performance monitor alone. The stub puts there how many event counters it has, plus one.
+/// Word: how many event counters to load, plus one; zero leaves the performance monitor alone. The stub puts there how
+/// many there are, plus one.
 pub const COUNTERS: usize = WATCHPOINTS + 1;
 /// Words: `CNTV_CVAL_EL0, CNTKCTL_EL1`.
 pub const TIMER: usize = COUNTERS + 1;

@@ -153,13 +153,10 @@ impl Features {
         }
     }
 
-    /// The words that tell the stub, from [`layout::BREAKPOINTS`] on.
-    fn words(self) -> [u64; 3] {
-        [
-            self.breakpoints.into(),
-            self.watchpoints.into(),
-            self.monitor.into(),
-        ]
+    /// The words that tell the stub, from [`layout::BREAKPOINTS`] on, with how many event counters there are to load.
+    fn words(self, counters: usize) -> [u64; 3] {
+        let monitor = if self.monitor { 1 + counters as u64 } else { 0 };
+        [self.breakpoints.into(), self.watchpoints.into(), monitor]
     }
 
     /// Which of [`layout::SAVED`] the stub saves and loads on a processor with these many event counters.

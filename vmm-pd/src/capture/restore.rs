@@ -4,9 +4,9 @@ use channel::timer::VirtualTimer;
 use channel::vgic::{Injection, RestorePlan};
 use channel::{Ticks, VcpuId};
 use heapless::Vec;
-use state::{Register, RegisterFile, Source};
+use state::{Register, RegisterFile};
 
-use super::layout::{self, Command, Leave, MAX_INTERRUPTS};
+use super::layout::{self, Command, Leave, MAX_INTERRUPTS, position};
 use super::{CaptureError, DataPage, Features, Progress};
 use crate::exit::Exit;
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
@@ -71,10 +71,14 @@ impl Restore {
         let interface = plan.interface.words().map(u64::from);
         port.write_page(vcpu, layout::INTERFACE_WORDS, &interface);
         port.write_page(vcpu, layout::NOTED, &[0]);
-        port.write_page(vcpu, layout::BREAKPOINTS, &self.features.words());
+        port.write_page(
+            vcpu,
+            layout::BREAKPOINTS,
+            &self.features.words(self.counters),
+        );
         port.write_page(vcpu, layout::TIMER, &timer);
         let mut buffer = [0; layout::SAVED.len()];
-        for range in self.features.saved(usize::MAX) {
+        for range in self.features.saved(self.counters) {
             let first = layout::REGISTERS + range.start;
             let words = buffer.get_mut(..range.len()).unwrap_or_default();
             let saved = layout::SAVED.get(range).unwrap_or_default();
@@ -154,20 +158,24 @@ impl Restored {
 
 /// How many event counters `registers` need. What else they have of what the stub loads, the processor must have.
 fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
-    let loaded = features.saved(usize::MAX);
-    let mut counters = 0;
-    for (position, register) in layout::SAVED.iter().enumerate() {
-        if !registers.contains(*register) {
-            continue;
-        }
-        if !loaded.iter().any(|range| range.contains(&position)) {
+    const COUNTERS: usize = position(Register::PMEVCNTR0_EL0);
+    let [first, second, third] = features.saved(usize::MAX);
+    let beyond = [
+        first.end..second.start,
+        second.end..third.start,
+        third.end..layout::SAVED.len(),
+    ];
+    for range in beyond {
+        let mut absent = layout::SAVED.get(range).unwrap_or_default().iter();
+        if let Some(register) = absent.find(|register| registers.contains(**register)) {
             return Err(CaptureError::Register(*register));
         }
-        if register.source() == Source::StubCounters {
-            counters = (register.index() - Register::PMEVCNTR0_EL0.index()) / 2 + 1;
-        }
     }
-    Ok(counters)
+    let counters = layout::SAVED.get(COUNTERS..).unwrap_or_default();
+    let last = counters
+        .iter()
+        .rposition(|register| registers.contains(*register));
+    Ok(last.map_or(0, |last| last / 2 + 1))
 }
 
 fn write_vectors<P: DataPage>(port: &mut P, vcpu: VcpuId, registers: &RegisterFile) {

@@ -86,7 +86,7 @@ impl Capture {
         port.write_page(self.vcpu, layout::PROGRESS, &[progress::NOTHING]);
         port.write_page(self.vcpu, layout::NOTED, &[0]);
         port.write_page(self.vcpu, layout::OCCUPIED, occupied);
-        port.write_page(self.vcpu, layout::BREAKPOINTS, &self.features.words());
+        port.write_page(self.vcpu, layout::BREAKPOINTS, &self.features.words(0));
     }
 
     /// The vCPU left the stub. When it is done, `registers` (the ones given to [`Self::begin`]) are complete.

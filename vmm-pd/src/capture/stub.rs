@@ -10,7 +10,7 @@
 //! are to Device memory, so they happen in program order and are aligned.
 //!
 //! Registers: `x24` the guest's `CPACR_EL1`, `x25` its `VBAR_EL1`, `x26` `GICC_DIR`, `x27` the CPU interface, `x28` the
-//! data page; `x9` to `x14` for everything else.
+//! data page; `x9` to `x16` for everything else.
 
 use state::Register::{
     CCSIDR_L1D, CPACR_EL1, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, MDRAR_EL1, OSLSR_EL1,
@@ -179,6 +179,7 @@ core::arch::global_asm!(
     vectors!("ldp"),
     "ldr x11, [x28, #{counters}]",
     "cbz x11, 2f",
+    "sub x16, x11, #1",
     count_counters!(),
     "ldr x12, [x28, #{control}]",
     "bic x12, x12, #{reset}",
@@ -195,7 +196,13 @@ core::arch::global_asm!(
     "b.eq 1f",
     "msr pmselr_el0, x15",
     "isb",
+    // A counter that the page does not hold becomes zero.
+    "mov x13, xzr",
+    "mov x14, xzr",
+    "cbz x16, 3f",
     "ldp x13, x14, [x10], #16",
+    "sub x16, x16, #1",
+    "3:",
     "msr pmxevtyper_el0, x14",
     "msr pmxevcntr_el0, x13",
     "add x15, x15, #1",
