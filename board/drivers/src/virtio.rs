@@ -1,20 +1,21 @@
 //! Virtio devices (Virtual I/O Device Version 1.2).
 //!
-//! Responsible for: a console's port 0 over any of the `virtio-drivers` crate's transports.
+//! Responsible for: a console's port over any of the `virtio-drivers` crate's transports.
 //! Must never: support legacy devices, whose layout is another.
 //!
 //! The queues are ours, not that crate's: its queue takes buffers as references, but what we send
 //! lies in a region that a neighbour may be writing, which a reference must never be to. Ours
 //! takes physical addresses, needs no unsafe code per buffer, and no process-wide allocator.
 
-mod console;
+mod control;
 #[cfg(feature = "host")]
 pub mod fake;
 mod memory;
+mod port;
 mod queue;
 
-pub use console::{Console, Piece};
-pub use memory::{BUFFER_LENGTH, ConsoleMemory, QUEUE_SIZE};
+pub use memory::{BUFFER_LENGTH, PortMemory, QUEUE_SIZE};
+pub use port::{Piece, Port};
 pub use virtio_drivers::transport::Transport;
 pub use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 
@@ -27,8 +28,8 @@ pub enum VirtioError {
     /// It offers the layout from before version 1.0 only.
     #[error("the device is a legacy one")]
     Legacy,
-    /// It does not accept what we ask of it.
-    #[error("the device refuses our features")]
+    /// It does not have or accept what we ask of it.
+    #[error("the device lacks features that we need")]
     Features,
     /// Its queue is shorter than ours.
     #[error("queue {queue} has {found} entries, not {QUEUE_SIZE}")]

@@ -1,18 +1,18 @@
 //! The virtio console driver against a device that does no more than the standard asks of it.
 
 use drivers::virtio::fake::{Device, FakeConsole};
-use drivers::virtio::{BUFFER_LENGTH, Console, Piece, QUEUE_SIZE, VirtioError};
+use drivers::virtio::{BUFFER_LENGTH, Piece, Port, QUEUE_SIZE, VirtioError};
 use proptest::prelude::*;
 
-fn console(
-    set: impl FnOnce(&mut Device),
-) -> Result<(FakeConsole, Console<FakeConsole>), VirtioError> {
+fn port(set: impl FnOnce(&mut Device)) -> Result<(FakeConsole, Port<FakeConsole>), VirtioError> {
     let fake = FakeConsole::default();
     fake.with(set);
     let (memory, physical) = FakeConsole::memory();
     // SAFETY: the memory is for this driver alone and never freed.
-    let console = unsafe { Console::new(fake.clone(), memory, physical) }?;
-    Ok((fake, console))
+    let mut port = unsafe { Port::new(fake.clone(), memory, physical) }?;
+    port.acknowledge()?;
+    fake.with(|device| device.interrupt = false);
+    Ok((fake, port))
 }
 
 fn piece(bytes: &'static [u8]) -> Piece {
@@ -23,17 +23,17 @@ fn piece(bytes: &'static [u8]) -> Piece {
 }
 
 #[test]
-fn a_console_is_set_up_with_no_feature_but_the_version() {
-    let (fake, _console) = console(|_| {}).expect("a console");
+fn a_port_is_opened_with_no_feature_that_it_does_not_need() {
+    let (fake, _port) = port(|_| {}).expect("a port");
     fake.with(|device| {
-        assert_eq!(device.driver_features, 1 << 32);
-        assert_eq!(device.notifications, 1, "receive buffers");
+        assert_eq!(device.driver_features, 1 << 32 | 1 << 1);
+        assert!(device.open);
     });
 }
 
 #[test]
 fn a_device_that_is_not_for_this_driver_is_refused() {
-    let refusal = |set: fn(&mut Device)| console(set).err();
+    let refusal = |set: fn(&mut Device)| port(set).err();
     assert_eq!(
         refusal(|device| device.features = 1 << 1),
         Some(VirtioError::Legacy)
@@ -43,8 +43,12 @@ fn a_device_that_is_not_for_this_driver_is_refused() {
         Some(VirtioError::Features)
     );
     assert_eq!(
+        refusal(|device| device.features = 1 << 32),
+        Some(VirtioError::Features)
+    );
+    assert_eq!(
         refusal(|device| device.queue_size = 8),
-        Some(VirtioError::QueueTooShort { queue: 0, found: 8 })
+        Some(VirtioError::QueueTooShort { queue: 4, found: 8 })
     );
     assert_eq!(
         refusal(|device| device.device_type = virtio_drivers::transport::DeviceType::Block),
@@ -54,23 +58,23 @@ fn a_device_that_is_not_for_this_driver_is_refused() {
 
 #[test]
 fn a_queue_full_of_pieces_is_sent_in_order_and_counted_when_done() {
-    let (fake, mut console) = console(|device| device.room = 0).expect("a console");
+    let (fake, mut port) = port(|device| device.room = 0).expect("a port");
     let texts: [&'static [u8]; 4] = [b"one", b"two", b"three", b"four"];
     for index in 0..QUEUE_SIZE {
-        assert!(console.send(piece(texts[index % 4])));
+        assert!(port.send(piece(texts[index % 4])));
     }
-    assert!(!console.can_send() && !console.send(piece(b"too many")));
-    console.start();
+    assert!(!port.can_send() && !port.send(piece(b"too many")));
+    port.start();
     fake.run(0);
-    assert_eq!(console.sent(), Ok(0));
+    assert_eq!(port.sent(), Ok(0));
     fake.with(|device| device.room = 4);
     fake.run(0);
-    assert_eq!(console.sent(), Ok(3), "half a piece does not count");
-    assert!(console.can_send() && console.is_sending());
+    assert_eq!(port.sent(), Ok(3), "half a piece does not count");
+    assert!(port.can_send() && port.is_sending());
     fake.with(|device| device.room = usize::MAX);
     fake.run(0);
-    assert_eq!(console.sent(), Ok(57));
-    assert!(!console.is_sending());
+    assert_eq!(port.sent(), Ok(57));
+    assert!(!port.is_sending());
     assert_eq!(
         fake.with(|device| device.sent.clone()),
         b"onetwothreefour".repeat(4)
@@ -79,38 +83,35 @@ fn a_queue_full_of_pieces_is_sent_in_order_and_counted_when_done() {
 
 #[test]
 fn pieces_finished_out_of_order_are_counted_in_order() {
-    let (fake, mut console) = console(|device| device.room = 0).expect("a console");
+    let (fake, mut port) = port(|device| device.room = 0).expect("a port");
     for text in [b"aa", b"bb", b"cc"] {
-        assert!(console.send(piece(text)));
+        assert!(port.send(piece(text)));
     }
-    console.start();
-    fake.give_back(1, 1, 0);
-    assert_eq!(console.sent(), Ok(0));
-    assert!(console.send(piece(b"dddd")), "its slot is free again");
-    fake.give_back(1, 0, 0);
-    assert_eq!(console.sent(), Ok(4));
-    fake.give_back(1, 2, 0);
-    fake.give_back(1, 1, 0);
-    assert_eq!(console.sent(), Ok(6));
-    assert!(!console.is_sending());
+    port.start();
+    fake.give_back(5, 1, 0);
+    assert_eq!(port.sent(), Ok(0));
+    assert!(port.send(piece(b"dddd")), "its slot is free again");
+    fake.give_back(5, 0, 0);
+    assert_eq!(port.sent(), Ok(4));
+    fake.give_back(5, 2, 0);
+    fake.give_back(5, 1, 0);
+    assert_eq!(port.sent(), Ok(6));
+    assert!(!port.is_sending());
 }
 
 #[test]
 fn a_device_that_gives_back_what_it_does_not_have_is_an_error() {
     for slot in [5, 16, u32::MAX] {
-        let (fake, mut console) = console(|_| {}).expect("a console");
-        fake.give_back(1, slot, 0);
-        assert_eq!(
-            console.sent(),
-            Err(VirtioError::NotPosted { queue: 1, slot })
-        );
+        let (fake, mut port) = port(|_| {}).expect("a port");
+        fake.give_back(5, slot, 0);
+        assert_eq!(port.sent(), Err(VirtioError::NotPosted { queue: 5, slot }));
     }
-    let (fake, mut console) = console(|_| {}).expect("a console");
-    fake.give_back(0, 2, 4097);
+    let (fake, mut port) = port(|_| {}).expect("a port");
+    fake.give_back(4, 2, 4097);
     assert_eq!(
-        console.receive(&mut [0; 8]),
+        port.receive(&mut [0; 8]),
         Err(VirtioError::TooLong {
-            queue: 0,
+            queue: 4,
             length: 4097
         })
     );
@@ -118,24 +119,24 @@ fn a_device_that_gives_back_what_it_does_not_have_is_an_error() {
 
 #[test]
 fn interrupts_come_only_for_what_is_waited_for() {
-    let (fake, mut console) = console(|_| {}).expect("a console");
+    let (fake, mut port) = port(|_| {}).expect("a port");
     let interrupted = || fake.with(|device| std::mem::take(&mut device.interrupt));
     fake.with(|device| device.to_receive.extend(b"abc"));
     fake.run(1);
     assert!(!interrupted(), "nobody waits");
-    assert!(console.wait(true, false), "it has come already");
-    assert!(!console.wait(false, true), "that is not waited for");
-    assert_eq!(console.receive(&mut [0; 8]), Ok(1));
-    assert!(!console.wait(true, false));
+    assert!(port.wait(true, false), "it has come already");
+    assert!(!port.wait(false, true), "that is not waited for");
+    assert_eq!(port.receive(&mut [0; 8]), Ok(1));
+    assert!(!port.wait(true, false));
     fake.run(1);
     assert!(interrupted());
-    assert!(console.send(piece(b"x")));
-    console.start();
+    assert!(port.send(piece(b"x")));
+    port.start();
     fake.run(0);
     assert!(!interrupted(), "not for what is sent");
-    assert!(console.wait(false, true));
-    assert_eq!(console.sent(), Ok(1));
-    assert!(!console.wait(false, true));
+    assert!(port.wait(false, true));
+    assert_eq!(port.sent(), Ok(1));
+    assert!(!port.wait(false, true));
 }
 
 proptest! {
@@ -145,16 +146,16 @@ proptest! {
         chunks in proptest::collection::vec(1..=BUFFER_LENGTH, 1..10),
         reads in proptest::collection::vec(1..9000_usize, 1..10),
     ) {
-        let (fake, mut console) = console(|_| {}).expect("a console");
+        let (fake, mut port) = port(|_| {}).expect("a port");
         fake.with(|device| device.to_receive.extend(&bytes));
         let (mut chunks, mut reads) = (chunks.into_iter().cycle(), reads.into_iter().cycle());
         let mut received = Vec::new();
         while received.len() < bytes.len() {
             fake.run(chunks.next().expect("endless"));
             let mut place = vec![0; reads.next().expect("endless")];
-            let count = console.receive(&mut place).expect("an honest device");
+            let count = port.receive(&mut place).expect("an honest device");
             received.extend_from_slice(&place[..count]);
-            console.resume();
+            port.resume();
         }
         prop_assert_eq!(received, bytes);
     }

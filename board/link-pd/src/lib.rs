@@ -16,8 +16,13 @@ pub use virtio::VirtioLink;
 
 /// A device that a link goes over. It moves what it can, and never waits.
 pub trait Device {
-    /// Answers an interrupt: called before the others.
-    fn acknowledge(&mut self);
+    /// Answers an interrupt, and switches interrupts off until [`Self::wait`]: called before the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// The device is broken.
+    fn acknowledge(&mut self) -> Result<(), LinkError>;
 
     /// Takes bytes to send out of the ring: all that the device has room for. Bytes leave the ring
     /// when the device no longer needs them there.
@@ -85,7 +90,6 @@ impl<D: Device> Link<D> {
         if self.stopped {
             return Ok(false);
         }
-        self.device.acknowledge();
         if let Err(error) = self.move_all() {
             self.stopped = true;
             self.device.silence();
@@ -100,6 +104,7 @@ impl<D: Device> Link<D> {
     /// only core; on another core, it ends when that one pauses.
     fn move_all(&mut self) -> Result<(), LinkError> {
         let Duplex { producer, consumer } = &mut self.rings;
+        self.device.acknowledge()?;
         loop {
             self.device.receive(producer)?;
             self.device.send(consumer)?;

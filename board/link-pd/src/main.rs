@@ -4,7 +4,7 @@
 
 use channel::ids::link::{INTERRUPT, MIGRATION};
 use channel::ring::Duplex;
-use drivers::virtio::{Console, MmioTransport, VirtIOHeader};
+use drivers::virtio::{MmioTransport, Port, VirtIOHeader};
 use link_pd::{Link, VirtioLink};
 use sel4_microkit::{
     Channel, ChannelSet, DeferredAction, DeferredActionSlot, Handler, Infallible, debug_println,
@@ -55,11 +55,11 @@ fn device() -> VirtioLink<MmioTransport<'static>> {
         MmioTransport::new(header, DEVICE_SIZE)
     };
     let transport = transport.unwrap_or_else(|error| panic!("{error}"));
-    // SAFETY: `system.xml` maps a region of the size of a `ConsoleMemory` there, zero, for this
+    // SAFETY: `system.xml` maps a region of the size of a `PortMemory` there, zero, for this
     // domain alone, and gives its physical address; this runs once.
-    let console = unsafe { Console::new(transport, queues.cast(), queues_physical) };
+    let port = unsafe { Port::new(transport, queues.cast(), queues_physical) };
     VirtioLink::new(
-        console.unwrap_or_else(|error| panic!("{error}")),
+        port.unwrap_or_else(|error| panic!("{error}")),
         sent_physical,
     )
 }

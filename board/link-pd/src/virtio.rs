@@ -1,4 +1,4 @@
-//! A link over a virtio console.
+//! A link over a port of a virtio console.
 //!
 //! Responsible for: which pieces of the ring are on their way. What is sent is read by the device
 //! straight out of `migration-pd`'s region. Must never: let go of a byte that the device may still
@@ -6,16 +6,16 @@
 
 use crate::{Device, LinkError};
 use channel::ring::{Consumer, Producer, Span};
-use drivers::virtio::{Console, Piece, Transport};
+use drivers::virtio::{Piece, Port, Transport};
 
 /// The longest piece handed to the device at once: a ring of 1 MiB is at most 16 of them, which is
 /// what a queue holds, and `migration-pd` can refill the first while the others are under way.
 const PIECE: usize = 0x1_0000;
 
-/// A virtio console and where the ring to send from lies.
+/// A port and where the ring to send from lies.
 #[derive(Debug)]
 pub struct VirtioLink<T: Transport> {
-    console: Console<T>,
+    port: Port<T>,
     /// The physical address of `migration-pd`'s region.
     physical: u64,
     /// How many bytes at the ring's front are on their way.
@@ -24,9 +24,9 @@ pub struct VirtioLink<T: Transport> {
 
 impl<T: Transport> VirtioLink<T> {
     /// A link that sends from the region at the physical address given.
-    pub const fn new(console: Console<T>, physical: u64) -> Self {
+    pub const fn new(port: Port<T>, physical: u64) -> Self {
         Self {
-            console,
+            port,
             physical,
             under_way: 0,
         }
@@ -34,7 +34,7 @@ impl<T: Transport> VirtioLink<T> {
 
     /// Lets go of what the device has sent. True if that was anything.
     fn reclaim(&mut self, ring: &mut Consumer) -> Result<bool, LinkError> {
-        let sent = self.console.sent()?;
+        let sent = self.port.sent()?;
         ring.consume(sent)?;
         self.under_way -= sent;
         Ok(sent > 0)
@@ -49,7 +49,7 @@ impl<T: Transport> VirtioLink<T> {
             address: self.physical + span.offset as u64,
             length: length as u32,
         };
-        if length > 0 && self.console.send(piece) {
+        if length > 0 && self.port.send(piece) {
             self.under_way += length;
             length
         } else {
@@ -59,10 +59,10 @@ impl<T: Transport> VirtioLink<T> {
 }
 
 impl<T: Transport> Device for VirtioLink<T> {
-    fn acknowledge(&mut self) {
+    fn acknowledge(&mut self) -> Result<(), LinkError> {
         // Until `wait`: what comes meanwhile is found without.
         self.silence();
-        self.console.acknowledge();
+        Ok(self.port.acknowledge()?)
     }
 
     fn send(&mut self, ring: &mut Consumer) -> Result<(), LinkError> {
@@ -73,30 +73,30 @@ impl<T: Transport> Device for VirtioLink<T> {
                 break;
             }
         }
-        self.console.start();
+        self.port.start();
         Ok(())
     }
 
     fn receive(&mut self, ring: &mut Producer) -> Result<(), LinkError> {
         loop {
-            let count = self.console.receive(ring.grant(usize::MAX)?)?;
+            let count = self.port.receive(ring.grant(usize::MAX)?)?;
             ring.commit(count)?;
             if count == 0 {
                 break;
             }
         }
-        self.console.resume();
+        self.port.resume();
         Ok(())
     }
 
     fn wait(&mut self, has_room: bool, ring: &mut Consumer) -> Result<bool, LinkError> {
-        let has_come = self.console.wait(has_room, self.console.is_sending());
-        let can_send = self.console.can_send() && ring.wait(self.under_way)?;
+        let has_come = self.port.wait(has_room, self.port.is_sending());
+        let can_send = self.port.can_send() && ring.wait(self.under_way)?;
         Ok(has_come || can_send)
     }
 
     fn silence(&mut self) {
         // What has come does not matter any more.
-        let _ = self.console.wait(false, false);
+        let _ = self.port.wait(false, false);
     }
 }

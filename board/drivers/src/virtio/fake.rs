@@ -1,7 +1,7 @@
 //! A virtio console device for tests on the host, as little obliging as the standard allows.
 //!
-//! Responsible for: the device's side of Virtio 1.2, with the program's own addresses as physical
-//! ones. It looks for new buffers only when notified, sends only as much as the test gives it room
+//! Responsible for: the device's side of Virtio 1.2, 5.3, with a port 1, and with the program's own
+//! addresses as physical ones. It looks for new buffers only when notified, sends only as much as the test gives it room
 //! for, and interrupts only when asked to.
 
 #![allow(clippy::indexing_slicing, reason = "a test's own mistakes may panic")]
@@ -9,7 +9,7 @@
 extern crate std;
 
 use super::memory::{Descriptor, QUEUE_SIZE, QueueMemory};
-use super::{ConsoleMemory, Transport};
+use super::{PortMemory, Transport};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
@@ -19,6 +19,12 @@ use std::rc::Rc;
 use std::vec::Vec;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// The queues of port 1, and of control messages.
+const RECEIVE: usize = 4;
+const TRANSMIT: usize = 5;
+const CONTROL_RECEIVE: usize = 2;
+const CONTROL_TRANSMIT: usize = 3;
 
 /// The device, as the test and the transport share it.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +53,10 @@ pub struct Device {
     pub notifications: usize,
     /// What the driver accepted.
     pub driver_features: u64,
+    /// Whether the driver has opened the port.
+    pub open: bool,
     status: DeviceStatus,
-    queues: [Option<Side>; 2],
+    queues: [Option<Side>; 6],
 }
 
 /// The device's side of a queue.
@@ -67,8 +75,8 @@ impl Default for Device {
     fn default() -> Self {
         Self {
             device_type: DeviceType::Console,
-            // VERSION_1, and two that the driver is to leave alone: EVENT_IDX, MULTIPORT.
-            features: 1 << 32 | 1 << 29 | 1 << 1,
+            // VERSION_1, MULTIPORT, and one that the driver is to leave alone: EVENT_IDX.
+            features: 1 << 32 | 1 << 1 | 1 << 29,
             accepts: true,
             queue_size: 128,
             sent: Vec::new(),
@@ -77,16 +85,17 @@ impl Default for Device {
             interrupt: false,
             notifications: 0,
             driver_features: 0,
+            open: false,
             status: DeviceStatus::empty(),
-            queues: [None, None],
+            queues: [const { None }; 6],
         }
     }
 }
 
 impl FakeConsole {
     /// Memory for the driver, never freed, and its address.
-    pub fn memory() -> (NonNull<ConsoleMemory>, u64) {
-        let layout = Layout::new::<ConsoleMemory>();
+    pub fn memory() -> (NonNull<PortMemory>, u64) {
+        let layout = Layout::new::<PortMemory>();
         // SAFETY: the layout is not empty.
         let Some(memory) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
             handle_alloc_error(layout)
@@ -120,7 +129,7 @@ impl FakeConsole {
 
 impl Device {
     fn send(&mut self) {
-        let Some(side) = &mut self.queues[1] else {
+        let Some(side) = &mut self.queues[TRANSMIT] else {
             return;
         };
         while let Some(slot) = side.known.front().copied() {
@@ -143,8 +152,61 @@ impl Device {
         }
     }
 
+    /// Reads the driver's control messages, and answers each in its turn.
+    fn control(&mut self) {
+        while let Some(message) = self.next_control() {
+            match message {
+                // DEVICE_READY: there are ports 1 and 7, added with PORT_ADD.
+                [_, _, _, _, 0, 0, 1, 0] => {
+                    self.say(&[7, 0, 0, 0, 1, 0, 1, 0]);
+                    self.say(&[1, 0, 0, 0, 1, 0, 1, 0]);
+                }
+                // PORT_READY: it has a name (PORT_NAME), and somebody is there (PORT_OPEN).
+                [1, 0, 0, 0, 3, 0, 1, 0] => {
+                    self.say(b"\x01\0\0\0\x07\0\x01\0link");
+                    self.say(&[1, 0, 0, 0, 6, 0, 1, 0]);
+                }
+                // PORT_OPEN.
+                [1, 0, 0, 0, 6, 0, 1, 0] => self.open = true,
+                other => panic!("unexpected control message {other:?}"),
+            }
+        }
+    }
+
+    fn next_control(&mut self) -> Option<[u8; 8]> {
+        let side = self.queues[CONTROL_TRANSMIT].as_mut()?;
+        let slot = side.known.pop_front()?;
+        let (address, length, flags) = side.descriptor(slot);
+        assert_eq!((length, flags), (8, 0), "a control message");
+        // SAFETY: the driver promises that the buffer stays until it is given back.
+        let message = unsafe { (address as *const [u8; 8]).read() };
+        self.interrupt |= side.finish(slot.into(), 0);
+        Some(message)
+    }
+
+    fn say(&mut self, message: &[u8]) {
+        let Some(side) = &mut self.queues[CONTROL_RECEIVE] else {
+            return;
+        };
+        let slot = side
+            .known
+            .pop_front()
+            .expect("a buffer for control messages");
+        let (address, length, flags) = side.descriptor(slot);
+        assert!(message.len() <= length && flags == 2, "a buffer to write");
+        for (index, byte) in message.iter().enumerate() {
+            // SAFETY: within the buffer, which the driver has given to the device.
+            unsafe { (address as *mut u8).add(index).write(*byte) };
+        }
+        let written = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        self.interrupt |= side.finish(slot.into(), written);
+    }
+
     fn receive(&mut self, most: usize) {
-        let Some(side) = &mut self.queues[0] else {
+        if !self.open {
+            return;
+        }
+        let Some(side) = &mut self.queues[RECEIVE] else {
             return;
         };
         let wanted = most.min(self.to_receive.len());
@@ -234,7 +296,10 @@ impl Transport for FakeConsole {
             );
             device.notifications += 1;
             let side = &mut device.queues[usize::from(queue)];
-            side.as_mut().map(Side::look);
+            if let Some(side) = side.as_mut() {
+                side.look();
+            }
+            device.control();
         });
     }
 

@@ -1,4 +1,4 @@
-//! The memory that a virtio console and its driver share.
+//! The memory that a virtio console and the driver of its port share.
 //!
 //! Responsible for: the layout of split virtqueues (Virtio 1.2, 2.7) and receive buffers. Must
 //! never: hold a reference to what the device writes, but through atomics.
@@ -11,12 +11,14 @@ pub const QUEUE_SIZE: usize = 16;
 /// (`CHR_READ_BUF_LEN`), and a page.
 pub const BUFFER_LENGTH: usize = 4096;
 /// How many receive buffers there are: one fewer than the queue holds, so that all of
-/// [`ConsoleMemory`] is 64 KiB.
+/// [`PortMemory`] is 64 KiB.
 pub(super) const BUFFERS: usize = QUEUE_SIZE - 1;
+/// The length of a buffer for control messages in bytes: a message and the name of a port.
+pub(super) const CONTROL_BUFFER_LENGTH: usize = 64;
 
 // The queues are little-endian in memory (Virtio 1.2, 1.4).
 const _: () = assert!(cfg!(target_endian = "little"));
-const _: () = assert!(size_of::<ConsoleMemory>() == 0x1_0000);
+const _: () = assert!(size_of::<PortMemory>() == 0x1_0000);
 
 /// An entry of a descriptor table (Virtio 1.2, 2.7.5).
 #[derive(Debug)]
@@ -67,13 +69,24 @@ pub(super) struct QueueMemory {
     pub(super) used: Used,
 }
 
+/// The control queues and their messages.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct ControlMemory {
+    pub(super) receive: QueueMemory,
+    pub(super) transmit: QueueMemory,
+    pub(super) received: [[AtomicU64; CONTROL_BUFFER_LENGTH / 8]; QUEUE_SIZE],
+    pub(super) sent: [AtomicU64; QUEUE_SIZE],
+}
+
 /// Everything that the device and the driver share: a page for the queues, then the receive
 /// buffers. All zero before the driver starts.
 #[derive(Debug)]
 #[repr(C, align(4096))]
-pub struct ConsoleMemory {
+pub struct PortMemory {
     pub(super) receive: QueueMemory,
     pub(super) transmit: QueueMemory,
+    pub(super) control: ControlMemory,
     pub(super) buffers: [Buffer; BUFFERS],
 }
 

@@ -1,14 +1,18 @@
-//! A virtio console, port 0 (Virtio 1.2, 5.3).
+//! A port of a virtio console (Virtio 1.2, 5.3).
 //!
 //! Responsible for: sending from any physical memory without a copy, several buffers under way at
 //! once, and receiving into buffers of its own. Must never: give up a buffer that the device has.
+//!
+//! It is port 1, by which QEMU knows a `virtserialport`. Port 0 would do without control queues, but
+//! is a `virtconsole` to QEMU, which drops what the other end does not take at once.
 //!
 //! Received bytes are copied once more, into the ring to `migration-pd`. The device could write
 //! into the ring itself, but it fills buffers in part and in the order in which they were posted:
 //! with more than one in the ring, bytes would end up with gaps between them; with one, the device
 //! would stand still after each piece.
 
-use super::memory::{BUFFER_LENGTH, BUFFERS, Buffer, ConsoleMemory, QUEUE_SIZE};
+use super::control::Control;
+use super::memory::{BUFFER_LENGTH, BUFFERS, Buffer, PortMemory, QUEUE_SIZE};
 use super::queue::{Direction, Queue};
 use super::{Transport, VirtioError};
 use core::mem::offset_of;
@@ -17,12 +21,15 @@ use core::sync::atomic::Ordering;
 use heapless::Deque;
 use virtio_drivers::transport::{DeviceStatus, DeviceType};
 
-/// The queues of port 0 (Virtio 1.2, 5.3.2).
-const RECEIVE: u16 = 0;
-const TRANSMIT: u16 = 1;
-/// The only feature that we need (Virtio 1.2, 6): without `VIRTIO_CONSOLE_F_MULTIPORT`, port 0 is
-/// there, open, and all there is.
+/// The port.
+const PORT: u32 = 1;
+/// Its queues (Virtio 1.2, 5.3.2).
+const RECEIVE: u16 = 4;
+const TRANSMIT: u16 = 5;
+/// The features that we need: `VIRTIO_F_VERSION_1` (Virtio 1.2, 6) and `VIRTIO_CONSOLE_F_MULTIPORT`
+/// (Virtio 1.2, 5.3.3).
 const VERSION_1: u64 = 1 << 32;
+const MULTIPORT: u64 = 1 << 1;
 
 /// Physically contiguous bytes to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,20 +56,21 @@ struct Reception {
     taken: usize,
 }
 
-/// A console.
+/// A port, open as soon as the device has it.
 #[derive(Debug)]
-pub struct Console<T: Transport> {
+pub struct Port<T: Transport> {
     transport: T,
+    control: Control,
     receive: Queue,
     transmit: Queue,
-    memory: &'static ConsoleMemory,
+    memory: &'static PortMemory,
     physical: u64,
     /// In the order in which they were handed over.
     transmissions: Deque<Transmission, QUEUE_SIZE>,
     reception: Option<Reception>,
 }
 
-impl<T: Transport> Console<T> {
+impl<T: Transport> Port<T> {
     /// Resets the device and sets it up (Virtio 1.2, 3.1.1), without interrupts.
     ///
     /// # Errors
@@ -75,7 +83,7 @@ impl<T: Transport> Console<T> {
     /// device, and lies at the physical address given, where the device may write.
     pub unsafe fn new(
         mut transport: T,
-        memory: NonNull<ConsoleMemory>,
+        memory: NonNull<PortMemory>,
         physical: u64,
     ) -> Result<Self, VirtioError> {
         if transport.device_type() != DeviceType::Console {
@@ -86,23 +94,26 @@ impl<T: Transport> Console<T> {
         }
         negotiate(&mut transport)?;
         // SAFETY: the caller's promise. All of it is atomic, so the device may write it as well.
-        let memory: &'static ConsoleMemory = unsafe { memory.as_ref() };
+        let memory: &'static PortMemory = unsafe { memory.as_ref() };
         let at = |offset| physical + offset as u64;
         let receive = Queue::new(
             &mut transport,
             RECEIVE,
             &memory.receive,
-            at(offset_of!(ConsoleMemory, receive)),
+            at(offset_of!(PortMemory, receive)),
         )?;
         let transmit = Queue::new(
             &mut transport,
             TRANSMIT,
             &memory.transmit,
-            at(offset_of!(ConsoleMemory, transmit)),
+            at(offset_of!(PortMemory, transmit)),
         )?;
+        let control_at = at(offset_of!(PortMemory, control));
+        let control = Control::new(&mut transport, &memory.control, control_at, PORT)?;
         transport.finish_init();
-        let mut console = Self {
+        let mut port = Self {
             transport,
+            control,
             receive,
             transmit,
             memory,
@@ -110,15 +121,22 @@ impl<T: Transport> Console<T> {
             transmissions: Deque::new(),
             reception: None,
         };
-        console.set_interrupts(false, false);
-        (0..BUFFERS).for_each(|slot| console.post_buffer(slot));
-        console.receive.publish(&mut console.transport);
-        Ok(console)
+        port.set_interrupts(false, false);
+        (0..BUFFERS).for_each(|slot| port.post_buffer(slot));
+        port.receive.publish(&mut port.transport);
+        port.control.start(&mut port.transport);
+        Ok(port)
     }
 
-    /// Answers an interrupt: to be called before looking for what it was about.
-    pub fn acknowledge(&mut self) {
+    /// Answers an interrupt: to be called before looking for what it was about, and once at the
+    /// start.
+    ///
+    /// # Errors
+    ///
+    /// [`VirtioError::NotPosted`]: the device is broken.
+    pub fn acknowledge(&mut self) -> Result<(), VirtioError> {
         self.transport.ack_interrupt();
+        self.control.work(&mut self.transport)
     }
 
     /// Hands over a piece to send, with the next [`Self::start`]. False if too many are under way.
@@ -250,7 +268,7 @@ impl<T: Transport> Console<T> {
     }
 
     fn post_buffer(&mut self, slot: usize) {
-        let offset = offset_of!(ConsoleMemory, buffers) + slot * BUFFER_LENGTH;
+        let offset = offset_of!(PortMemory, buffers) + slot * BUFFER_LENGTH;
         let address = self.physical + offset as u64;
         #[expect(clippy::cast_possible_truncation, reason = "a page")]
         let length = BUFFER_LENGTH as u32;
@@ -291,10 +309,14 @@ fn negotiate<T: Transport>(transport: &mut T) -> Result<(), VirtioError> {
     let found = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
     transport.set_status(DeviceStatus::empty());
     transport.set_status(found);
-    if transport.read_device_features() & VERSION_1 == 0 {
+    let offered = transport.read_device_features();
+    if offered & VERSION_1 == 0 {
         return Err(VirtioError::Legacy);
     }
-    transport.write_driver_features(VERSION_1);
+    if offered & MULTIPORT == 0 {
+        return Err(VirtioError::Features);
+    }
+    transport.write_driver_features(VERSION_1 | MULTIPORT);
     transport.set_status(found | DeviceStatus::FEATURES_OK);
     if transport.get_status().contains(DeviceStatus::FEATURES_OK) {
         Ok(())
