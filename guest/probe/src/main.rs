@@ -2,13 +2,17 @@
 //!
 //! `godwit run --flat FILE --load 0x44000000 --vcpus N --args "mode=…"`. Modes:
 //!
-//! * `registers` (default): see [`registers`].
+//! * `registers` (default): see [`registers`];
+//! * `clock`: see [`clock`];
+//! * `exceptions`: see [`exceptions`].
 //!
 //! Every mode ends with the line `probe: done, all ok` or `probe: FAILED …`, and powers the machine off. What is wrong
 //! is said before, a line each: `probe: MISMATCH vcpu=… register=… expected=… found=…`.
 #![no_std]
 #![no_main]
 
+mod clock;
+mod exceptions;
 mod mmu;
 mod registers;
 mod report;
@@ -28,6 +32,8 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
     }
     match mode {
         "registers" => registers::run(vcpu, machine),
+        "clock" => clock::run(vcpu, machine),
+        "exceptions" => exceptions::run(vcpu, machine),
         _ => {
             println!("probe: FAILED, no such mode");
             power_off()
@@ -37,6 +43,9 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
 
 #[unsafe(no_mangle)]
 fn guest_exception(vector: Vector, frame: &mut Frame) {
+    if exceptions::exception(vector, frame) {
+        return;
+    }
     println!(
         "probe: FAILED, exception at vector {} elr={:#x} esr={:#x} spsr={:#x}",
         vector.0, frame.elr, frame.esr, frame.spsr

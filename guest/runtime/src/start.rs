@@ -15,7 +15,8 @@ unsafe extern "Rust" {
 }
 
 // Stacks are 16 KiB each, as `guest.ld` reserves them. SCTLR_EL1: MMU and caches off, the RES1 bits set (Arm ARM
-// D13.2.118, Armv8.0). CPTR_EL2: no traps (D13.2.31). HCR_EL2: RW. SPSR: EL1h, all masked.
+// D13.2.118, Armv8.0). CPTR_EL2: no traps (D13.2.31). HCR_EL2: RW, and HCD, with which HVC is undefined (D13.2.48).
+// SPSR: EL1h, all masked.
 global_asm!(
     ".pushsection .text.start, \"ax\"",
     ".global _start",
@@ -49,7 +50,7 @@ global_asm!(
     "    mrs x1, currentel",
     "    cmp x1, #(2 << 2)",
     "    b.ne 2f",
-    "    mov x1, #(1 << 31)",
+    "    movz x1, #0xa000, lsl #16",
     "    msr hcr_el2, x1",
     "    mov x1, #0x33ff",
     "    msr cptr_el2, x1",

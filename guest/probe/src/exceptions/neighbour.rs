@@ -1,0 +1,126 @@
+//! What takes a second vCPU: targets of shared interrupts, and switching it off and on.
+
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use guest_runtime::gic::{self, distributor};
+use guest_runtime::machine::{is_off, start_vcpu, stop_vcpu, wait_for_interrupt};
+use guest_runtime::timer;
+
+use super::interrupts::{acknowledge, end, set_up};
+use super::{Checker, reset_interface};
+
+/// The interrupt that makes vCPU 1 switch itself off.
+const STOP: u32 = 15;
+/// The SPI that is sent here and there.
+const SPI: u32 = 70;
+
+/// What vCPU 1 took last; written by it.
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+/// Interrupts that vCPU 1 took; written by it.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// How often vCPU 1 was started; written by it.
+static STARTS: AtomicUsize = AtomicUsize::new(0);
+
+/// vCPU 1: takes interrupts and says which, until it is told to switch itself off.
+pub(super) fn serve(vcpu: usize) -> ! {
+    reset_interface();
+    let own: u64;
+    // SAFETY: reads a constant register.
+    unsafe {
+        core::arch::asm!("mrs {own}, mpidr_el1", own = out(reg) own, options(nostack, nomem))
+    };
+    // Its identity is what it was started by, each time.
+    if own & 0xff == vcpu as u64 {
+        STARTS.store(STARTS.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+    gic::set_bit(distributor::ISENABLER, STOP);
+    loop {
+        wait_for_interrupt();
+        let acknowledged = acknowledge();
+        if acknowledged == gic::SPURIOUS {
+            continue;
+        }
+        end(acknowledged);
+        TAKEN.store(acknowledged, Ordering::Relaxed);
+        COUNT.store(COUNT.load(Ordering::Relaxed) + 1, Ordering::Release);
+        if acknowledged & 0x3ff == STOP {
+            stop_vcpu();
+        }
+    }
+}
+
+/// Whether `condition` comes true within a few seconds.
+fn soon(condition: impl Fn() -> bool) -> bool {
+    let start = timer::counter();
+    while timer::counter() - start < timer::ticks(5_000_000) {
+        if condition() {
+            return true;
+        }
+    }
+    false
+}
+
+fn start(checker: &mut Checker) {
+    let starts = STARTS.load(Ordering::Acquire);
+    if let Err(error) = start_vcpu(1) {
+        checker.fail(format_args!("CPU_ON: {error}"));
+    }
+    if !soon(|| STARTS.load(Ordering::Acquire) == starts + 1) {
+        checker.fail("vCPU 1 does not start, or as another");
+    }
+}
+
+fn stop(checker: &mut Checker) {
+    gic::send(STOP, 1 << 1);
+    if !soon(|| is_off(1)) {
+        checker.fail("vCPU 1 is not off");
+    }
+}
+
+/// Does `cause`, and expects that vCPU 1 takes `intid`.
+fn expect_there(checker: &mut Checker, intid: u32, what: &str, cause: impl FnOnce()) {
+    let count = COUNT.load(Ordering::Acquire);
+    cause();
+    if !soon(|| COUNT.load(Ordering::Acquire) == count + 1) {
+        checker.fail(format_args!("{intid} does not arrive at vCPU 1, {what}"));
+    }
+    checker.expect("GICC_IAR of vCPU 1", intid, TAKEN.load(Ordering::Relaxed));
+}
+
+/// `GICD_ITARGETSRn` decides who gets a shared interrupt, also when it changes while it is pending (where QEMU 7.2's own
+/// distributor loses it).
+pub(super) fn targets(checker: &mut Checker) {
+    start(checker);
+    set_up(SPI, 0x80, 1 << 1);
+    checker.expect(
+        "GICD_ITARGETSR",
+        1 << 1,
+        gic::byte(distributor::ITARGETSR, SPI),
+    );
+    expect_there(checker, SPI, "its target", || {
+        gic::set_bit(distributor::ISPENDR, SPI)
+    });
+    checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
+    gic::set_byte(distributor::ITARGETSR, SPI, 1 << 0);
+    gic::set_bit(distributor::ISPENDR, SPI);
+    checker.expect("GICC_IAR of vCPU 0", SPI, acknowledge());
+    end(SPI);
+    // Pending for vCPU 0, which does not take it, then for vCPU 1.
+    gic::set_bit(distributor::ISPENDR, SPI);
+    expect_there(checker, SPI, "its target since it is pending", || {
+        gic::set_byte(distributor::ITARGETSR, SPI, 1 << 1)
+    });
+    checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
+    stop(checker);
+}
+
+/// A vCPU that was switched off can be switched on again, and is who it was.
+pub(super) fn off_and_on(checker: &mut Checker) {
+    for _ in 0..10 {
+        start(checker);
+        stop(checker);
+    }
+    if start_vcpu(0).is_ok() {
+        checker.fail("vCPU 0 was started again");
+    }
+}
