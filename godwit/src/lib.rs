@@ -7,3 +7,4 @@ pub mod prepare;
 pub mod qemu;
 pub mod running;
 pub mod session;
+pub mod tap;

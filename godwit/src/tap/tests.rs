@@ -1,0 +1,212 @@
+//! A tapped link between a board and clients, all of them this test.
+
+use migration_pd::protocol::management::{Figures, GuestFailure, Phase, Stage};
+use migration_pd::protocol::{MoveId, Request};
+
+use super::*;
+use crate::session::Scratch;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Everything around a tap.
+struct Setting {
+    tap: Tap,
+    board: Peer,
+    path: std::path::PathBuf,
+    _scratch: Scratch,
+}
+
+/// One end of a connection, blocking.
+struct Peer {
+    stream: UnixStream,
+    decoder: Decoder<Vec<u8>>,
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self {
+            stream,
+            decoder: Decoder::new(vec![0; MAX_FRAME]),
+        }
+    }
+
+    fn send(&mut self, kind: u8, tag: u32, payload: &[u8]) {
+        self.stream.write_all(&frame(kind, tag, payload)).unwrap();
+    }
+
+    /// The next frame, or nothing if the connection was closed.
+    fn receive(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        loop {
+            if let Some(frame) = self.decoder.next() {
+                return Some((frame.kind, frame.tag, frame.payload.to_vec()));
+            }
+            match self.stream.read(self.decoder.space()).unwrap() {
+                0 => return None,
+                count => self.decoder.filled(count),
+            }
+        }
+    }
+}
+
+fn frame(kind: u8, tag: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER_LENGTH];
+    bytes.extend_from_slice(payload);
+    finish(&mut bytes, kind, tag, payload.len()).unwrap();
+    bytes
+}
+
+fn status(phase: Phase) -> StatusReport {
+    StatusReport {
+        phase,
+        vcpus: 1,
+        failure: GuestFailure::None,
+        detail: 0,
+        program_counter: 0,
+        ram_bytes: 0,
+        newest_move: MoveId(0),
+        last_move: None,
+    }
+}
+
+fn setting() -> Setting {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("link");
+    let (board, link) = UnixStream::pair().unwrap();
+    let tap = Tap::start(link, UnixListener::bind(&path).unwrap()).unwrap();
+    let mut board = Peer::new(board);
+    let own = board.receive().unwrap();
+    assert_eq!(own, (kind::STATUS, OWN_TAG, Vec::new()), "it asks once");
+    Setting {
+        tap,
+        board,
+        path,
+        _scratch: scratch,
+    }
+}
+
+impl Setting {
+    fn client(&self) -> Peer {
+        Peer::new(UnixStream::connect(&self.path).unwrap())
+    }
+
+    /// A client that the tap has taken notice of.
+    fn heard_client(&mut self) -> Peer {
+        let mut client = self.client();
+        client.send(kind::HELLO, 1, &[]);
+        assert_eq!(self.board.receive().unwrap().0, kind::HELLO);
+        client
+    }
+
+    fn say(&mut self, event: Event) {
+        let mut payload = [0; 256];
+        let length = event.encode(&mut payload).unwrap();
+        self.board.send(event.kind(), 0, &payload[..length]);
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        let mut polled = [PollFd::new(self.tap.news(), PollFlags::IN)];
+        let timeout = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        assert_eq!(poll(&mut polled, Some(&timeout)), Ok(1), "there are news");
+        self.tap.take()
+    }
+}
+
+#[test]
+fn frames_pass_in_both_directions() {
+    let mut setting = setting();
+    let mut client = setting.client();
+    client.send(kind::PAUSE, 7, &[]);
+    assert_eq!(setting.board.receive(), Some((kind::PAUSE, 7, Vec::new())));
+    let pages = vec![0x5a; 60_000];
+    setting.board.send(kind::PAGES, 0, &pages);
+    setting.board.send(kind::ACCEPTED, 7, &[]);
+    assert_eq!(client.receive(), Some((kind::PAGES, 0, pages)));
+    assert_eq!(client.receive(), Some((kind::ACCEPTED, 7, Vec::new())));
+}
+
+#[test]
+fn what_becomes_of_the_guest_is_heard_with_and_without_a_client() {
+    let mut setting = setting();
+    let off = status(Phase::Off);
+    setting.say(Event::PhaseChanged(off));
+    assert_eq!(setting.heard(), [Heard::Status(off)]);
+    let _client = setting.heard_client();
+    let ended = MoveReport {
+        id: MoveId(3),
+        stage: Stage::Gone,
+        failure: None,
+        figures: Figures::default(),
+    };
+    setting.say(Event::MoveEnded(ended));
+    assert_eq!(setting.heard(), [Heard::MoveEnded(ended)]);
+    assert_eq!(setting.tap.take(), []);
+}
+
+#[test]
+fn the_answer_to_its_own_question_is_for_nobody_else() {
+    let mut setting = setting();
+    let mut client = setting.heard_client();
+    let report = Answer::Status(status(Phase::Empty));
+    let mut payload = [0; 256];
+    let length = report.encode(&mut payload).unwrap();
+    setting
+        .board
+        .send(kind::STATUS_REPORT, OWN_TAG, &payload[..length]);
+    setting.board.send(kind::WELCOME, 1, &[]);
+    assert_eq!(client.receive().unwrap().0, kind::WELCOME);
+    assert_eq!(setting.heard(), [Heard::Status(status(Phase::Empty))]);
+}
+
+#[test]
+fn a_client_that_dies_in_the_middle_of_a_frame_leaves_nothing_of_it() {
+    let mut setting = setting();
+    let mut client = setting.heard_client();
+    let whole = frame(kind::PAGES, 0, &[1; 1000]);
+    client.stream.write_all(&whole[..500]).unwrap();
+    drop(client);
+    let mut next = setting.client();
+    next.send(kind::RESUME, 9, &[]);
+    assert_eq!(setting.board.receive(), Some((kind::RESUME, 9, Vec::new())));
+    setting.board.send(kind::ACCEPTED, 9, &[]);
+    assert_eq!(next.receive().unwrap().1, 9);
+}
+
+#[test]
+fn a_second_client_is_turned_away() {
+    let mut setting = setting();
+    let mut first = setting.heard_client();
+    let mut second = setting.client();
+    assert_eq!(second.receive(), None);
+    first.send(kind::RESUME, 2, &[]);
+    assert_eq!(setting.board.receive().unwrap().1, 2, "the first is served");
+}
+
+#[test]
+fn a_client_that_does_not_listen_holds_up_no_request() {
+    let mut setting = setting();
+    let mut client = setting.heard_client();
+    let mut board = setting.board.stream.try_clone().unwrap();
+    let much = std::thread::spawn(move || {
+        let pages = frame(kind::PAGES, 0, &[7; 60_000]);
+        (0..40).try_for_each(|_| board.write_all(&pages)).unwrap();
+    });
+    let request = Request::Pause;
+    client.send(request.kind(), 5, &[]);
+    assert_eq!(setting.board.receive().unwrap().1, 5);
+    for _ in 0..40 {
+        assert_eq!(client.receive().unwrap().2.len(), 60_000);
+    }
+    much.join().unwrap();
+}
+
+#[test]
+fn a_lost_link_is_told() {
+    let mut setting = setting();
+    let (gone, _) = UnixStream::pair().unwrap();
+    setting.board = Peer::new(gone);
+    assert_eq!(setting.heard(), [Heard::Lost]);
+}
