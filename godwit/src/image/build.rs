@@ -279,14 +279,23 @@ struct MessageTarget {
 pub fn build_program(
     root: &Path,
     package: &str,
+    features: &[&str],
     profile: &str,
     target: &str,
 ) -> Result<PathBuf, ImageError> {
-    let packages = Features::from([(package.to_owned(), Vec::new())]);
     executable(
-        cargo_build(root, None, profile, target, &packages)?,
+        cargo_build(root, None, profile, target, &one(package, features))?,
         package,
     )
+}
+
+/// Builds one of our bare-metal guests, a flat binary for [`crate::guest::Program::Flat`].
+///
+/// # Errors
+///
+/// It does not compile.
+pub fn build_guest(root: &Path, package: &str) -> Result<PathBuf, ImageError> {
+    build_program(root, package, &["bare"], PROFILE, TARGET)
 }
 
 /// Builds a domain's program with other features than usual, for [`ImageRequest::domain_overrides`].
@@ -300,14 +309,16 @@ pub fn build_variant(root: &Path, package: &str, features: &[&str]) -> Result<Pa
     let directory = target_directory(root)?
         .join("variants")
         .join(features.join("+"));
-    let packages = Features::from([(
-        package.to_owned(),
-        features.iter().map(|&feature| feature.to_owned()).collect(),
-    )]);
+    let packages = one(package, features);
     executable(
         cargo_build(root, Some(&directory), PROFILE, TARGET, &packages)?,
         package,
     )
+}
+
+fn one(package: &str, features: &[&str]) -> Features {
+    let features = features.iter().map(|&feature| feature.to_owned()).collect();
+    Features::from([(package.to_owned(), features)])
 }
 
 fn executable(mut files: BTreeMap<String, PathBuf>, package: &str) -> Result<PathBuf, ImageError> {

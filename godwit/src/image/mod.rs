@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use board::Board;
 pub use build::{
-    Image, ImageRequest, Placement, TARGET, build_image, build_program, build_variant,
+    Image, ImageRequest, Placement, TARGET, build_guest, build_image, build_program, build_variant,
     target_directory,
 };
 pub use error::ImageError;

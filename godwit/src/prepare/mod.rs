@@ -235,7 +235,7 @@ pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     ];
     fetch(&packages, &directory, report)?;
 
-    let workload = image::build_program(root, "workload", "release", WORKLOAD_TARGET)?;
+    let workload = image::build_program(root, "workload", &[], "release", WORKLOAD_TARGET)?;
     let supplied = [
         ("busybox", busybox.as_path()),
         ("workload", workload.as_path()),
