@@ -1,10 +1,14 @@
 //! The operator's program as a library, for the system tests.
 
+pub mod client;
+pub mod console;
 pub mod guest;
 pub mod guest_output;
 pub mod image;
+pub mod link;
 pub mod prepare;
 pub mod qemu;
+pub mod relay;
 pub mod running;
 pub mod session;
 pub mod tap;
