@@ -157,9 +157,11 @@ impl Machine {
                 )
             }
             Device::Console(offset) => {
+                let room = self.console.receive_room();
                 let value = self.console.read(offset, width);
-                // What was read made room for more.
-                self.take_console_input(port);
+                if self.console.receive_room() > room {
+                    self.take_console_input(port);
+                }
                 self.update_console_line(port)?;
                 Ok(value.into())
             }
@@ -203,9 +205,14 @@ impl Machine {
                 Ok(())
             }
             Device::Console(offset) => {
+                let receive_room = self.console.receive_room();
                 let room = port.console_room();
                 self.console
                     .write(offset, width, value, |byte| port.console_put(byte), room);
+                self.send_console_output(port);
+                if self.console.receive_room() > receive_room {
+                    self.take_console_input(port);
+                }
                 self.update_console_line(port)
             }
         }

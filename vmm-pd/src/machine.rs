@@ -611,25 +611,30 @@ impl Machine {
 
     /// `serial-pd` notified: there is input, or room for output again.
     pub fn console_ready<P: Port>(&mut self, port: &mut P) {
-        let room = port.console_room();
-        if room > 0 {
-            self.console
-                .output_ready(|byte| port.console_put(byte), room);
-        }
+        self.send_console_output(port);
         if self.phase == Phase::Running {
-            while self.console.receive_room() > 0 {
-                let Some(byte) = port.console_take() else {
-                    break;
-                };
-                self.console.receive(byte);
-            }
+            self.take_console_input(port);
             if let Err(error) = self.update_console_line(port) {
                 self.fail(port, FIRST, error);
             }
         }
     }
 
-    /// Gives the console as much input as it has room for.
+    /// Sends what waits in the console, until nothing does or there is no room.
+    #[inline]
+    pub(crate) fn send_console_output<P: Port>(&mut self, port: &mut P) {
+        while self.console.has_output() {
+            let room = port.console_room();
+            if room == 0 {
+                break;
+            }
+            self.console
+                .output_ready(|byte| port.console_put(byte), room);
+        }
+    }
+
+    /// Gives the console as much input as it has room for. To be done whenever it has got room:
+    /// for input that is there already, `serial-pd` does not notify again.
     pub(crate) fn take_console_input<P: Port>(&mut self, port: &mut P) {
         while self.console.receive_room() > 0 {
             let Some(byte) = port.console_take() else {
@@ -665,6 +670,7 @@ impl Machine {
         self.open_gate(port)?;
         self.start_vcpu(port, FIRST, boot.entry, boot.context)?;
         self.set_phase(port, Phase::Running);
+        self.take_console_input(port);
         Ok(())
     }
 

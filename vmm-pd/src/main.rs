@@ -58,12 +58,7 @@ impl Handler for Vmm {
             self.machine.sleepers_due(&mut self.shell);
         }
         if channels.contains(Channel::new(ids::vmm::SERIAL)) {
-            loop {
-                self.machine.console_ready(&mut self.shell);
-                if !self.shell.console_moved(self.machine.takes_console_input()) {
-                    break;
-                }
-            }
+            self.machine.console_ready(&mut self.shell);
         }
         self.shell.flush();
         Ok(())

@@ -186,11 +186,12 @@ pub trait Port: DataPage {
     /// vCPU that runs with its caches off.
     fn load_segment(&mut self, index: usize);
 
-    /// Room for console output, in bytes.
+    /// Room for console output, in bytes. After 0, `serial-pd` notifies when there is some.
     fn console_room(&mut self) -> usize;
     /// Puts a byte of console output into the ring; there is room.
     fn console_put(&mut self, byte: u8);
-    /// Takes a byte of console input out of the ring.
+    /// Takes a byte of console input out of the ring. After `None`, `serial-pd` notifies when
+    /// there is one.
     fn console_take(&mut self) -> Option<u8>;
 }
 

@@ -220,14 +220,6 @@ impl Shell {
             Channel::new(ids::vmm::SERIAL).notify();
         }
     }
-
-    /// Leaves the marks that make `serial-pd` wake us; true if there is more to do already.
-    pub(crate) fn console_moved(&mut self, takes_input: bool) -> bool {
-        let room = self.console.producer.free().is_ok_and(|free| free == 0)
-            && self.console.producer.wait(1).unwrap_or(false);
-        let input = takes_input && self.console.consumer.wait(0).unwrap_or(false);
-        room || input
-    }
 }
 
 impl DataPage for Shell {
@@ -397,20 +389,28 @@ impl Port for Shell {
         }
     }
 
+    // A console whose neighbour lies about its rings is mute and deaf, nothing else.
+
     fn console_room(&mut self) -> usize {
-        self.console.producer.free().unwrap_or(0)
+        match self.console.producer.free() {
+            Ok(0) if self.console.producer.wait(1) == Ok(true) => {
+                self.console.producer.free().unwrap_or(0)
+            }
+            free => free.unwrap_or(0),
+        }
     }
 
     fn console_put(&mut self, byte: u8) {
-        // A console whose neighbour lies about it loses output, nothing else.
         let _ = self.console.producer.push(&[byte]);
     }
 
     fn console_take(&mut self) -> Option<u8> {
         let mut byte = [0];
-        match self.console.consumer.pop(&mut byte) {
-            Ok(1) => Some(byte[0]),
-            _ => None,
+        while self.console.consumer.pop(&mut byte) != Ok(1) {
+            if self.console.consumer.wait(0) != Ok(true) {
+                return None;
+            }
         }
+        Some(byte[0])
     }
 }

@@ -97,11 +97,6 @@ impl Machine {
         }
     }
 
-    /// The console's input is wanted.
-    pub fn takes_console_input(&self) -> bool {
-        self.phase == Phase::Running && self.console.receive_room() > 0
-    }
-
     /// Answers `migration-pd`.
     pub fn request<P: Port>(&mut self, port: &mut P, request: Request) -> Message {
         let done = match (request, self.phase) {
@@ -313,6 +308,8 @@ impl Machine {
                 port.resume(vcpu)?;
             }
         }
+        // What came while the guest stood still has been notified already.
+        self.take_console_input(port);
         self.update_console_line(port)
     }
 
