@@ -56,6 +56,8 @@ pub struct Frame<'a> {
     pub tag: u32,
     /// The message's encoding.
     pub payload: &'a [u8],
+    /// The whole frame, to be passed on as it came.
+    pub bytes: &'a [u8],
 }
 
 impl RawHeader {
@@ -174,6 +176,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
             kind: header.kind,
             tag: header.tag.get(),
             payload: self.payload(length),
+            bytes: self
+                .bytes()
+                .get(..HEADER_LENGTH + length)
+                .unwrap_or_default(),
         })
     }
 
@@ -271,6 +277,7 @@ mod tests {
             decoder.filled(count);
             rest = &rest[count..];
             while let Some(frame) = decoder.next() {
+                assert_eq!(&frame.bytes[HEADER_LENGTH..], frame.payload);
                 received.push((frame.kind, frame.tag, frame.payload.to_vec()));
             }
         }

@@ -1,0 +1,444 @@
+//! Management of one board: typed requests over its link.
+//!
+//! Responsible for: asking, asking again when no answer comes, and saying in every error which
+//! board, what was attempted, and what to do. Must never: leave a request that changes something
+//! in doubt without saying so.
+
+use crate::link::{Address, Frame, Link, LinkError};
+use migration_pd::protocol::management::{
+    MoveReport, Phase, StartMove, StatusReport, Verdict, Welcome,
+};
+use migration_pd::protocol::{Answer, Event, MoveId, Request, RequestError};
+use state::MachineRecordV1;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long an answer may take before the request is sent again: longer than a board keeps half a
+/// frame of a predecessor that was killed (0.5 s), which it would take the first request for.
+const ASK_AGAIN: Duration = Duration::from_millis(1200);
+/// How often a request is sent.
+const ATTEMPTS: u32 = 4;
+
+/// What was attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Opening the link and greeting.
+    Connect,
+    /// Asking for its status.
+    Status,
+    /// Pausing its guest.
+    Pause,
+    /// Letting its guest go on.
+    Resume,
+    /// Reading its counters.
+    Statistics,
+    /// Asking what it is.
+    Describe,
+    /// Forgetting its guest.
+    Discard,
+    /// Starting a move.
+    Start,
+    /// Calling a move off.
+    Cancel,
+    /// Asking what became of a move.
+    Query,
+    /// Settling a doubt.
+    Resolve,
+    /// Waiting for its guest.
+    Wait,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Connect => "greeting it",
+            Self::Status => "asking for its status",
+            Self::Pause => "pausing its guest",
+            Self::Resume => "letting its guest go on",
+            Self::Statistics => "reading its counters",
+            Self::Describe => "asking what it is",
+            Self::Discard => "discarding its guest",
+            Self::Start => "starting the move",
+            Self::Cancel => "calling the move off",
+            Self::Query => "asking what became of the move",
+            Self::Resolve => "settling the doubt",
+            Self::Wait => "waiting for its guest",
+        })
+    }
+}
+
+/// Why a board did not do what was asked.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Its link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// It does not answer.
+    #[error(
+        "board {address} does not answer ({step}). If another program holds its link, end that; \
+         otherwise restart the board"
+    )]
+    Silent {
+        /// The board.
+        address: Address,
+        /// What was attempted.
+        step: Step,
+    },
+    /// It answers something else.
+    #[error(
+        "board {address} gave an answer that is none ({step}). Use the same version of godwit on \
+         board and host"
+    )]
+    Nonsense {
+        /// The board.
+        address: Address,
+        /// What was attempted.
+        step: Step,
+    },
+    /// It refuses.
+    #[error("board {address} refuses ({step}): {error}. {}", remedy(.error))]
+    Refused {
+        /// The board.
+        address: Address,
+        /// What was attempted.
+        step: Step,
+        /// Why.
+        error: RequestError,
+    },
+    /// Its guest did not come as far as it should in the time given.
+    #[error(
+        "the guest of board {address} is {phase} and not yet {wanted}. Wait, or look at its console"
+    )]
+    Late {
+        /// The board.
+        address: Address,
+        /// What its guest is doing.
+        phase: Phase,
+        /// What it should be doing.
+        wanted: Phase,
+    },
+}
+
+/// What the operator can do about a refusal.
+const fn remedy(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::WrongPhase {
+            phase: Phase::Starting,
+        } => "Try again in a moment",
+        RequestError::WrongPhase {
+            phase: Phase::Off | Phase::Failed,
+        } => "Discard the guest, or start the board again",
+        RequestError::WrongPhase { .. } => "See `godwit status`",
+        RequestError::Moving { .. } => "Wait for the move, or call it off",
+        RequestError::NoSuchMove => "See `godwit status`",
+        RequestError::StaleMove { .. } => "Try again with a greater number",
+        RequestError::HeapTooSmall { .. } => "Enlarge migration_heap in system.xml",
+        RequestError::Neighbour { .. } => "Look at the board's console",
+        RequestError::NotUnderstood => "Use the same version of godwit on board and host",
+    }
+}
+
+/// One board.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) link: Link,
+    next_tag: u32,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// Connects to the board at `address`, which may take until `timeout` to appear, and greets it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], as for all requests.
+    pub fn connect(address: &Address, timeout: Duration) -> Result<Self, ClientError> {
+        let mut client = Self {
+            link: Link::open(address, timeout)?,
+            next_tag: first_tag(),
+            events: VecDeque::new(),
+        };
+        client.hello(timeout)?;
+        Ok(client)
+    }
+
+    /// Connects again, for instance after the link broke.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn reconnect(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        let address = self.address().clone();
+        self.link.close();
+        self.link = Link::open(&address, timeout)?;
+        self.hello(timeout).map(|_| ())
+    }
+
+    /// Where the board is.
+    pub fn address(&self) -> &Address {
+        self.link.address()
+    }
+
+    /// Who are you?
+    fn hello(&mut self, timeout: Duration) -> Result<Welcome, ClientError> {
+        let deadline = Instant::now() + timeout.max(ASK_AGAIN * ATTEMPTS);
+        loop {
+            match self.ask(Step::Connect, &Request::Hello, |answer| match answer {
+                Answer::Welcome(welcome) => Some(welcome),
+                _ => None,
+            }) {
+                Err(ClientError::Silent { .. }) if Instant::now() < deadline => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// What the board is, as far as management is concerned.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn welcome(&mut self) -> Result<Welcome, ClientError> {
+        self.hello(Duration::ZERO)
+    }
+
+    /// What the machine is doing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn status(&mut self) -> Result<StatusReport, ClientError> {
+        self.ask(Step::Status, &Request::Status, |answer| match answer {
+            Answer::Status(status) => Some(status),
+            _ => None,
+        })
+    }
+
+    /// Lets the guest stand still, and waits until it does.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn pause(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
+        self.act(Step::Pause, &Request::Pause)?;
+        self.wait_for(Phase::Stopped, timeout)
+    }
+
+    /// Lets the guest go on, and waits until it does.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn resume(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
+        self.act(Step::Resume, &Request::Resume)?;
+        self.wait_for(Phase::Running, timeout)
+    }
+
+    /// Forgets the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn discard(&mut self) -> Result<(), ClientError> {
+        self.act(Step::Discard, &Request::Discard)
+    }
+
+    /// How often the guest has exited since the board started, by cause: the words of
+    /// `channel::vmm::Statistics`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn statistics(&mut self) -> Result<[u64; 8], ClientError> {
+        let request = Request::Statistics;
+        self.ask(Step::Statistics, &request, |answer| match answer {
+            Answer::Statistics(words) => Some(words),
+            _ => None,
+        })
+    }
+
+    /// What the board is to a guest.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn describe(&mut self) -> Result<MachineRecordV1, ClientError> {
+        let request = Request::Describe;
+        self.ask(Step::Describe, &request, |answer| match answer {
+            Answer::Description(record) => state::record::decode(record).ok(),
+            _ => None,
+        })
+    }
+
+    /// Starts a move away from this board. What follows has to be relayed.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn start_move(&mut self, start: &StartMove) -> Result<(), ClientError> {
+        self.act(Step::Start, &Request::Start(*start))
+    }
+
+    /// Calls a move off. A move that this board does not know (any more) is off.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`RequestError::Moving`] if it may have happened.
+    pub fn cancel_move(&mut self, id: MoveId) -> Result<(), ClientError> {
+        match self.act(Step::Cancel, &Request::Cancel(id)) {
+            Err(ClientError::Refused {
+                error: RequestError::NoSuchMove,
+                ..
+            }) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// What became of a move, as far as this board knows.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn query_move(&mut self, id: MoveId) -> Result<MoveReport, ClientError> {
+        self.ask(Step::Query, &Request::Query(id), |answer| match answer {
+            Answer::Move(report) => Some(report),
+            _ => None,
+        })
+    }
+
+    /// Settles the doubt about a move by the operator's word.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn resolve_move(&mut self, id: MoveId, verdict: Verdict) -> Result<(), ClientError> {
+        self.act(Step::Resolve, &Request::Resolve(id, verdict))
+    }
+
+    /// Waits until the guest is in this phase.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Late`], at once if the guest ended instead.
+    pub fn wait_for(
+        &mut self,
+        wanted: Phase,
+        timeout: Duration,
+    ) -> Result<StatusReport, ClientError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let status = self.status()?;
+            let phase = status.phase;
+            if phase == wanted {
+                return Ok(status);
+            }
+            let ended = matches!(phase, Phase::Off | Phase::Failed);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if ended || left.is_zero() {
+                return Err(ClientError::Late {
+                    address: self.address().clone(),
+                    phase,
+                    wanted,
+                });
+            }
+            self.next_event(left.min(ASK_AGAIN))?;
+        }
+    }
+
+    /// What the board says unasked, if it does within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn next_event(&mut self, timeout: Duration) -> Result<Option<Event>, LinkError> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(Some(event));
+        }
+        let deadline = Instant::now() + timeout;
+        while let Some(frame) = self.link.reader.read(deadline)? {
+            if let Ok(event) = Event::decode(frame.kind, frame.payload()) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A request that is answered with nothing but that it was begun.
+    fn act(&mut self, step: Step, request: &Request) -> Result<(), ClientError> {
+        self.ask(step, request, |answer| match answer {
+            Answer::Accepted => Some(()),
+            _ => None,
+        })
+    }
+
+    /// Makes a request, more than once if need be: requests are safe to repeat.
+    fn ask<T>(
+        &mut self,
+        step: Step,
+        request: &Request,
+        read: impl Fn(Answer<'_>) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        for _ in 0..ATTEMPTS {
+            let tag = self.send(request)?;
+            let deadline = Instant::now() + ASK_AGAIN;
+            while let Some(frame) = self.link.reader.read(deadline)? {
+                if let Some(answer) = self.answer(&frame, tag) {
+                    return self.understand(step, answer, &read);
+                }
+            }
+        }
+        Err(ClientError::Silent {
+            address: self.address().clone(),
+            step,
+        })
+    }
+
+    /// Sends a request; its answer will carry the tag returned.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<u32, LinkError> {
+        let tag = self.next_tag;
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.link
+            .writer
+            .send(request.kind(), tag, |payload| request.encode(payload))?;
+        Ok(tag)
+    }
+
+    /// The answer that a frame is to the request with this tag. Events are kept; frames for the
+    /// other board, and answers to earlier requests, are of nobody's interest any more.
+    fn answer<'a>(&mut self, frame: &'a Frame, tag: u32) -> Option<Option<Answer<'a>>> {
+        if let Ok(event) = Event::decode(frame.kind, frame.payload()) {
+            self.events.push_back(event);
+            return None;
+        }
+        let is_answer = (0x20..0x30).contains(&frame.kind) && frame.tag == tag;
+        is_answer.then(|| Answer::decode(frame.kind, frame.payload()).ok())
+    }
+
+    fn understand<T>(
+        &self,
+        step: Step,
+        answer: Option<Answer<'_>>,
+        read: impl Fn(Answer<'_>) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        let address = self.address().clone();
+        match answer {
+            Some(Answer::Refused(error)) => Err(ClientError::Refused {
+                address,
+                step,
+                error,
+            }),
+            answer => answer
+                .and_then(read)
+                .ok_or(ClientError::Nonsense { address, step }),
+        }
+    }
+}
+
+/// Tags begin where no predecessor's are likely to be, so that an answer to it is not taken for
+/// one to us.
+fn first_tag() -> u32 {
+    let [first, _] = crate::relay::random_bits();
+    u32::try_from(first >> 33).unwrap_or(0)
+}

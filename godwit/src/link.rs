@@ -1,0 +1,469 @@
+//! A board's link, from the host: its address, and frames over it.
+//!
+//! Responsible for: reaching a board under the address that the operator names, and cutting its
+//! byte stream into frames. Must never: look into a frame that is for the other board.
+
+use migration_pd::protocol::frame::{Decoder, finish};
+use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long a read waits before the reader looks at its deadline.
+const READ_SLICE: Duration = Duration::from_millis(50);
+/// A board that takes nothing for so long is not there any more.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait before connecting is tried again.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where a board's link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A Unix-domain socket, as QEMU offers one for a virtual console.
+    Unix(PathBuf),
+    /// A TCP socket.
+    Tcp {
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// A serial line.
+    Serial {
+        /// Its device file.
+        device: PathBuf,
+        /// Its speed in bits a second.
+        baud: u32,
+    },
+}
+
+/// What a board's address looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{given:?} is not the address of a board: use unix:PATH (or a path with a slash in it), \
+     tcp:HOST:PORT, or serial:DEVICE,BAUD"
+)]
+pub struct AddressError {
+    /// What was given.
+    pub given: String,
+}
+
+/// Why a board's link cannot be used.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// Nobody answers there.
+    #[error("cannot reach board {address}: {error}. Is it running, with its link at this address?")]
+    Connect {
+        /// The board.
+        address: Address,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It was there, and is not any more.
+    #[error("lost the link to board {address}: {error}. See whether the board still runs")]
+    Lost {
+        /// The board.
+        address: Address,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A kind of link that this version does not carry moves over.
+    #[error(
+        "board {address} is on a serial line, which loses bytes: this version has no \
+         retransmission and reaches boards through sockets only"
+    )]
+    Serial {
+        /// The board.
+        address: Address,
+    },
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(given: &str) -> Result<Self, AddressError> {
+        let wrong = || AddressError {
+            given: given.to_owned(),
+        };
+        if let Some(path) = given.strip_prefix("unix:") {
+            return match path {
+                "" => Err(wrong()),
+                path => Ok(Self::Unix(path.into())),
+            };
+        }
+        if let Some(rest) = given.strip_prefix("tcp:") {
+            let (host, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            return match (host, port.parse()) {
+                ("", _) | (_, Err(_)) => Err(wrong()),
+                (host, Ok(port)) => Ok(Self::Tcp {
+                    host: host.to_owned(),
+                    port,
+                }),
+            };
+        }
+        if let Some(rest) = given.strip_prefix("serial:") {
+            let (device, baud) = rest.rsplit_once(',').ok_or_else(wrong)?;
+            return match (device, baud.parse()) {
+                ("", _) | (_, Err(_) | Ok(0)) => Err(wrong()),
+                (device, Ok(baud)) => Ok(Self::Serial {
+                    device: device.into(),
+                    baud,
+                }),
+            };
+        }
+        if given.contains('/') {
+            Ok(Self::Unix(given.into()))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => {
+                write!(formatter, "tcp:[{host}]:{port}")
+            }
+            Self::Tcp { host, port } => write!(formatter, "tcp:{host}:{port}"),
+            Self::Serial { device, baud } => {
+                write!(formatter, "serial:{},{baud}", device.display())
+            }
+        }
+    }
+}
+
+/// A stream of bytes to a board.
+#[derive(Debug)]
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn connect(address: &Address) -> Result<Self, LinkError> {
+        let connected = match address {
+            Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
+            Address::Tcp { host, port } => connect_tcp(host, *port).map(Self::Tcp),
+            Address::Serial { .. } => {
+                return Err(LinkError::Serial {
+                    address: address.clone(),
+                });
+            }
+        };
+        connected
+            .and_then(|stream| {
+                stream.set_timeouts()?;
+                Ok(stream)
+            })
+            .map_err(|error| LinkError::Connect {
+                address: address.clone(),
+                error,
+            })
+    }
+
+    fn set_timeouts(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(READ_SLICE))?;
+                stream.set_write_timeout(Some(WRITE_TIMEOUT))
+            }
+            Self::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(READ_SLICE))?;
+                stream.set_write_timeout(Some(WRITE_TIMEOUT))
+            }
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
+        })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tcp(stream) => stream.write_all(bytes),
+        }
+    }
+
+    fn shut_down(&self) {
+        // It may be gone already.
+        let _ = match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, WRITE_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A frame as it came from a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Which message; see `migration_pd::protocol::kind`.
+    pub kind: u8,
+    /// A request's tag, echoed by its answer.
+    pub tag: u32,
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The message's encoding.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER_LENGTH..).unwrap_or_default()
+    }
+
+    /// The whole frame, to be passed on.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A board's link: both halves.
+#[derive(Debug)]
+pub struct Link {
+    /// What the board says.
+    pub reader: FrameReader,
+    /// What is said to it.
+    pub writer: FrameWriter,
+}
+
+impl Link {
+    /// Opens the link at `address`; waits for it to appear until `timeout` is over.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Connect`] with the last reason, or [`LinkError::Serial`].
+    pub fn open(address: &Address, timeout: Duration) -> Result<Self, LinkError> {
+        let deadline = Instant::now() + timeout;
+        let stream = loop {
+            match Stream::connect(address) {
+                Err(LinkError::Connect { error, .. })
+                    if may_appear(&error) && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(CONNECT_PAUSE);
+                }
+                connected => break connected?,
+            }
+        };
+        let other = stream.try_clone().map_err(|error| LinkError::Connect {
+            address: address.clone(),
+            error,
+        })?;
+        Ok(Self {
+            reader: FrameReader {
+                address: address.clone(),
+                stream: other,
+                decoder: Decoder::new(vec![0; MAX_FRAME]),
+            },
+            writer: FrameWriter {
+                address: address.clone(),
+                stream,
+                buffer: vec![0; MAX_FRAME],
+            },
+        })
+    }
+
+    /// Where the board is.
+    pub fn address(&self) -> &Address {
+        &self.writer.address
+    }
+
+    /// Ends the connection.
+    pub fn close(&mut self) {
+        self.writer.stream.shut_down();
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A board that is being started has no socket yet, or nobody behind it.
+fn may_appear(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// What a board says.
+#[derive(Debug)]
+pub struct FrameReader {
+    address: Address,
+    stream: Stream,
+    decoder: Decoder<Vec<u8>>,
+}
+
+impl FrameReader {
+    /// The next frame, if one comes before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn read(&mut self, deadline: Instant) -> Result<Option<Frame>, LinkError> {
+        loop {
+            if let Some(frame) = self.decoder.next() {
+                return Ok(Some(Frame {
+                    kind: frame.kind,
+                    tag: frame.tag,
+                    bytes: frame.bytes.to_vec(),
+                }));
+            }
+            match self.stream.read(self.decoder.space()) {
+                Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.decoder.filled(count),
+                Err(error) if is_pause(&error) => {
+                    if Instant::now() >= deadline {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
+    }
+
+    fn lost(&self, error: io::Error) -> LinkError {
+        LinkError::Lost {
+            address: self.address.clone(),
+            error,
+        }
+    }
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+/// What is said to a board.
+#[derive(Debug)]
+pub struct FrameWriter {
+    address: Address,
+    stream: Stream,
+    buffer: Vec<u8>,
+}
+
+impl FrameWriter {
+    /// Sends a message; `write` writes its payload and gives its length.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn send<E>(
+        &mut self,
+        kind: u8,
+        tag: u32,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), LinkError> {
+        let length = self
+            .buffer
+            .get_mut(HEADER_LENGTH..)
+            .and_then(|payload| write(payload).ok())
+            .and_then(|length| finish(&mut self.buffer, kind, tag, length))
+            .unwrap_or(0);
+        let frame = self.buffer.get(..length).unwrap_or_default();
+        self.stream
+            .write_all(frame)
+            .map_err(|error| LinkError::Lost {
+                address: self.address.clone(),
+                error,
+            })
+    }
+
+    /// Passes a frame on as it came.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn forward(&mut self, frame: &Frame) -> Result<(), LinkError> {
+        self.stream
+            .write_all(frame.bytes())
+            .map_err(|error| LinkError::Lost {
+                address: self.address.clone(),
+                error,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_they_are_written() {
+        let cases = [
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+            ("./a.sock", "unix:./a.sock"),
+            ("tcp:board-7:4000", "tcp:board-7:4000"),
+            ("tcp:[::1]:4000", "tcp:[::1]:4000"),
+            ("serial:/dev/ttyUSB0,115200", "serial:/dev/ttyUSB0,115200"),
+        ];
+        for (given, shown) in cases {
+            let address: Address = given.parse().unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(address));
+        }
+        for wrong in [
+            "",
+            "a.sock",
+            "unix:",
+            "tcp:host",
+            "tcp::1",
+            "tcp:host:70000",
+            "serial:/dev/ttyUSB0",
+            "serial:,9600",
+            "serial:/dev/ttyUSB0,0",
+        ] {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_board_that_is_not_there_is_named_with_what_to_do() {
+        let address: Address = "unix:/nowhere/board.sock".parse().unwrap();
+        let error = Link::open(&address, Duration::ZERO)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("unix:/nowhere/board.sock"), "{error}");
+        assert!(error.contains("Is it running"), "{error}");
+    }
+
+    #[test]
+    fn a_serial_line_is_refused_with_the_reason() {
+        let address: Address = "serial:/dev/ttyUSB0,115200".parse().unwrap();
+        let error = Link::open(&address, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, LinkError::Serial { .. }));
+    }
+}

@@ -1,0 +1,505 @@
+//! A move between two boards, as seen from the host.
+//!
+//! Responsible for: relaying what the boards say to each other, telling how far the move is, and
+//! saying at the end where the guest now is, whatever happened. Must never: be needed. The boards
+//! decide; a relay that dies leaves the guest at its source or its destination, never at both, and
+//! the next relay settles what is open.
+
+mod pump;
+#[cfg(test)]
+mod tests;
+
+use crate::client::{Client, ClientError};
+use crate::link::{Address, LinkError};
+use migration_pd::protocol::management::{
+    Figures, MoveReport, Phase, Stage, StartMove, StatusReport,
+};
+use migration_pd::protocol::{MoveFailure, MoveId};
+use pump::{Ending, Pump};
+use state::admission;
+use std::fmt;
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+
+/// How long a guest that was handed over may take to run.
+const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// How a move is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Let the guest stand still as soon as the rest can be sent in this time.
+    pub downtime_target: Duration,
+    /// Let the guest stand still after so many passes over its RAM in any case.
+    pub max_rounds: u16,
+    /// How much of the source's time the move may take while the guest runs, in per cent.
+    pub share: u8,
+    /// The most bytes a second to send while the guest runs; 0 for what the link carries.
+    pub bandwidth: u64,
+    /// How long a board waits when it hears nothing from the other.
+    pub patience: Duration,
+    /// How long to try to reach a board again whose link broke in the middle of the move.
+    pub reconnect: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            downtime_target: Duration::from_millis(50),
+            max_rounds: 30,
+            share: 60,
+            bandwidth: 0,
+            patience: Duration::from_secs(3),
+            reconnect: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How far a move is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// What the source says.
+    pub report: MoveReport,
+    /// Since the move was asked for.
+    pub elapsed: Duration,
+    /// Bytes a second, since the report before.
+    pub bytes_per_second: f64,
+}
+
+/// A move that took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Its number.
+    pub id: MoveId,
+    /// The source's figures.
+    pub figures: Figures,
+    /// From the request to the guest running at its destination.
+    pub total: Duration,
+    /// How long the guest stood still, as the host saw it: from the source's word that it stops
+    /// it to the destination's that it runs. None for a guest that was paused anyway.
+    pub downtime: Option<Duration>,
+}
+
+/// Where a guest is after a move that did not go as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On the source, in this phase.
+    Source(Phase),
+    /// On the destination, in this phase.
+    Destination(Phase),
+    /// It stands still on the source, which has handed it over and not heard whether that
+    /// arrived.
+    InDoubt,
+    /// Neither board could be asked.
+    Unknown,
+}
+
+/// Why a move did not take place, or cannot be said to have.
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// A board, or its link.
+    #[error(transparent)]
+    Board(#[from] ClientError),
+    /// The guest cannot be moved as it is.
+    #[error(
+        "the guest of board {address} is {phase}: only one that runs or is paused can be moved"
+    )]
+    NoGuest {
+        /// The source.
+        address: Address,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// The destination has a guest.
+    #[error(
+        "board {address} has a guest already ({phase}): discard it, or choose another destination"
+    )]
+    Occupied {
+        /// The destination.
+        address: Address,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// An earlier move is in doubt.
+    #[error(
+        "board {address} does not know yet whether move {id} took place: connect it with that \
+         move's destination (`godwit settle`) first"
+    )]
+    InDoubt {
+        /// The source.
+        address: Address,
+        /// That move.
+        id: MoveId,
+    },
+    /// The guest would notice.
+    #[error("the guest would notice that it is on board {destination}: {refusal}")]
+    Incompatible {
+        /// The destination.
+        destination: Address,
+        /// What differs.
+        refusal: admission::Refusal,
+    },
+    /// The boards called it off.
+    #[error("the move was called off: {0}")]
+    CalledOff(MoveFailure),
+    /// The guest was handed over and does not run.
+    #[error("the guest arrived on board {address} and is {phase} there: see `godwit status`")]
+    DoesNotRun {
+        /// The destination.
+        address: Address,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// The outcome could not be learned in time.
+    #[error("the boards did not come to an end of the move in time")]
+    TimedOut,
+}
+
+/// A move that did not take place, or cannot be said to have, and where the guest is.
+#[derive(Debug, Error)]
+#[error("{cause}. {}", self.statement())]
+pub struct MoveError {
+    /// Why.
+    pub cause: Box<Cause>,
+    /// Where the guest is.
+    pub whereabouts: Whereabouts,
+    /// The source.
+    pub source_board: Address,
+    /// The destination.
+    pub destination_board: Address,
+}
+
+impl MoveError {
+    /// Where the guest is, in a sentence.
+    pub fn statement(&self) -> String {
+        let (source, destination) = (&self.source_board, &self.destination_board);
+        match self.whereabouts {
+            Whereabouts::Source(phase) => {
+                format!("The guest is still on board {source}: {phase}")
+            }
+            Whereabouts::Destination(phase) => {
+                format!("The guest is on board {destination}: {phase}")
+            }
+            Whereabouts::InDoubt => format!(
+                "The guest stands still on board {source}, which does not know whether {destination} \
+                 has taken over; it runs there or nowhere. Connect the two boards again to settle that"
+            ),
+            Whereabouts::Unknown => format!(
+                "Neither board could be asked where the guest is: it is on {source} or on \
+                 {destination}, never on both"
+            ),
+        }
+    }
+}
+
+/// Moves the guest of `source` to `destination`.
+///
+/// # Errors
+///
+/// [`MoveError`], which says where the guest is.
+pub fn migrate(
+    source: &mut Client,
+    destination: &mut Client,
+    options: &Options,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Summary, MoveError> {
+    let mut relay = Relay {
+        source,
+        destination,
+        options,
+    };
+    let began = Instant::now();
+    relay
+        .prepare()
+        .and_then(|start| relay.carry_out(&start, began, on_progress))
+        .map_err(|cause| relay.explain(cause))
+}
+
+/// Lets the two boards of an earlier move settle what became of it; returns how it ended on the
+/// source.
+///
+/// # Errors
+///
+/// [`MoveError`] if they do not, within the options' time to reconnect.
+pub fn settle(
+    source: &mut Client,
+    destination: &mut Client,
+    options: &Options,
+) -> Result<MoveReport, MoveError> {
+    let mut relay = Relay {
+        source,
+        destination,
+        options,
+    };
+    relay.settle().map_err(|cause| relay.explain(cause))
+}
+
+/// Random bits from the system; if it has none to give, from the clock.
+pub(crate) fn random_bits() -> [u64; 2] {
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    let bits = u128::from_le_bytes(bytes);
+    let bits = read.map_or_else(|_| now_since_epoch().as_nanos(), |()| bits);
+    let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+    [half(bits), half(bits >> 64)]
+}
+
+fn now_since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+struct Relay<'a> {
+    source: &'a mut Client,
+    destination: &'a mut Client,
+    options: &'a Options,
+}
+
+impl Relay<'_> {
+    /// Asks both boards whether a move can be begun, before anything is.
+    fn prepare(&mut self) -> Result<StartMove, Cause> {
+        let source = ready(self.source)?;
+        let destination = ready(self.destination)?;
+        if !matches!(source.phase, Phase::Running | Phase::Stopped) {
+            return Err(Cause::NoGuest {
+                address: self.source.address().clone(),
+                phase: source.phase,
+            });
+        }
+        if destination.phase != Phase::Empty {
+            return Err(Cause::Occupied {
+                address: self.destination.address().clone(),
+                phase: destination.phase,
+            });
+        }
+        let (theirs, ours) = (self.source.describe()?, self.destination.describe()?);
+        admission::compare(&theirs, &ours).map_err(|refusal| Cause::Incompatible {
+            destination: self.destination.address().clone(),
+            refusal,
+        })?;
+        let newest = source.newest_move.max(destination.newest_move);
+        // Numbers grow with the time of day, so that they grow over restarts of the boards too.
+        let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
+        let options = self.options;
+        Ok(StartMove {
+            id: MoveId(now.max(newest.0.saturating_add(1))),
+            seed: random_bits(),
+            downtime_target_us: u32::try_from(options.downtime_target.as_micros())
+                .unwrap_or(u32::MAX),
+            max_rounds: options.max_rounds,
+            share: options.share,
+            bandwidth: options.bandwidth,
+            patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn carry_out(
+        &mut self,
+        start: &StartMove,
+        began: Instant,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Summary, Cause> {
+        self.source.start_move(start)?;
+        let mut pump = Pump::new(start.id, began);
+        let ending = self.pump_until_ended(&mut pump, on_progress)?;
+        match ending.report.stage {
+            Stage::Gone => self.arrived(start.id, began, &ending, &pump),
+            _ => Err(called_off(&ending.report)),
+        }
+    }
+
+    /// Relays until the source says how the move ended; connects again when a link breaks.
+    fn pump_until_ended(
+        &mut self,
+        pump: &mut Pump,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Ending, Cause> {
+        let mut give_up_at: Option<Instant> = None;
+        loop {
+            match pump.run(self.source, self.destination, on_progress) {
+                Ok(Some(ending)) => return Ok(ending),
+                Ok(None) => return Err(Cause::TimedOut),
+                Err(error) => {
+                    let now = Instant::now();
+                    let deadline = *give_up_at.get_or_insert(now + self.options.reconnect);
+                    let left = deadline.saturating_duration_since(now);
+                    if left.is_zero() {
+                        return Err(ClientError::from(error).into());
+                    }
+                    self.reach_again(error, left)?;
+                }
+            }
+        }
+    }
+
+    /// Connects again to the board whose link broke.
+    fn reach_again(&mut self, error: LinkError, left: Duration) -> Result<(), Cause> {
+        let (LinkError::Lost { address, .. }
+        | LinkError::Connect { address, .. }
+        | LinkError::Serial { address }) = &error;
+        if address == self.source.address() {
+            self.source.reconnect(left)?;
+        } else if let Err(unreachable) = self.destination.reconnect(left) {
+            // The source will notice by itself; it must be heard to say so.
+            self.source.status()?;
+            return Err(unreachable.into());
+        }
+        Ok(())
+    }
+
+    /// The source has given the guest up: it must be at the destination.
+    fn arrived(
+        &mut self,
+        id: MoveId,
+        began: Instant,
+        ending: &Ending,
+        pump: &Pump,
+    ) -> Result<Summary, Cause> {
+        let runs_at = match pump.destination_runs_at() {
+            Some(at) => at,
+            None => {
+                let status = self.destination.status()?;
+                let wanted = match status.phase {
+                    Phase::Imported => Phase::Imported,
+                    _ => Phase::Running,
+                };
+                match self.destination.wait_for(wanted, ARRIVAL) {
+                    Ok(_) => Instant::now(),
+                    Err(ClientError::Late { address, phase, .. }) => {
+                        return Err(Cause::DoesNotRun { address, phase });
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(Summary {
+            id,
+            figures: ending.report.figures,
+            total: runs_at.saturating_duration_since(began),
+            downtime: pump
+                .source_stopped_at()
+                .map(|at| runs_at.saturating_duration_since(at)),
+        })
+    }
+
+    fn settle(&mut self) -> Result<MoveReport, Cause> {
+        let status = self.source.status()?;
+        let Some(report) = status.last_move else {
+            return Err(Cause::NoGuest {
+                address: self.source.address().clone(),
+                phase: status.phase,
+            });
+        };
+        if report.stage.is_end() {
+            return Ok(report);
+        }
+        let mut pump = Pump::new(report.id, Instant::now());
+        pump.give_up_after(self.options.reconnect);
+        let ending = self.pump_until_ended(&mut pump, &mut |_| {})?;
+        Ok(ending.report)
+    }
+
+    /// Finds out where the guest is.
+    fn explain(&mut self, cause: Cause) -> MoveError {
+        let source = ask_again(self.source);
+        let destination = ask_again(self.destination);
+        let has_guest =
+            |status: &StatusReport| !matches!(status.phase, Phase::Empty | Phase::Starting);
+        let whereabouts = match (source, destination) {
+            (Some(source), destination) if in_doubt(&source).is_some() => {
+                match destination.filter(|status| taken(status, &source)) {
+                    Some(status) => Whereabouts::Destination(status.phase),
+                    None => Whereabouts::InDoubt,
+                }
+            }
+            (Some(source), _) if has_guest(&source) => Whereabouts::Source(source.phase),
+            (_, Some(destination)) if has_guest(&destination) => {
+                Whereabouts::Destination(destination.phase)
+            }
+            (Some(source), _) => Whereabouts::Source(source.phase),
+            (None, _) => Whereabouts::Unknown,
+        };
+        MoveError {
+            cause: Box::new(cause),
+            whereabouts,
+            source_board: self.source.address().clone(),
+            destination_board: self.destination.address().clone(),
+        }
+    }
+}
+
+/// Whether a destination says that it has the guest about which its source is in doubt.
+fn taken(destination: &StatusReport, source: &StatusReport) -> bool {
+    destination
+        .last_move
+        .is_some_and(|report| report.stage == Stage::Taken && Some(report.id) == in_doubt(source))
+}
+
+fn in_doubt(status: &StatusReport) -> Option<MoveId> {
+    status
+        .last_move
+        .filter(|report| report.stage == Stage::InDoubt)
+        .map(|report| report.id)
+}
+
+/// A board's status, once it has nothing left over from a relay that died.
+fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
+    let status = board.status()?;
+    let open = status.last_move.filter(|report| !report.stage.is_end());
+    let Some(report) = open else {
+        return Ok(status);
+    };
+    if report.stage == Stage::InDoubt {
+        return Err(Cause::InDoubt {
+            address: board.address().clone(),
+            id: report.id,
+        });
+    }
+    board.cancel_move(report.id)?;
+    // A guest that was standing still for that move goes on first.
+    let goes_on = matches!(
+        report.stage,
+        Stage::Stopping | Stage::Finishing | Stage::Preparing
+    );
+    if goes_on {
+        return Ok(board.wait_for(Phase::Running, ARRIVAL)?);
+    }
+    Ok(board.status()?)
+}
+
+fn ask_again(board: &mut Client) -> Option<StatusReport> {
+    board.status().ok().or_else(|| {
+        board.reconnect(Duration::from_secs(1)).ok()?;
+        board.status().ok()
+    })
+}
+
+fn called_off(report: &MoveReport) -> Cause {
+    report.failure.map_or(Cause::TimedOut, Cause::CalledOff)
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures {
+            rounds,
+            pages_sent,
+            pages_left,
+            bytes,
+            ..
+        } = self.report.figures;
+        write!(
+            formatter,
+            "round {}, {pages_sent} pages sent, {pages_left} left, {:.1} MB, {:.1} MB/s",
+            rounds + 1,
+            megabytes(bytes),
+            self.bytes_per_second / 1e6,
+        )
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let bytes = bytes as f64;
+    bytes / 1e6
+}
