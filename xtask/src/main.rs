@@ -3,6 +3,7 @@
 //! Responsible for saying what "everything" is: which packages are built for which target with which features, in what
 //! order it is checked, and what counts as passed. Never: tests anything itself that a crate could test.
 
+mod bench;
 mod cargo;
 mod size;
 mod tally;
@@ -25,10 +26,13 @@ struct Arguments {
 enum Command {
     /// Runs everything: formatting, lints, host tests, cross builds, sizes, system tests in QEMU.
     Test(test::Options),
+    /// Measures exits, waiting and idling in QEMU, and prints a table.
+    Bench(bench::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     }
 }

@@ -1,0 +1,80 @@
+//! `cargo xtask bench`: what exits cost, in instructions and in time, and what an idle guest costs.
+//!
+//! The bare-metal guest of `guest/bench` measures itself by the virtual counter. With QEMU's `-icount shift=0` a
+//! nanosecond of that counter is one instruction: exact, repeatable, and the same on every machine. Without it, times
+//! are wall time under emulation. Which figure belongs to what is in `docs/performance.md`.
+
+mod idle;
+mod run;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use godwit::image::Kernel;
+
+use crate::workspace::microkit_sdk;
+use table::{Column, Table};
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// On which kernel.
+    #[arg(long, value_enum, default_value_t = Kernels::Available)]
+    kernel: Kernels,
+    /// Repetitions of the short operations.
+    #[arg(long, default_value_t = 20_000)]
+    count: u64,
+    /// Leave out the idle Linux guest.
+    #[arg(long)]
+    no_idle: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kernels {
+    /// The embedded kernel.
+    Embedded,
+    /// seL4, with the Microkit SDK.
+    Sel4,
+    /// seL4 too where there is an SDK.
+    Available,
+}
+
+impl Kernels {
+    fn list(self) -> Vec<Kernel> {
+        match self {
+            Self::Embedded => vec![Kernel::Embedded],
+            Self::Sel4 => vec![Kernel::Sel4],
+            Self::Available if microkit_sdk().is_some() => vec![Kernel::Embedded, Kernel::Sel4],
+            Self::Available => {
+                println!("seL4: skipped, no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0");
+                vec![Kernel::Embedded]
+            }
+        }
+    }
+}
+
+/// Measures, and prints.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut table = Table::default();
+    for kernel in options.kernel.list() {
+        println!("{kernel}: exits, in instructions");
+        let instructions = run::measure(kernel, run::Time::Instructions, options.count)?;
+        println!("{kernel}: exits, in wall time");
+        let wall = run::measure(kernel, run::Time::Wall, options.count)?;
+        let idle = if options.no_idle {
+            None
+        } else {
+            println!("{kernel}: idle Linux for {} s", idle::SECONDS);
+            Some(idle::measure(kernel)?)
+        };
+        table.add(Column {
+            kernel: kernel.to_string(),
+            instructions,
+            wall,
+            idle,
+        });
+    }
+    println!("\n{table}");
+    Ok(ExitCode::SUCCESS)
+}
