@@ -108,16 +108,16 @@ pub const fn heap_needed(pages: u32) -> u64 {
 const BUFFERS: usize = 3 * MAX_FRAME + PAGE_SIZE + MAX_RECORD + COMPRESSED_ROOM;
 
 impl<'m> Agent<'m> {
-    /// An agent that works in `heap`, which is aligned to 8 bytes, of a board whose guest has
-    /// `pages` of RAM and whose counter has this frequency, in Hz.
+    /// An agent that works in `heap`, which is aligned to 8 bytes, on the board behind `port`.
     ///
     /// # Errors
     ///
     /// [`HeapTooSmall`] if not even the buffers fit. If only the table for the guest's pages does
     /// not, the agent works and refuses moves.
-    pub fn new(heap: &'m mut [u8], pages: u32, frequency: u64) -> Result<Self, HeapTooSmall> {
+    pub fn new<P: Port>(heap: &'m mut [u8], port: &mut P) -> Result<Self, HeapTooSmall> {
         let available = heap.len() as u64;
-        Self::carve(heap, pages, frequency.max(1)).ok_or(HeapTooSmall {
+        let pages = port.ram().pages();
+        Self::carve(heap, pages, port.frequency().max(1)).ok_or(HeapTooSmall {
             needed: heap_needed(pages),
             available,
         })

@@ -1,0 +1,164 @@
+//! The memory regions of this domain, as `system.xml` maps them.
+//!
+//! Responsible for: every access to memory that others share: guest RAM with the guest and
+//! `vmm-pd`, records with their domains. Each access stays within its region; nothing is assumed
+//! about what is read.
+
+use core::arch::asm;
+use core::ptr::NonNull;
+use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use migration_pd::ram::GuestRam;
+
+/// Bytes of a cache line that every board has at least: `DC` operations step by this much.
+const CACHE_LINE: usize = 64;
+/// 64-bit words of a page.
+const WORDS: usize = PAGE_SIZE / 8;
+
+/// Guest RAM.
+pub(crate) struct Ram {
+    base: NonNull<u64>,
+    pages: u32,
+}
+
+impl Ram {
+    /// The region of `size` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// The region is page aligned, mapped, readable and writable for `size` bytes until the
+    /// program ends, and no Rust reference points into it.
+    pub(crate) unsafe fn new(base: NonNull<u8>, size: usize) -> Self {
+        Self {
+            base: base.cast(),
+            pages: u32::try_from(size / PAGE_SIZE).unwrap_or(0),
+        }
+    }
+
+    /// Where a page begins, if there is such a page.
+    #[inline]
+    fn page(&self, page: u32) -> Option<NonNull<u64>> {
+        let page = (page < self.pages).then_some(page)?;
+        let offset = usize::try_from(page).ok()? * WORDS;
+        // SAFETY: the page is within the region.
+        Some(unsafe { self.base.add(offset) })
+    }
+}
+
+impl GuestRam for Ram {
+    fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    fn read(&self, page: u32, into: &mut Page) {
+        let Some(start) = self.page(page) else {
+            into.fill(0);
+            return;
+        };
+        let (words, _) = into.as_chunks_mut::<8>();
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: a page has so many words. Volatile, because the guest may write meanwhile:
+            // each word is read once.
+            *word = unsafe { start.add(index).read_volatile() }.to_ne_bytes();
+        }
+    }
+
+    fn write(&mut self, page: u32, from: &Page) {
+        let Some(start) = self.page(page) else {
+            return;
+        };
+        let (words, _) = from.as_chunks::<8>();
+        for (index, word) in words.iter().enumerate() {
+            // SAFETY: a page has so many words, and the region is writable.
+            unsafe { start.add(index).write_volatile(u64::from_ne_bytes(*word)) };
+        }
+        clean(start.addr().get());
+    }
+
+    #[inline]
+    fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
+        let Some(start) = self.page(page) else {
+            return key.fingerprint(|_| (0, 0));
+        };
+        key.fingerprint(|pair| {
+            // SAFETY: a page has twice so many words. Volatile, as in `read`.
+            unsafe {
+                let first = start.add(2 * pair);
+                (first.read_volatile(), first.add(1).read_volatile())
+            }
+        })
+    }
+}
+
+/// Writes a page back from the caches to memory, for a guest that reads or executes it with its
+/// own caches off or stale (DDI 0487, D7.5.9).
+fn clean(start: usize) {
+    for line in (start..start + PAGE_SIZE).step_by(CACHE_LINE) {
+        // SAFETY: cache maintenance by address does not change memory's contents.
+        unsafe { asm!("dc cvac, {}", in(reg) line, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
+}
+
+/// A region that another domain writes.
+pub(crate) struct Inbound {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+impl Inbound {
+    /// The region of `length` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// The region is mapped and readable for `length` bytes until the program ends, and no Rust
+    /// reference points into it.
+    pub(crate) const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// Copies the region's beginning; false if `into` is longer than the region.
+    pub(crate) fn copy_out(&self, into: &mut [u8]) -> bool {
+        if into.len() > self.length {
+            return false;
+        }
+        for (offset, byte) in into.iter_mut().enumerate() {
+            // SAFETY: `offset` is within the region. Volatile, because the neighbour may write
+            // meanwhile: each byte is read once, and what it says is checked afterwards.
+            *byte = unsafe { self.base.add(offset).read_volatile() };
+        }
+        true
+    }
+}
+
+/// A region that this domain alone writes.
+pub(crate) struct Outbound {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+impl Outbound {
+    /// The region of `length` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// The region is mapped and writable for `length` bytes until the program ends, no other
+    /// domain writes it, and no Rust reference points into it.
+    pub(crate) const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// Copies `bytes` to the region's beginning; false if they do not fit.
+    pub(crate) fn copy_in(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.length {
+            return false;
+        }
+        // SAFETY: they fit, the region is writable, and `bytes` cannot overlap it.
+        unsafe {
+            self.base
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        true
+    }
+}

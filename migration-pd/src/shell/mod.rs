@@ -1,0 +1,167 @@
+//! The port, for the agent: channels, rings, regions, the counter.
+
+mod memory;
+
+use channel::ring::Duplex;
+use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
+use core::arch::asm;
+use memory::{Inbound, Outbound, Ram};
+use migration_pd::port::{MAX_RECORD, Port};
+use migration_pd::protocol::Domain;
+use sel4_microkit::{Channel, memory_region_symbol, var};
+
+/// Bytes of `timer-pd`'s regions (`system.xml`); those of the others have [`MAX_RECORD`].
+const TIMER_RECORD: usize = 0x1000;
+
+/// What the domain has been given.
+pub(crate) struct Shell {
+    ram: Ram,
+    rings: Duplex,
+    exports: [Inbound; 3],
+    imports: [Outbound; 3],
+}
+
+impl Shell {
+    /// The shell, and the memory that the agent works in. Called once.
+    pub(crate) fn new() -> (Self, &'static mut [u8]) {
+        let heap = memory_region_symbol!(migration_heap: *mut u8);
+        let heap_size = *var!(migration_heap_size: usize = 0);
+        // SAFETY: `system.xml` maps the region, zero, with this size for this domain alone, and
+        // this runs once.
+        let heap = unsafe { core::slice::from_raw_parts_mut(heap.as_ptr(), heap_size) };
+        let shell = Self {
+            ram: ram(),
+            rings: rings(),
+            exports: exports(),
+            imports: imports(),
+        };
+        (shell, heap)
+    }
+}
+
+fn ram() -> Ram {
+    let ram = memory_region_symbol!(guest_ram: *mut u8);
+    let size = *var!(guest_ram_size: usize = 0);
+    // SAFETY: `system.xml` maps the region with this size for reading and writing, and no
+    // reference is ever made into it.
+    unsafe { Ram::new(ram, size) }
+}
+
+fn rings() -> Duplex {
+    let sent = memory_region_symbol!(migration_to_link: *mut u8);
+    let received = memory_region_symbol!(link_to_migration: *mut u8);
+    let sent_size = *var!(migration_to_link_size: usize = 0);
+    let received_size = *var!(link_to_migration_size: usize = 0);
+    // SAFETY: `system.xml` maps both regions with these sizes, the first for this domain alone to
+    // write, and this runs once.
+    let rings = unsafe { Duplex::new(sent, sent_size, received, received_size) };
+    rings.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn exports() -> [Inbound; 3] {
+    let vmm = memory_region_symbol!(vmm_export: *mut u8);
+    let vgic = memory_region_symbol!(vgic_export: *mut u8);
+    let timer = memory_region_symbol!(timer_export: *mut u8);
+    // SAFETY: `system.xml` maps these regions for reading, with these sizes.
+    unsafe {
+        [
+            Inbound::new(vmm, MAX_RECORD),
+            Inbound::new(vgic, MAX_RECORD),
+            Inbound::new(timer, TIMER_RECORD),
+        ]
+    }
+}
+
+fn imports() -> [Outbound; 3] {
+    let vmm = memory_region_symbol!(vmm_import: *mut u8);
+    let vgic = memory_region_symbol!(vgic_import: *mut u8);
+    let timer = memory_region_symbol!(timer_import: *mut u8);
+    // SAFETY: `system.xml` maps these regions with these sizes, for this domain alone to write.
+    unsafe {
+        [
+            Outbound::new(vmm, MAX_RECORD),
+            Outbound::new(vgic, MAX_RECORD),
+            Outbound::new(timer, TIMER_RECORD),
+        ]
+    }
+}
+
+fn choose<T>([vmm, vgic, timer]: &mut [T; 3], domain: Domain) -> &mut T {
+    match domain {
+        Domain::Vmm => vmm,
+        Domain::Vgic => vgic,
+        Domain::Timer => timer,
+    }
+}
+
+impl Port for Shell {
+    type Ram = Ram;
+
+    fn ram(&mut self) -> &mut Ram {
+        &mut self.ram
+    }
+
+    fn vmm(&mut self, request: &vmm::Request) -> Result<Message, ProtocolError> {
+        microkit::call(Channel::new(ids::migration::VMM), &request.encode())
+    }
+
+    fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
+        microkit::call(Channel::new(ids::migration::VGIC), &request.encode())
+    }
+
+    fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
+        microkit::call(Channel::new(ids::migration::TIMER), &request.encode())
+    }
+
+    fn exported(&mut self, domain: Domain, into: &mut [u8]) -> bool {
+        choose(&mut self.exports, domain).copy_out(into)
+    }
+
+    fn import(&mut self, domain: Domain, record: &[u8]) -> bool {
+        choose(&mut self.imports, domain).copy_in(record)
+    }
+
+    #[inline]
+    fn now(&mut self) -> u64 {
+        let count: u64;
+        // SAFETY: reads the counter, which the kernel lets EL0 read, after all instructions before.
+        unsafe {
+            asm!("isb", "mrs {}, CNTPCT_EL0", out(reg) count, options(nostack, preserves_flags));
+        }
+        count
+    }
+
+    fn frequency(&self) -> u64 {
+        let frequency: u64;
+        // SAFETY: reads a register that the kernel lets EL0 read along with the counter.
+        unsafe {
+            asm!("mrs {}, CNTFRQ_EL0", out(reg) frequency, options(nomem, nostack, preserves_flags));
+        }
+        frequency.max(1)
+    }
+
+    // A neighbour whose counters contradict ours is as good as one that sends and takes nothing:
+    // the move ends for silence.
+
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        self.rings.producer.push(bytes).unwrap_or(0)
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        self.rings.consumer.pop(into).unwrap_or(0)
+    }
+
+    fn flush(&mut self) {
+        let sent = self.rings.producer.notify_due();
+        let taken = self.rings.consumer.notify_due();
+        if sent || taken {
+            Channel::new(ids::migration::LINK).notify();
+        }
+    }
+
+    fn wait(&mut self, space: usize) -> bool {
+        let bytes = self.rings.consumer.wait(0).unwrap_or(false);
+        let room = space > 0 && self.rings.producer.wait(space).unwrap_or(false);
+        bytes || room
+    }
+}
