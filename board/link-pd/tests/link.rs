@@ -142,3 +142,23 @@ fn a_broken_device_stops_the_link_for_good() {
     );
     assert_eq!(link.work(), Ok(false));
 }
+
+#[test]
+fn what_is_sent_after_the_other_end_has_come_back_arrives() {
+    let (fake, mut link, mut migration) = link(64);
+    fake.with(|device| device.room = 3);
+    assert_eq!(link.work(), Ok(false));
+    assert_eq!(migration.producer.push(&[1; 64]), Ok(64));
+    assert_eq!(link.work(), Ok(false));
+    fake.run(0);
+    fake.hang_up();
+    assert_eq!(link.work(), Ok(false));
+    assert_eq!(migration.producer.free(), Ok(64), "the ring is free again");
+    fake.connect();
+    fake.with(|device| device.room = 64);
+    assert_eq!(migration.producer.push(&[2; 64]), Ok(64));
+    assert_eq!(link.work(), Ok(false));
+    fake.run(0);
+    let sent = fake.with(|device| device.sent.clone());
+    assert_eq!(sent, [[1; 3].as_slice(), [2; 64].as_slice()].concat());
+}

@@ -1,7 +1,7 @@
 //! The control queues of a virtio console, which open a port (Virtio 1.2, 5.3.6.2).
 //!
-//! Responsible for: opening one port as soon as the device has it. Must never: care for other
-//! ports, or for whether anybody is at the other end: that is what the bytes are for.
+//! Responsible for: opening one port as soon as the device has it, and noticing when the other end
+//! goes. Must never: care for other ports.
 
 use super::memory::{CONTROL_BUFFER_LENGTH, ControlMemory, QUEUE_SIZE};
 use super::queue::{Direction, Queue};
@@ -34,7 +34,6 @@ impl Message {
         u64::from(self.port) | u64::from(self.event) << 32 | u64::from(self.value) << 48
     }
 
-    /// The value of the messages that we look at has no meaning.
     fn from_word(word: u64) -> Self {
         let [p0, p1, p2, p3, e0, e1, v0, v1] = word.to_le_bytes();
         Self {
@@ -54,6 +53,13 @@ pub(super) struct Control {
     physical: u64,
     /// The port to open.
     port: u32,
+}
+
+/// What the device said about the port's other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct News {
+    /// How often the other end has gone.
+    pub(super) departures: usize,
 }
 
 impl Control {
@@ -88,7 +94,8 @@ impl Control {
     }
 
     /// Reads what the device says, and answers.
-    pub(super) fn work<T: Transport>(&mut self, transport: &mut T) -> Result<(), VirtioError> {
+    pub(super) fn work<T: Transport>(&mut self, transport: &mut T) -> Result<News, VirtioError> {
+        let mut news = News::default();
         while let Some((slot, _)) = self.receive.take()? {
             let word = self
                 .memory
@@ -97,16 +104,22 @@ impl Control {
                 .and_then(|buffer| buffer.first())
                 .map_or(0, |word| word.load(Ordering::Relaxed));
             let message = Message::from_word(word);
-            if message.port == self.port && message.event == PORT_ADD {
-                while self.transmit.take()?.is_some() {}
-                self.send(PORT_READY, self.port);
-                self.send(PORT_OPEN, self.port);
+            match message.event {
+                PORT_ADD if message.port == self.port => {
+                    while self.transmit.take()?.is_some() {}
+                    self.send(PORT_READY, self.port);
+                    self.send(PORT_OPEN, self.port);
+                }
+                PORT_OPEN if message.port == self.port && message.value == 0 => {
+                    news.departures += 1;
+                }
+                _ => {}
             }
             self.post_buffer(slot);
         }
         self.receive.publish(transport);
         self.transmit.publish(transport);
-        Ok(())
+        Ok(news)
     }
 
     /// Says that an event is so. Nothing is said while the device has not read sixteen messages.

@@ -55,6 +55,8 @@ pub struct Device {
     pub driver_features: u64,
     /// Whether the driver has opened the port.
     pub open: bool,
+    /// Whether somebody is at the other end; otherwise what is sent is lost.
+    connected: bool,
     status: DeviceStatus,
     queues: [Option<Side>; 6],
 }
@@ -86,6 +88,7 @@ impl Default for Device {
             notifications: 0,
             driver_features: 0,
             open: false,
+            connected: true,
             status: DeviceStatus::empty(),
             queues: [const { None }; 6],
         }
@@ -117,6 +120,26 @@ impl FakeConsole {
         });
     }
 
+    /// The other end goes, in the middle of a piece if one is under way, which is then forgotten.
+    pub fn hang_up(&self) {
+        self.with(|device| {
+            if let Some(side) = &mut device.queues[TRANSMIT] {
+                side.known.pop_front();
+                side.progress = 0;
+            }
+            device.connected = false;
+            device.say(&[1, 0, 0, 0, 6, 0, 0, 0]);
+        });
+    }
+
+    /// Somebody is at the other end again.
+    pub fn connect(&self) {
+        self.with(|device| {
+            device.connected = true;
+            device.say(&[1, 0, 0, 0, 6, 0, 1, 0]);
+        });
+    }
+
     /// Gives `slot` of queue `queue` back as if it had been finished with `length` bytes.
     pub fn give_back(&self, queue: usize, slot: u32, length: u32) {
         self.with(|device| {
@@ -135,14 +158,17 @@ impl Device {
         while let Some(slot) = side.known.front().copied() {
             let (address, length, flags) = side.descriptor(slot);
             assert_eq!(flags, 0, "a buffer to send");
-            let now = (length - side.progress).min(self.room);
+            let room = if self.connected { self.room } else { length };
+            let now = (length - side.progress).min(room);
             // SAFETY: the driver promises that the buffer stays until it is given back.
             let bytes = unsafe {
                 core::slice::from_raw_parts((address as *const u8).add(side.progress), now)
             };
-            self.sent.extend_from_slice(bytes);
             side.progress += now;
-            self.room -= now;
+            if self.connected {
+                self.sent.extend_from_slice(bytes);
+                self.room -= now;
+            }
             if side.progress < length {
                 break;
             }

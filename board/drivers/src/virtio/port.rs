@@ -44,8 +44,8 @@ pub struct Piece {
 #[derive(Debug)]
 struct Transmission {
     slot: usize,
+    /// How many bytes [`Port::sent`] is yet to count.
     length: u32,
-    done: bool,
 }
 
 /// A receive buffer with bytes that are yet to be taken.
@@ -67,6 +67,8 @@ pub struct Port<T: Transport> {
     physical: u64,
     /// In the order in which they were handed over.
     transmissions: Deque<Transmission, QUEUE_SIZE>,
+    /// Bytes that are no longer on their way and that [`Self::sent`] is yet to count.
+    finished: usize,
     reception: Option<Reception>,
 }
 
@@ -119,6 +121,7 @@ impl<T: Transport> Port<T> {
             memory,
             physical,
             transmissions: Deque::new(),
+            finished: 0,
             reception: None,
         };
         port.set_interrupts(false, false);
@@ -136,7 +139,9 @@ impl<T: Transport> Port<T> {
     /// [`VirtioError::NotPosted`]: the device is broken.
     pub fn acknowledge(&mut self) -> Result<(), VirtioError> {
         self.transport.ack_interrupt();
-        self.control.work(&mut self.transport)
+        let news = self.control.work(&mut self.transport)?;
+        (0..news.departures).for_each(|_| self.lose_oldest());
+        Ok(())
     }
 
     /// Hands over a piece to send, with the next [`Self::start`]. False if too many are under way.
@@ -149,10 +154,9 @@ impl<T: Transport> Port<T> {
         let transmission = Transmission {
             slot,
             length: piece.length,
-            done: false,
         };
         if self.transmissions.push_back(transmission).is_err() {
-            // Pieces that are done but wait for an earlier one.
+            // There are as many places as slots.
             return false;
         }
         self.transmit
@@ -165,33 +169,40 @@ impl<T: Transport> Port<T> {
         self.transmit.publish(&mut self.transport);
     }
 
-    /// How many bytes more have been sent, counted in the order in which they were handed over.
+    /// How many bytes more the device no longer needs, in the order in which they were handed
+    /// over: because they have been sent, or because nobody was there to take them.
     ///
     /// # Errors
     ///
     /// [`VirtioError::NotPosted`]: the device is broken.
     pub fn sent(&mut self) -> Result<usize, VirtioError> {
         while let Some((slot, _)) = self.transmit.take()? {
-            // A slot is free once it is taken back, so it may be that of a later piece as well.
-            let waiting = self.transmissions.iter_mut();
-            if let Some(transmission) = waiting
-                .into_iter()
-                .find(|transmission| transmission.slot == slot && !transmission.done)
-            {
-                transmission.done = true;
+            // A stream is sent in order: an earlier piece that has not come back is lost.
+            while let Some(first) = self.transmissions.pop_front() {
+                self.finished += first.length as usize;
+                self.transmit.reclaim(first.slot);
+                if first.slot == slot {
+                    break;
+                }
             }
         }
-        let mut count = 0;
-        while self.transmissions.front().is_some_and(|first| first.done) {
-            let first = self.transmissions.pop_front();
-            count += first.map_or(0, |first| first.length as usize);
+        Ok(core::mem::take(&mut self.finished))
+    }
+
+    /// The other end has gone. QEMU forgets the piece that it was in the middle of (its
+    /// `discard_throttle_data`), so it will never come back; its slot is ours again when a later
+    /// piece does. The others wait until the device is told to look.
+    fn lose_oldest(&mut self) {
+        let mut under_way = self.transmissions.iter_mut();
+        if let Some(oldest) = under_way.find(|transmission| transmission.length > 0) {
+            self.finished += core::mem::take(&mut oldest.length) as usize;
+            self.transmit.notify(&mut self.transport);
         }
-        Ok(count)
     }
 
     /// Whether another piece can be handed over.
     pub fn can_send(&self) -> bool {
-        self.transmit.free_slot().is_some() && !self.transmissions.is_full()
+        self.transmit.free_slot().is_some()
     }
 
     /// Whether something is on its way.

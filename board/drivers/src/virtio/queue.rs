@@ -150,6 +150,16 @@ impl Queue {
         Ok(Some((slot as usize, length)))
     }
 
+    /// Tells the device to look, whatever it wants.
+    pub(super) fn notify<T: Transport>(&self, transport: &mut T) {
+        transport.notify(self.number);
+    }
+
+    /// Takes back a buffer that the device has without its saying so, because it has lost it.
+    pub(super) fn reclaim(&mut self, slot: usize) {
+        self.posted &= !(1_u16.unbounded_shl(u32::try_from(slot).unwrap_or(u32::MAX)));
+    }
+
     /// Switches interrupts on or off. True if there is something to [`Self::take`]: an interrupt
     /// may not have come for it.
     pub(super) fn set_interrupts(&self, enabled: bool) -> bool {
