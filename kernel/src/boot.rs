@@ -9,7 +9,6 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHP_CTL_EL2, CurrentEL, Readable, VTCR_EL2, Writeable};
-use kernel::context::Context;
 use kernel::identifier::{DomainId, VmId};
 use kernel::stage2::{self, Root, TablePool, TranslationTable};
 use kernel::{Kernel, Machine, StartError, interrupt};
@@ -47,8 +46,8 @@ enum BootError {
     Address,
 }
 
-/// The kernel's first function. Returns the registers of the first thread.
-pub(crate) extern "C" fn start() -> *mut Context {
+/// The kernel's first function.
+pub(crate) extern "C" fn start() -> ! {
     // SAFETY: the only use of the kernel until the first thread runs.
     let kernel = unsafe { KERNEL.get() };
     kernel.machine.console.start();
@@ -240,7 +239,7 @@ fn start_processor() {
             options(nostack, preserves_flags)
         );
     }
-    registers::leave_guest();
+    registers::enter_domains();
 }
 
 fn start_devices(description: &Description<'_>, hardware: &mut Hardware) -> Result<(), ImageError> {

@@ -7,11 +7,11 @@ use crate::identifier::{DomainId, Identifier, Table};
 use crate::object::{Capability, CapabilitySpace, LookupFailure};
 
 /// Bits of an address that select a slot (Microkit's `PD_CAP_BITS`).
-const SLOT_BITS: u32 = 9;
+const SLOT_BITS: u8 = 9;
 
 /// Bits of an address that select an entry of a domain's root (Microkit's `PD_ROOT_CAP_BITS`), of
 /// which only the first, zero, leads anywhere.
-const ROOT_BITS: u32 = 6;
+const ROOT_BITS: u8 = 6;
 
 /// Most capabilities of all domains together.
 const CAPABILITIES: usize = 512;
@@ -86,14 +86,15 @@ impl CapabilitySpaces {
     /// The answer for an address beyond the slots, given the bits of the level above them: other
     /// entries of that level hold null, and the bits in between must be zero.
     #[cold]
-    fn outside(address: u64, root_bits: u32) -> Result<Capability, LookupFailure> {
-        let bits_left = u64::BITS - root_bits;
+    fn outside(address: u64, root_bits: u8) -> Result<Capability, LookupFailure> {
+        const ADDRESS_BITS: u8 = 64;
+        let bits_left = ADDRESS_BITS - root_bits;
         if root_bits > 0 && address >> bits_left != 0 {
             return Ok(Capability::Null);
         }
         Err(LookupFailure::GuardMismatch {
-            bits_left: u64::from(bits_left),
-            guard_bits: u64::from(bits_left - SLOT_BITS),
+            bits_left,
+            guard_bits: bits_left - SLOT_BITS,
         })
     }
 }

@@ -1,54 +1,34 @@
 //! The registers of a thread.
 //!
-//! Responsible for their layout in memory, which the entry and exit code in assembler shares, and
-//! for the order in which `TCB_ReadRegisters` and `TCB_WriteRegisters` number them. Must never let
-//! a processor state through that leaves EL0 or EL1 ([`sanitise_spsr`]).
+//! Responsible for their layout in memory, which the entry and exit code in assembler shares: the
+//! order of seL4's `seL4_UserContext`, in which `TCB_ReadRegisters` and `TCB_WriteRegisters` number
+//! them, so that both only copy. Must never let a processor state through that leaves EL0 or EL1
+//! ([`sanitise_spsr`]).
 
 use sel4_sys::context;
 
 /// Number of words in a [`Context`].
-pub const WORDS: usize = 37;
+pub const WORDS: usize = context::COUNT + 1;
 
-/// Word of `x0`; `x1` to `x30` follow.
-pub const X0: usize = 0;
-/// Word of `SP_EL0`.
-pub const SP_EL0: usize = 31;
-/// Word of the address that execution continues at, `ELR_EL2` on the way out.
-pub const NEXT_PC: usize = 32;
-/// Word of the processor state, `SPSR_EL2` on the way out.
-pub const SPSR: usize = 33;
 /// Word of the address that a restart continues at: the system call or faulting instruction.
-pub const FAULT_PC: usize = 34;
+pub const FAULT_PC: usize = context::PC;
+/// Word of `SP_EL0`.
+pub const SP_EL0: usize = context::SP;
+/// Word of the processor state, `SPSR_EL2` on the way out.
+pub const SPSR: usize = context::SPSR;
+/// Word of `x0`; `x1` to `x8` follow. The others are where `sel4_sys::context::GENERAL` says.
+pub const X0: usize = context::X0;
 /// Word of `TPIDR_EL0`.
-pub const TPIDR_EL0: usize = 35;
+pub const TPIDR_EL0: usize = context::TPIDR_EL0;
 /// Word of `TPIDRRO_EL0`.
-pub const TPIDRRO_EL0: usize = 36;
+pub const TPIDRRO_EL0: usize = context::TPIDRRO_EL0;
+/// Word of the address that execution continues at, `ELR_EL2` on the way out. It has no number.
+pub const NEXT_PC: usize = context::COUNT;
 
 /// `PSTATE` of a domain: EL0t with FIQ and SError masked, as seL4 runs its native threads.
 pub const SPSR_DOMAIN: u64 = 0x140;
 
-/// The register numbers of seL4's `seL4_UserContext` as words of a [`Context`].
-const ORDER: [u8; context::COUNT] = {
-    let mut order = [0; context::COUNT];
-    order[context::PC] = word(FAULT_PC);
-    order[context::SP] = word(SP_EL0);
-    order[context::SPSR] = word(SPSR);
-    order[context::TPIDR_EL0] = word(TPIDR_EL0);
-    order[context::TPIDRRO_EL0] = word(TPIDRRO_EL0);
-    let mut general = 0;
-    while general < context::GENERAL.len() {
-        order[context::GENERAL[general]] = word(X0 + general);
-        general += 1;
-    }
-    order
-};
-
-#[expect(clippy::cast_possible_truncation, reason = "words are below WORDS")]
-const fn word(word: usize) -> u8 {
-    word as u8
-}
-
-/// The registers of a thread, in the order that the entry code stores them.
+/// The registers of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C, align(16))]
 pub struct Context {
@@ -60,44 +40,17 @@ impl Context {
     /// All registers zero.
     pub const ZERO: Self = Self { words: [0; WORDS] };
 
-    /// A general register, `x0` to `x30`.
+    /// One of `x0` to `x8`, those that system calls use.
     #[inline(always)]
     #[must_use]
     pub fn x(&self, register: usize) -> u64 {
         self.words[X0 + register]
     }
 
-    /// Changes a general register.
+    /// Changes one of `x0` to `x8`.
     #[inline(always)]
     pub fn set_x(&mut self, register: usize, value: u64) {
         self.words[X0 + register] = value;
-    }
-
-    /// The register of number `number` in `seL4_UserContext`; 0 if there is none.
-    #[inline(always)]
-    #[must_use]
-    pub fn user_register(&self, number: usize) -> u64 {
-        ORDER
-            .get(number)
-            .and_then(|&word| self.words.get(usize::from(word)))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    /// Changes the register of number `number` in `seL4_UserContext`.
-    #[inline(always)]
-    pub fn set_user_register(&mut self, number: usize, value: u64, virtual_cpu: bool) {
-        let value = if number == context::SPSR {
-            sanitise_spsr(value, virtual_cpu)
-        } else {
-            value
-        };
-        if let Some(word) = ORDER
-            .get(number)
-            .and_then(|&word| self.words.get_mut(usize::from(word)))
-        {
-            *word = value;
-        }
     }
 }
 
@@ -118,28 +71,6 @@ pub fn sanitise_spsr(value: u64, virtual_cpu: bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_word_but_the_next_pc_has_one_number() {
-        let mut words: [u8; context::COUNT] = ORDER;
-        words.sort_unstable();
-        let expected: Vec<u8> = (0..)
-            .take(WORDS)
-            .filter(|&word| usize::from(word) != NEXT_PC)
-            .collect();
-        assert_eq!(words.as_slice(), expected);
-    }
-
-    #[test]
-    fn numbers_follow_the_interface() {
-        let mut registers = Context::ZERO;
-        for (register, number) in context::GENERAL.into_iter().enumerate() {
-            registers.set_x(register, 0x100 + register as u64);
-            assert_eq!(registers.user_register(number), 0x100 + register as u64);
-        }
-        registers.set_user_register(context::PC, 0x1234, false);
-        assert_eq!(registers.words[FAULT_PC], 0x1234);
-    }
 
     #[test]
     fn no_thread_is_given_a_state_above_el1_or_in_aarch32() {

@@ -4,9 +4,9 @@
 //! kernel `SP_EL2` is the address of the running thread's [`Context`] and `TPIDR_EL2` that of the
 //! kernel's stack, so that an entry needs no register of the thread's to begin with.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
-use kernel::context::{Context, FAULT_PC, NEXT_PC, SP_EL0, SPSR};
+use kernel::context::{Context, FAULT_PC, NEXT_PC, SP_EL0, SPSR, X0};
 
 /// `ESR_EL2.EC` of `svc` and `hvc` in AArch64 state (DDI 0487, D17.2.37).
 const CLASS_SVC: u64 = 0x15;
@@ -15,8 +15,9 @@ const CLASS_HVC: u64 = 0x16;
 const WORD: usize = size_of::<u64>();
 
 const _: () = assert!(core::mem::offset_of!(Context, words) == 0);
-// The code below stores these in pairs.
-const _: () = assert!(SP_EL0 == 31 && NEXT_PC == 32 && SPSR == 33);
+// The code below stores these in pairs, and the general registers in the order of
+// `sel4_sys::context::GENERAL`.
+const _: () = assert!(FAULT_PC == 0 && SP_EL0 == 1 && SPSR == 2 && X0 == 3);
 
 global_asm!(
     ".section .text.entry, \"ax\"",
@@ -31,44 +32,48 @@ global_asm!(
     "add x0, x0, :lo12:__stack_top",
     "msr tpidr_el2, x0",
     "mov sp, x0",
-    "bl {start}",
-    "b {leave}",
+    "b {start}",
     start = sym crate::boot::start,
     vectors = sym VECTORS,
-    leave = sym leave,
 );
 
 unsafe extern "C" {
     #[link_name = "exception_vectors"]
     static VECTORS: u8;
-    #[link_name = "leave_kernel"]
-    fn leave();
+}
+
+/// Leaves EL2 for the thread that has these registers.
+#[inline(always)]
+pub(crate) fn leave(registers: *mut Context) -> ! {
+    // SAFETY: the registers are a thread's; the stack is left behind for good, and the next entry
+    // starts at its top again.
+    unsafe { asm!("b leave_kernel", in("x0") registers, options(noreturn)) }
 }
 
 global_asm!(
     // Saves the general registers, SP_EL0, ELR_EL2 and SPSR_EL2 of the thread, and leaves its
     // program counter in x22.
     ".macro save_thread",
-    "stp x0, x1, [sp]",
-    "stp x2, x3, [sp, #16]",
-    "stp x4, x5, [sp, #32]",
-    "stp x6, x7, [sp, #48]",
-    "stp x8, x9, [sp, #64]",
-    "stp x10, x11, [sp, #80]",
-    "stp x12, x13, [sp, #96]",
-    "stp x14, x15, [sp, #112]",
-    "stp x16, x17, [sp, #128]",
-    "stp x18, x19, [sp, #144]",
-    "stp x20, x21, [sp, #160]",
-    "stp x22, x23, [sp, #176]",
-    "stp x24, x25, [sp, #192]",
-    "stp x26, x27, [sp, #208]",
-    "stp x28, x29, [sp, #224]",
+    "stp x1, x2, [sp, #32]",
+    "stp x3, x4, [sp, #48]",
+    "stp x5, x6, [sp, #64]",
+    "stp x7, x8, [sp, #80]",
+    "stp x16, x17, [sp, #96]",
+    "stp x18, x29, [sp, #112]",
+    "stp x30, x9, [sp, #128]",
+    "stp x10, x11, [sp, #144]",
+    "stp x12, x13, [sp, #160]",
+    "stp x14, x15, [sp, #176]",
+    "stp x19, x20, [sp, #192]",
+    "stp x21, x22, [sp, #208]",
+    "stp x23, x24, [sp, #224]",
+    "stp x25, x26, [sp, #240]",
+    "stp x27, x28, [sp, #256]",
     "mrs x21, sp_el0",
     "mrs x22, elr_el2",
     "mrs x23, spsr_el2",
-    "stp x30, x21, [sp, #240]",
-    "stp x22, x23, [sp, #256]",
+    "stp x23, x0, [sp, #16]",
+    "str x22, [sp, #{next_pc}]",
     ".endm",
 
     ".section .text.vectors, \"ax\"",
@@ -83,48 +88,46 @@ global_asm!(
     "ccmp x1, #{hvc}, #4, ne",
     "b.ne 1f",
     "sub x22, x22, #4",
-    "str x22, [sp, #{fault_pc}]",
+    "stp x22, x21, [sp]",
     "mov sp, x24",
-    "bl {system_call}",
-    "b leave_kernel",
+    "b {system_call}",
     "1:",
-    "str x22, [sp, #{fault_pc}]",
+    "stp x22, x21, [sp]",
     "mov sp, x24",
-    "bl {fault}",
-    "b leave_kernel",
+    "b {fault}",
 
     "lower_interrupt:",
     "save_thread",
     "mrs x24, tpidr_el2",
-    "str x22, [sp, #{fault_pc}]",
+    "stp x22, x21, [sp]",
     "mov sp, x24",
-    "bl {interrupt}",
+    "b {interrupt}",
 
     // Runs the thread whose registers are at x0.
     ".global leave_kernel",
     "leave_kernel:",
     "mov sp, x0",
-    "ldp x21, x22, [sp, #248]",
-    "ldr x23, [sp, #264]",
-    "msr sp_el0, x21",
-    "msr elr_el2, x22",
+    "ldr x21, [sp, #{next_pc}]",
+    "ldr x22, [sp, #8]",
+    "ldp x23, x0, [sp, #16]",
+    "msr sp_el0, x22",
+    "msr elr_el2, x21",
     "msr spsr_el2, x23",
-    "ldp x0, x1, [sp]",
-    "ldp x2, x3, [sp, #16]",
-    "ldp x4, x5, [sp, #32]",
-    "ldp x6, x7, [sp, #48]",
-    "ldp x8, x9, [sp, #64]",
-    "ldp x10, x11, [sp, #80]",
-    "ldp x12, x13, [sp, #96]",
-    "ldp x14, x15, [sp, #112]",
-    "ldp x16, x17, [sp, #128]",
-    "ldp x18, x19, [sp, #144]",
-    "ldp x20, x21, [sp, #160]",
-    "ldp x22, x23, [sp, #176]",
-    "ldp x24, x25, [sp, #192]",
-    "ldp x26, x27, [sp, #208]",
-    "ldp x28, x29, [sp, #224]",
-    "ldr x30, [sp, #240]",
+    "ldp x1, x2, [sp, #32]",
+    "ldp x3, x4, [sp, #48]",
+    "ldp x5, x6, [sp, #64]",
+    "ldp x7, x8, [sp, #80]",
+    "ldp x16, x17, [sp, #96]",
+    "ldp x18, x29, [sp, #112]",
+    "ldp x30, x9, [sp, #128]",
+    "ldp x10, x11, [sp, #144]",
+    "ldp x12, x13, [sp, #160]",
+    "ldp x14, x15, [sp, #176]",
+    "ldp x19, x20, [sp, #192]",
+    "ldp x21, x22, [sp, #208]",
+    "ldp x23, x24, [sp, #224]",
+    "ldp x25, x26, [sp, #240]",
+    "ldp x27, x28, [sp, #256]",
     "eret",
 
     // The kernel's own mistakes: back to the stack, which its fault may have left.
@@ -156,7 +159,7 @@ global_asm!(
 
     svc = const CLASS_SVC,
     hvc = const CLASS_HVC,
-    fault_pc = const FAULT_PC * WORD,
+    next_pc = const NEXT_PC * WORD,
     system_call = sym crate::hardware::enter_system_call,
     fault = sym crate::hardware::enter_fault,
     interrupt = sym crate::hardware::enter_interrupt,

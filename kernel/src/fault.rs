@@ -36,7 +36,6 @@ const GUARD_MISMATCH: u64 = 4;
 
 impl<M: Machine> Kernel<M> {
     /// A domain or guest took a fault to EL2.
-    #[inline(always)]
     pub fn fault(&mut self, fault: Fault) {
         if let Some(thread) = self.begin() {
             self.raise(thread, fault);
@@ -44,7 +43,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Hands a thread's fault to whoever answers for it.
-    #[inline(always)]
     pub(crate) fn raise(&mut self, thread: ThreadId, fault: Fault) {
         match self.threads[thread].handler {
             Handler::Domain { endpoint, badge } => {
@@ -66,7 +64,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Writes a fault's message for its receiver and returns how many words it has.
-    #[inline(always)]
     pub(crate) fn write_fault(
         &mut self,
         faulting: ThreadId,
@@ -74,14 +71,17 @@ impl<M: Machine> Kernel<M> {
         receiver: ThreadId,
     ) -> u64 {
         match *fault {
-            Fault::Trap { syndrome } => self.write_words(receiver, &[syndrome]),
+            Fault::Trap { syndrome } => self.write_words(receiver, &[u64::from(syndrome)]),
             Fault::Memory {
                 address,
                 syndrome,
                 fetch,
             } => {
                 let pc = self.threads[faulting].registers.words[FAULT_PC];
-                self.write_words(receiver, &[pc, address, u64::from(fetch), syndrome])
+                self.write_words(
+                    receiver,
+                    &[pc, address, u64::from(fetch), u64::from(syndrome)],
+                )
             }
             Fault::Maintenance { list_register } => {
                 let index = list_register.map_or(u64::MAX, u64::from);
@@ -112,7 +112,8 @@ impl<M: Machine> Kernel<M> {
                         guard_bits,
                     } => {
                         let [pc, address, phase] = start;
-                        let words = [pc, address, phase, GUARD_MISMATCH, bits_left, 0, guard_bits];
+                        let (left, guard) = (u64::from(bits_left), u64::from(guard_bits));
+                        let words = [pc, address, phase, GUARD_MISMATCH, left, 0, guard];
                         self.write_words(receiver, &words)
                     }
                 }
@@ -130,7 +131,7 @@ impl<M: Machine> Kernel<M> {
                 for (word, register) in words.iter_mut().zip(USER_EXCEPTION_WORDS) {
                     *word = self.threads[faulting].registers.words[register];
                 }
-                words[user_exception::NUMBER] = syndrome;
+                words[user_exception::NUMBER] = u64::from(syndrome);
                 self.write_words(receiver, &words)
             }
             _ => 0,
@@ -147,7 +148,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Applies the answer to a fault. Returns whether the thread goes on.
-    #[inline(always)]
     pub(crate) fn answer_fault(
         &mut self,
         fault: &Fault,

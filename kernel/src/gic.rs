@@ -164,11 +164,6 @@ impl Gic {
     }
 
     #[inline(always)]
-    pub(crate) fn interface_control(&mut self) -> u32 {
-        field_shared!(self.virtual_control, hcr).read()
-    }
-
-    #[inline(always)]
     pub(crate) fn set_interface_control(&mut self, value: u32) {
         field!(self.virtual_control, hcr).write(value);
     }

@@ -10,15 +10,15 @@ use core::ptr::NonNull;
 
 use aarch64_cpu::registers::{CPTR_EL2, FAR_EL2, Readable, VTTBR_EL2, Writeable};
 use kernel::budget::Ticks;
-use kernel::context::Context;
 use kernel::identifier::{DomainId, Identifier, Table, VmId};
 use kernel::machine::{FloatingPoint, Machine, Space, VcpuRegisters};
 use kernel::object::Fault;
 use kernel::report::Report;
 use kernel::{Kernel, interrupt};
-use sel4_sys::{IpcBuffer, VCpuRegister};
+use sel4_sys::{FAST_MESSAGE_REGISTERS, IpcBuffer, MESSAGE_REGISTERS, VCpuRegister};
 
 use crate::console::Console;
+use crate::entry;
 use crate::gic::Gic;
 use crate::registers::{self, read_register, write_register};
 
@@ -68,6 +68,20 @@ impl Hardware {
     }
 }
 
+impl Hardware {
+    /// The words of the message in a domain's IPC buffer: [`MESSAGE_REGISTERS`] of them.
+    ///
+    /// They are the domain's own memory, as the boot description was checked for, and mapped. The
+    /// domain does not run meanwhile, but nobody else is kept from writing: each access is
+    /// volatile, and what was read is used as it was read.
+    #[inline(always)]
+    fn message(&self, domain: DomainId) -> Option<*mut u64> {
+        let buffer = self.domains[domain].ipc_buffer?;
+        // SAFETY: the field is inside the buffer.
+        Some(unsafe { (&raw mut (*buffer.as_ptr()).msg).cast() })
+    }
+}
+
 impl Machine for Hardware {
     #[inline(always)]
     fn time(&mut self) -> Ticks {
@@ -84,30 +98,46 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn message_word(&self, domain: DomainId, index: usize) -> u64 {
-        let Some(buffer) = self.domains[domain].ipc_buffer else {
-            return 0;
-        };
-        // SAFETY: the page was checked to be the domain's own memory and is mapped. The domain
-        // does not run meanwhile, and the word is copied before it is used.
-        let message = unsafe { &raw const (*buffer.as_ptr()).msg };
-        if index < sel4_sys::MESSAGE_REGISTERS {
-            // SAFETY: the index is within the array.
-            unsafe { message.cast::<u64>().add(index).read_volatile() }
-        } else {
-            0
+        match self.message(domain) {
+            // SAFETY: the index is within the array; see `message`.
+            Some(message) if index < MESSAGE_REGISTERS => unsafe {
+                message.add(index).read_volatile()
+            },
+            _ => 0,
         }
     }
 
     #[inline(always)]
     fn set_message_word(&mut self, domain: DomainId, index: usize, value: u64) {
-        let Some(buffer) = self.domains[domain].ipc_buffer else {
+        if let Some(message) = self.message(domain)
+            && index < MESSAGE_REGISTERS
+        {
+            // SAFETY: the index is within the array; see `message`.
+            unsafe { message.add(index).write_volatile(value) }
+        }
+    }
+
+    #[inline(always)]
+    fn message_words(&self, domain: DomainId, words: &mut [u64]) {
+        let Some(message) = self.message(domain) else {
             return;
         };
-        // SAFETY: as in `message_word`.
-        let message = unsafe { &raw mut (*buffer.as_ptr()).msg };
-        if index < sel4_sys::MESSAGE_REGISTERS {
-            // SAFETY: the index is within the array.
-            unsafe { message.cast::<u64>().add(index).write_volatile(value) }
+        let most = MESSAGE_REGISTERS - FAST_MESSAGE_REGISTERS;
+        for (index, word) in words.iter_mut().take(most).enumerate() {
+            // SAFETY: the index is within the array; see `message`.
+            *word = unsafe { message.add(FAST_MESSAGE_REGISTERS + index).read_volatile() };
+        }
+    }
+
+    #[inline(always)]
+    fn set_message_words(&mut self, domain: DomainId, words: &[u64]) {
+        let Some(message) = self.message(domain) else {
+            return;
+        };
+        let words = words.iter().enumerate().take(MESSAGE_REGISTERS);
+        for (index, word) in words.skip(FAST_MESSAGE_REGISTERS) {
+            // SAFETY: the index is within the array; see `message`.
+            unsafe { message.add(index).write_volatile(*word) }
         }
     }
 
@@ -177,13 +207,13 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn enter_guest(&mut self) {
-        registers::enter_guest();
+    fn enter_guest(&mut self, registers: &VcpuRegisters) {
+        registers::enter_guest(registers);
     }
 
     #[inline(always)]
-    fn leave_guest(&mut self) {
-        registers::leave_guest();
+    fn leave_guest(&mut self, registers: &mut VcpuRegisters) {
+        registers::leave_guest(registers);
     }
 
     #[inline(always)]
@@ -207,11 +237,6 @@ impl Machine for Hardware {
     #[inline(always)]
     fn list_registers(&self) -> usize {
         self.gic.list_registers()
-    }
-
-    #[inline(always)]
-    fn interface_control(&mut self) -> u32 {
-        self.gic.interface_control()
     }
 
     #[inline(always)]
@@ -269,42 +294,56 @@ impl Cell {
         reason = "that is what the safety contract is about"
     )]
     pub(crate) unsafe fn get(&self) -> &mut Kernel<Hardware> {
+        // Hidden, so that the kernel's fields are reached by offsets from one register.
+        let kernel = core::hint::black_box(self.0.get());
         // SAFETY: the caller's promise.
-        unsafe { &mut *self.0.get() }
+        unsafe { &mut *kernel }
     }
 }
 
-/// Leaves the kernel: the registers of the thread that goes on, after idling if there is none.
-#[inline(always)]
-pub(crate) fn resume(kernel: &mut Kernel<Hardware>) -> *mut Context {
+/// Ends an entry: leaves the kernel for the thread that goes on.
+#[inline(never)]
+pub(crate) fn resume(kernel: &mut Kernel<Hardware>) -> ! {
+    match kernel.finish() {
+        Some(registers) => entry::leave(registers),
+        None => idle(kernel),
+    }
+}
+
+/// Waits until there is a thread to go on.
+#[cold]
+fn idle(kernel: &mut Kernel<Hardware>) -> ! {
     loop {
-        if let Some(registers) = kernel.finish() {
-            return registers;
-        }
         // Wakes up for an interrupt although it is masked.
         aarch64_cpu::asm::wfi();
         kernel.interrupt();
+        if let Some(registers) = kernel.finish() {
+            entry::leave(registers);
+        }
     }
 }
 
 /// An `svc` of a domain or an `hvc` of a guest.
-pub(crate) extern "C" fn enter_system_call() -> *mut Context {
+pub(crate) extern "C" fn enter_system_call() -> ! {
     // SAFETY: the one call of this entry.
     let kernel = unsafe { KERNEL.get() };
     kernel.system_call();
+    if let Some(registers) = kernel.finish_undisturbed() {
+        entry::leave(registers);
+    }
     resume(kernel)
 }
 
 /// An interrupt while a thread ran.
-pub(crate) extern "C" fn enter_interrupt() -> *mut Context {
+pub(crate) extern "C" fn enter_interrupt() -> ! {
     // SAFETY: the one call of this entry.
     let kernel = unsafe { KERNEL.get() };
     kernel.interrupt();
     resume(kernel)
 }
 
-/// Anything else that trapped.
-pub(crate) extern "C" fn enter_fault(syndrome: u64) -> *mut Context {
+/// Anything else that trapped. No class that a Cortex-A53 reports uses the syndrome's upper half.
+pub(crate) extern "C" fn enter_fault(syndrome: u32) -> ! {
     // SAFETY: the one call of this entry.
     let kernel = unsafe { KERNEL.get() };
     let fault = match syndrome >> 26 {
@@ -318,14 +357,14 @@ pub(crate) extern "C" fn enter_fault(syndrome: u64) -> *mut Context {
 }
 
 /// `ESR_EL2.EC` of an abort from EL0 or EL1 (DDI 0487, D17.2.37).
-const CLASS_INSTRUCTION_ABORT: u64 = 0x20;
-const CLASS_DATA_ABORT: u64 = 0x24;
+const CLASS_INSTRUCTION_ABORT: u32 = 0x20;
+const CLASS_DATA_ABORT: u32 = 0x24;
 /// `ESR_EL2` of an instruction that does not exist: class 0, instruction length 32 bits.
-const SYNDROME_UNKNOWN: u64 = 1 << 25;
+const SYNDROME_UNKNOWN: u32 = 1 << 25;
 
 /// An abort. The address that a fetch failed at is the program counter.
 #[inline(always)]
-fn memory_fault(kernel: &Kernel<Hardware>, syndrome: u64, fetch: bool) -> Fault {
+fn memory_fault(kernel: &Kernel<Hardware>, syndrome: u32, fetch: bool) -> Fault {
     let address = if fetch {
         read_register!("elr_el2")
     } else {

@@ -4,6 +4,7 @@
 //! checked number only, and a table is exactly as large as its identifiers reach, so that the hot
 //! paths carry neither a panic nor `unsafe`.
 
+use core::num::NonZeroU8;
 use core::ops::{Index, IndexMut};
 
 /// Something that names an entry of a [`Table`].
@@ -47,22 +48,32 @@ impl<I: Identifier, T, const N: usize> IndexMut<I> for Table<T, N> {
     }
 }
 
+/// The complement of an index below 255, which is never zero: `None` takes no room of its own.
+#[expect(clippy::cast_possible_truncation, reason = "below 255")]
+const fn complement(index: usize) -> NonZeroU8 {
+    assert!(index < 255);
+    match NonZeroU8::new(!(index as u8)) {
+        Some(value) => value,
+        None => NonZeroU8::MAX,
+    }
+}
+
 macro_rules! identifier {
     ($(#[$documentation:meta])* $name:ident, $count:expr) => {
         $(#[$documentation])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name(u8);
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub struct $name(NonZeroU8);
 
         impl $name {
             /// The one of index `index`, if there is one.
+            #[inline(always)]
             #[must_use]
             pub const fn new(index: usize) -> Option<Self> {
-                #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-                const fn narrow(index: usize) -> u8 {
-                    index as u8
+                if index < <Self as Identifier>::COUNT {
+                    Some(Self(complement(index)))
+                } else {
+                    None
                 }
-                const { assert!(<Self as Identifier>::COUNT <= 256) };
-                if index < <Self as Identifier>::COUNT { Some(Self(narrow(index))) } else { None }
             }
 
             /// All of them, in the order of their indices.
@@ -76,7 +87,13 @@ macro_rules! identifier {
 
             #[inline(always)]
             fn index(self) -> usize {
-                usize::from(self.0)
+                usize::from(!self.0.get())
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(formatter, "{}({})", stringify!($name), self.index())
             }
         }
     };
@@ -112,28 +129,28 @@ pub const THREADS: usize = kernel_image::MAXIMUM_DOMAINS + kernel_image::MAXIMUM
 
 impl ThreadId {
     /// The thread of a domain.
+    #[inline(always)]
     #[must_use]
     pub const fn of_domain(domain: DomainId) -> Self {
+        // The domains' threads come first, so the indices are the same.
         Self(domain.0)
     }
 
     /// The thread of a virtual CPU.
     #[must_use]
-    pub const fn of_vcpu(vcpu: VcpuId) -> Self {
-        const { assert!(THREADS <= 256 && kernel_image::MAXIMUM_DOMAINS <= 128) };
-        #[expect(clippy::cast_possible_truncation, reason = "asserted")]
-        const FIRST: u8 = kernel_image::MAXIMUM_DOMAINS as u8;
-        Self(FIRST + vcpu.0)
+    pub fn of_vcpu(vcpu: VcpuId) -> Self {
+        Self(complement(kernel_image::MAXIMUM_DOMAINS + vcpu.index()))
     }
 
     /// The domain whose thread it is, unless it is a virtual CPU's.
     #[inline(always)]
     #[must_use]
     pub fn domain(self) -> Option<DomainId> {
-        DomainId::new(self.index())
+        (self.index() < DomainId::COUNT).then_some(DomainId(self.0))
     }
 
     /// The scheduling context that it starts with.
+    #[inline(always)]
     #[must_use]
     pub const fn own_budget(self) -> BudgetId {
         BudgetId(self.0)
@@ -154,6 +171,14 @@ mod tests {
             assert!(!core::mem::replace(&mut seen[thread.index()], true));
         }
         assert_eq!(seen, [true; THREADS]);
+    }
+
+    #[test]
+    fn an_identifier_or_none_takes_one_byte() {
+        assert_eq!(size_of::<Option<ThreadId>>(), 1);
+        for index in 0..THREADS {
+            assert_eq!(ThreadId::new(index).map(Identifier::index), Some(index));
+        }
     }
 
     #[test]

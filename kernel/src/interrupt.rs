@@ -59,7 +59,6 @@ impl Interrupts {
 
 impl<M: Machine> Kernel<M> {
     /// An interrupt is pending.
-    #[inline(always)]
     pub fn interrupt(&mut self) {
         self.update_time();
         self.check_budget();
@@ -85,7 +84,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// An interrupt that belongs to the running virtual CPU.
-    #[inline(always)]
     fn guest_interrupt(&mut self, intid: u32) {
         // Without time for the fault, or after the guest was left, the line stays or comes again.
         let Some(thread) = self.current else {
@@ -100,6 +98,7 @@ impl<M: Machine> Kernel<M> {
             }
         } else {
             self.machine.mask_interrupt(intid);
+            self.timer_masked = true;
             if let Some(vcpu) = self.loaded_vcpu {
                 self.vcpus[vcpu].timer_masked = true;
             }

@@ -9,9 +9,10 @@ use sel4_sys::{
     SyscallError, context,
 };
 
-use crate::context::{FAULT_PC, NEXT_PC};
+use crate::context::{FAULT_PC, NEXT_PC, SPSR, sanitise_spsr};
 use crate::identifier::{ThreadId, VcpuId};
 use crate::interrupt::VIRTUAL_TIMER;
+use crate::ipc::MESSAGE;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::object::{Capability, State};
@@ -80,7 +81,6 @@ type Result = core::result::Result<Outcome, Refusal>;
 
 impl<M: Machine> Kernel<M> {
     /// Does what the caller's message asks of the object that a capability names.
-    #[inline(always)]
     pub(crate) fn invoke(
         &mut self,
         caller: ThreadId,
@@ -102,7 +102,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    #[inline(always)]
     fn invoke_thread(
         &mut self,
         caller: ThreadId,
@@ -125,7 +124,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    #[inline(always)]
     fn read_registers(
         &mut self,
         caller: ThreadId,
@@ -147,16 +145,20 @@ impl<M: Machine> Kernel<M> {
             self.suspend(thread);
         }
         if call {
-            for number in 0..usize::try_from(count).unwrap_or(0) {
-                let value = self.threads[thread].registers.user_register(number);
-                self.set_word(caller, number, value);
+            let count = usize::try_from(count).unwrap_or(0);
+            for index in 0..count.min(FAST_MESSAGE_REGISTERS) {
+                let value = self.threads[thread].registers.words[index];
+                self.threads[caller].registers.set_x(MESSAGE + index, value);
             }
-            self.set_result(caller, 0, MessageInfo::new(0, 0, 0, count));
+            if let Some(domain) = caller.domain() {
+                let words = self.threads[thread].registers.words.get(..count);
+                self.machine.set_message_words(domain, words.unwrap_or(&[]));
+            }
+            self.set_result(caller, 0, MessageInfo::new(0, 0, 0, count as u64));
         }
         Ok(Outcome::Answered)
     }
 
-    #[inline(always)]
     fn write_registers(&mut self, caller: ThreadId, thread: ThreadId, info: MessageInfo) -> Result {
         /// Words before the registers.
         const START: usize = 2;
@@ -171,13 +173,26 @@ impl<M: Machine> Kernel<M> {
         if thread == caller {
             return Err(ILLEGAL);
         }
-        let virtual_cpu = self.threads[thread].vcpu.is_some();
         let count = usize::try_from(count).unwrap_or(0).min(context::COUNT);
-        for number in 0..count {
-            let value = self.word(caller, START + number);
-            self.threads[thread]
+        // Two words of the message precede the registers, so two are in the caller's registers.
+        for index in 0..count.min(FAST_MESSAGE_REGISTERS - START) {
+            let value = self.threads[caller].registers.x(MESSAGE + START + index);
+            self.threads[thread].registers.words[index] = value;
+        }
+        if let Some(domain) = caller.domain() {
+            let words = self.threads[thread]
                 .registers
-                .set_user_register(number, value, virtual_cpu);
+                .words
+                .get_mut(..count)
+                .unwrap_or(&mut []);
+            if let Some(words) = words.get_mut(FAST_MESSAGE_REGISTERS - START..) {
+                self.machine.message_words(domain, words);
+            }
+        }
+        if count > SPSR {
+            let virtual_cpu = self.threads[thread].vcpu.is_some();
+            let words = &mut self.threads[thread].registers.words;
+            words[SPSR] = sanitise_spsr(words[SPSR], virtual_cpu);
         }
         let registers = &mut self.threads[thread].registers.words;
         registers[NEXT_PC] = registers[FAULT_PC];
@@ -212,7 +227,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    #[inline(always)]
     fn invoke_vcpu(
         &mut self,
         caller: ThreadId,
@@ -297,5 +311,3 @@ fn pending(intid: u64, priority: u64, group: u64) -> u32 {
     let value = group << 30 | STATE_PENDING | priority << 23 | EOI | intid;
     u32::try_from(value).unwrap_or(0)
 }
-
-const _: () = assert!(FAST_MESSAGE_REGISTERS >= 2);

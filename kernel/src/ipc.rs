@@ -64,7 +64,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Hands over a message, or a fault if the sender has one.
-    #[inline(always)]
     fn transfer(&mut self, sender: ThreadId, badge: u64, receiver: ThreadId) {
         let info = if let Some(fault) = self.threads[sender].fault {
             let length = self.write_fault(sender, &fault, receiver);
@@ -78,7 +77,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Copies a message's words and returns how many arrived.
-    #[inline(always)]
     fn copy_message(&mut self, sender: ThreadId, receiver: ThreadId, length: u64) -> u64 {
         let fast = length.min(FAST_MESSAGE_REGISTERS as u64);
         for index in 0..FAST_MESSAGE_REGISTERS {
@@ -102,7 +100,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Sends a message or fault of `thread` to a domain's endpoint.
-    #[inline(always)]
     pub(crate) fn send(
         &mut self,
         thread: ThreadId,
@@ -151,7 +148,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Puts a thread into the queue of an endpoint, behind those of its priority and above.
-    #[inline(always)]
     fn wait_at(&mut self, endpoint: DomainId, thread: ThreadId, receiver: bool) {
         let priority = self.threads[thread].priority;
         let endpoint = &mut self.endpoints[endpoint];
@@ -162,7 +158,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Receives a message at the thread's endpoint, or a signal of its notification.
-    #[inline(always)]
     pub(crate) fn receive(
         &mut self,
         thread: ThreadId,
@@ -230,7 +225,6 @@ impl<M: Machine> Kernel<M> {
     /// Has a caller wait for the answer through `reply`; without one it is never answered.
     ///
     /// A callee without time of its own gets the caller's until it answers.
-    #[inline(always)]
     fn await_reply(
         &mut self,
         caller: ThreadId,
@@ -259,7 +253,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Answers whoever waits for the answer through `reply`.
-    #[inline(always)]
     pub(crate) fn reply(&mut self, answering: ThreadId, reply: DomainId) {
         let Some(caller) = self.replies[reply].thread else {
             return;
@@ -292,7 +285,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Unlinks a caller from its reply object; time that it lent comes back.
-    #[inline(always)]
     fn end_call(&mut self, reply: DomainId, caller: ThreadId) {
         if let Above::Budget(budget) = self.replies[reply].above {
             let below = self.replies[reply].below.take();
@@ -354,7 +346,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Gives a scheduling context to a thread that has none.
-    #[inline(always)]
     pub(crate) fn donate(&mut self, budget: BudgetId, to: ThreadId) {
         if let Some(from) = self.budgets[budget].thread {
             self.dequeue(from);

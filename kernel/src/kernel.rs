@@ -16,52 +16,21 @@ use crate::scheduler::{Action, Ready};
 use crate::vcpu::Vcpu;
 
 /// The kernel of one processor. Everything runs with interrupts masked, one entry at a time.
+///
+/// What every entry touches comes first, where the processor reaches it with one instruction.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Kernel<M> {
-    /// The hardware.
-    pub machine: M,
-    /// Threads of domains and virtual CPUs.
-    pub(crate) threads: Threads,
-    /// Scheduling contexts.
-    pub(crate) budgets: Table<Budget, THREADS>,
-    /// Each domain's endpoint.
-    pub(crate) endpoints: Table<Endpoint, { DomainId::COUNT }>,
-    /// Each domain's notification.
-    pub(crate) notifications: Table<Notification, { DomainId::COUNT }>,
-    /// Each domain's reply object.
-    pub(crate) replies: Table<Reply, { DomainId::COUNT }>,
-    /// Which domains become passive when they ask the monitor.
-    pub(crate) passive: Table<bool, { DomainId::COUNT }>,
-    /// Each domain's capabilities.
-    pub(crate) capabilities: CapabilitySpaces,
-    /// Virtual CPUs.
-    pub(crate) vcpus: Table<Vcpu, { VcpuId::COUNT }>,
-    /// Who receives which interrupt.
-    pub(crate) interrupts: Interrupts,
-    /// FP and SIMD registers of the threads that may use them.
-    pub(crate) floating_point: Table<FloatingPoint, THREADS>,
-    /// The address space of each thread.
-    pub(crate) spaces: Table<Option<Space>, THREADS>,
-
-    /// The thread whose turn it is; none: the processor is idle.
-    pub(crate) current: Option<ThreadId>,
-    /// What is to be decided at the end of this entry.
-    pub(crate) action: Action,
-    /// Threads that could run, by priority.
-    pub(crate) ready: Ready,
-    /// Threads that could run had they budget, by the time when they will.
-    pub(crate) delayed: Queue,
-    /// The scheduling context that is being used.
-    pub(crate) current_budget: Option<BudgetId>,
     /// The time of this entry.
     pub(crate) now: Ticks,
     /// What has been used of the current scheduling context and is not charged yet.
     pub(crate) consumed: Ticks,
-    /// Whether the next timer interrupt must be set anew.
-    pub(crate) reprogram: bool,
     /// The least budget that a thread runs on, in ticks.
     pub(crate) least_budget: Ticks,
-
+    /// The thread whose turn it is; none: the processor is idle.
+    pub(crate) current: Option<ThreadId>,
+    /// The scheduling context that is being used.
+    pub(crate) current_budget: Option<BudgetId>,
     /// The thread whose registers outside [`Context`] the processor holds.
     pub(crate) loaded_thread: Option<ThreadId>,
     /// The thread whose FP and SIMD registers the processor holds.
@@ -70,6 +39,40 @@ pub struct Kernel<M> {
     pub(crate) loaded_vcpu: Option<VcpuId>,
     /// Whether that virtual CPU's own mode is on, not the domains'.
     pub(crate) vcpu_active: bool,
+    /// Whether the virtual timer's interrupt is masked.
+    pub(crate) timer_masked: bool,
+    /// Whether the next timer interrupt must be set anew.
+    pub(crate) reprogram: bool,
+    /// What is to be decided at the end of this entry.
+    pub(crate) action: Action,
+    /// Threads that could run had they budget, by the time when they will.
+    pub(crate) delayed: Queue,
+    /// Threads that could run, by priority.
+    pub(crate) ready: Ready,
+    /// The hardware.
+    pub machine: M,
+    /// The address space of each thread.
+    pub(crate) spaces: Table<Option<Space>, THREADS>,
+    /// Each domain's endpoint.
+    pub(crate) endpoints: Table<Endpoint, { DomainId::COUNT }>,
+    /// Each domain's notification.
+    pub(crate) notifications: Table<Notification, { DomainId::COUNT }>,
+    /// Each domain's reply object.
+    pub(crate) replies: Table<Reply, { DomainId::COUNT }>,
+    /// Which domains become passive when they ask the monitor.
+    pub(crate) passive: Table<bool, { DomainId::COUNT }>,
+    /// Scheduling contexts.
+    pub(crate) budgets: Table<Budget, THREADS>,
+    /// Threads of domains and virtual CPUs.
+    pub(crate) threads: Threads,
+    /// Virtual CPUs.
+    pub(crate) vcpus: Table<Vcpu, { VcpuId::COUNT }>,
+    /// Who receives which interrupt.
+    pub(crate) interrupts: Interrupts,
+    /// Each domain's capabilities.
+    pub(crate) capabilities: CapabilitySpaces,
+    /// FP and SIMD registers of the threads that may use them.
+    pub(crate) floating_point: Table<FloatingPoint, THREADS>,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -102,6 +105,7 @@ impl<M: Machine> Kernel<M> {
             loaded_floating_point: None,
             loaded_vcpu: None,
             vcpu_active: false,
+            timer_masked: true,
         }
     }
 
@@ -134,10 +138,20 @@ impl<M: Machine> Kernel<M> {
         None
     }
 
+    /// Ends an entry after which nobody but the current thread can be meant to go on, as most
+    /// invocations are: returns its registers. Nothing: [`Self::finish`] has to decide.
+    #[inline(always)]
+    pub fn finish_undisturbed(&mut self) -> Option<&mut Context> {
+        let undisturbed =
+            self.action == Action::Resume && !self.reprogram && self.delayed.is_empty();
+        let thread = &mut self.threads[self.current?];
+        (undisturbed && thread.state == State::Running && thread.budget.is_some())
+            .then_some(&mut thread.registers)
+    }
+
     /// Ends an entry: decides which thread goes on, and gives it the processor.
     ///
     /// Returns its registers, or nothing if the processor is to idle until the next interrupt.
-    #[inline(always)]
     pub fn finish(&mut self) -> Option<&mut Context> {
         self.schedule();
         if self.current != self.loaded_thread {

@@ -59,6 +59,14 @@ pub trait Machine {
     /// Writes it. Nothing happens beyond its end.
     fn set_message_word(&mut self, domain: DomainId, index: usize, value: u64);
 
+    /// Reads words of a domain's message from word [`FAST_MESSAGE_REGISTERS`] on.
+    ///
+    /// [`FAST_MESSAGE_REGISTERS`]: sel4_sys::FAST_MESSAGE_REGISTERS
+    fn message_words(&self, domain: DomainId, words: &mut [u64]);
+    /// Writes the words of a domain's message, of which the first
+    /// [`FAST_MESSAGE_REGISTERS`](sel4_sys::FAST_MESSAGE_REGISTERS) travel in registers instead.
+    fn set_message_words(&mut self, domain: DomainId, words: &[u64]);
+
     /// Lets an interrupt be signalled.
     fn unmask_interrupt(&mut self, intid: u32);
     /// Keeps an interrupt from being signalled.
@@ -81,11 +89,13 @@ pub trait Machine {
     /// Loads them.
     fn load_floating_point(&mut self, registers: &FloatingPoint);
 
-    /// Has EL1 and EL0 run as a guest: `HCR_EL2` as seL4's `HCR_VCPU`.
-    fn enter_guest(&mut self);
+    /// Has EL1 and EL0 run as a guest: `HCR_EL2` as seL4's `HCR_VCPU`, and the registers that were
+    /// saved when it was left.
+    fn enter_guest(&mut self, registers: &VcpuRegisters);
     /// Has EL0 run domains: `HCR_EL2` as seL4's `HCR_NATIVE`, `SCTLR_EL1`, `CPACR_EL1` and
-    /// `CNTKCTL_EL1` as they are for domains, the virtual timer off.
-    fn leave_guest(&mut self);
+    /// `CNTKCTL_EL1` as they are for domains, the virtual timer off. What those registers (those
+    /// that [`crate::vcpu::is_saved_early`] names) were is saved.
+    fn leave_guest(&mut self, registers: &mut VcpuRegisters);
     /// Reads a register of the guest that is loaded.
     fn vcpu_register(&mut self, register: VCpuRegister) -> u64;
     /// Writes it.
@@ -98,9 +108,7 @@ pub trait Machine {
 
     /// How many list registers there are.
     fn list_registers(&self) -> usize;
-    /// Reads `GICH_HCR`.
-    fn interface_control(&mut self) -> u32;
-    /// Writes it.
+    /// Writes `GICH_HCR`.
     fn set_interface_control(&mut self, value: u32);
     /// Reads `GICH_VMCR` and `GICH_APR`.
     fn interface_state(&mut self) -> (u32, u32);

@@ -53,9 +53,9 @@ pub enum LookupFailure {
     /// Bits of the address that must be zero are not.
     GuardMismatch {
         /// How many bits were left.
-        bits_left: u64,
+        bits_left: u8,
         /// How many must be zero.
-        guard_bits: u64,
+        guard_bits: u8,
     },
 }
 
@@ -79,14 +79,14 @@ pub enum Fault {
     /// An instruction that does not exist.
     UserException {
         /// `ESR_EL2`.
-        syndrome: u64,
+        syndrome: u32,
     },
     /// An access that no mapping permits.
     Memory {
         /// The virtual address in a domain, the intermediate physical address in a VM.
         address: u64,
         /// `ESR_EL2`.
-        syndrome: u64,
+        syndrome: u32,
         /// Whether an instruction was fetched.
         fetch: bool,
     },
@@ -98,7 +98,7 @@ pub enum Fault {
     /// An instruction that EL2 traps.
     Trap {
         /// `ESR_EL2`.
-        syndrome: u64,
+        syndrome: u32,
     },
     /// A private interrupt of a virtual CPU.
     PrivateInterrupt {
@@ -149,6 +149,7 @@ pub enum CapabilitySpace {
 
 /// A thread.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Thread {
     /// Its registers, current while it does not run.
     pub registers: Context,

@@ -50,7 +50,6 @@ impl Queue {
     }
 
     /// Adds a thread before the first that `goes_first` is true for, or else at the end.
-    #[inline(always)]
     pub fn insert(
         &mut self,
         threads: &mut Threads,
@@ -68,7 +67,6 @@ impl Queue {
     }
 
     /// Takes a thread out, wherever in the queue it is.
-    #[inline(always)]
     pub fn remove(&mut self, threads: &mut Threads, thread: ThreadId) {
         let next = threads[thread].next.take();
         let previous = threads[thread].previous.take();
@@ -82,7 +80,6 @@ impl Queue {
         }
     }
 
-    #[inline(always)]
     fn insert_before(
         &mut self,
         threads: &mut Threads,

@@ -148,16 +148,50 @@ vcpu_registers! {
     CNTKCTL_EL1 "cntkctl_el1" WIDE,
 }
 
-/// Has EL1 and EL0 run as a guest, whose `SCTLR_EL1` is loaded.
+/// Has EL1 and EL0 run as a guest, with the registers that were saved when it was left. Its timer
+/// is switched on last.
 #[inline(always)]
-pub(crate) fn enter_guest() {
+pub(crate) fn enter_guest(registers: &VcpuRegisters) {
+    macro_rules! load {
+        ($register:ident) => {
+            write_vcpu_register(
+                VCpuRegister::$register,
+                registers[VCpuRegister::$register as usize],
+            )
+        };
+    }
+    load!(SCTLR);
     HCR_EL2.set(HCR_GUEST);
     synchronise();
+    load!(CPACR);
+    load!(CNTV_CVAL);
+    load!(CNTVOFF);
+    load!(CNTKCTL_EL1);
+    load!(CNTV_CTL);
 }
 
-/// Has EL0 run domains. The guest's translation is off before its mode is.
+/// Saves what domains have their own value of and has EL0 run domains. The guest's translation is
+/// off before its mode is.
 #[inline(always)]
-pub(crate) fn leave_guest() {
+pub(crate) fn leave_guest(registers: &mut VcpuRegisters) {
+    macro_rules! save {
+        ($register:ident) => {
+            registers[VCpuRegister::$register as usize] =
+                read_vcpu_register(VCpuRegister::$register)
+        };
+    }
+    save!(SCTLR);
+    save!(CPACR);
+    save!(CNTV_CTL);
+    save!(CNTV_CVAL);
+    save!(CNTVOFF);
+    save!(CNTKCTL_EL1);
+    enter_domains();
+}
+
+/// Has EL0 run domains.
+#[inline(always)]
+pub(crate) fn enter_domains() {
     // SAFETY: these are the values for domains; what they can reach is limited by stage 2.
     unsafe {
         write_register!("sctlr_el1", SCTLR_DOMAIN);

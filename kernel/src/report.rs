@@ -123,12 +123,12 @@ fn describe(formatter: &mut fmt::Formatter<'_>, fault: &Fault, pc: u64) -> fmt::
 
 /// `ESR_EL2.ISS.WnR` of a data abort (DDI 0487, D17.2.37, "ISS encoding for an exception from a
 /// Data Abort").
-fn is_write(syndrome: u64) -> bool {
+fn is_write(syndrome: u32) -> bool {
     syndrome & 1 << 6 != 0
 }
 
 /// `ESR_EL2.ISS.DFSC` or `IFSC` in words (the same section).
-fn reason(syndrome: u64) -> &'static str {
+fn reason(syndrome: u32) -> &'static str {
     match syndrome & 0x3f {
         0x00..=0x03 => "address size",
         0x04..=0x07 => "not mapped",
@@ -141,7 +141,7 @@ fn reason(syndrome: u64) -> &'static str {
 }
 
 /// `ESR_EL2.EC` in words, for the instructions that trap from EL0 (the same section).
-fn class(syndrome: u64) -> &'static str {
+fn class(syndrome: u32) -> &'static str {
     match syndrome >> 26 & 0x3f {
         0x01 => "wait for interrupt or event",
         0x07 => "floating-point or SIMD instruction",

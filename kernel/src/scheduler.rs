@@ -56,7 +56,6 @@ impl Ready {
         Some((index * WORD + word.ilog2() as usize) as u8)
     }
 
-    #[inline(always)]
     fn add(&mut self, threads: &mut Threads, thread: ThreadId, first: bool) {
         let priority = usize::from(threads[thread].priority);
         if first {
@@ -67,7 +66,6 @@ impl Ready {
         self.occupied[priority / WORD] |= 1 << (priority % WORD);
     }
 
-    #[inline(always)]
     fn remove(&mut self, threads: &mut Threads, thread: ThreadId) {
         let priority = usize::from(threads[thread].priority);
         self.queues[priority].remove(threads, thread);
@@ -145,7 +143,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Decides which thread goes on.
-    #[inline(always)]
     pub(crate) fn schedule(&mut self) {
         self.end_delays();
         let running = self.current.filter(|&thread| self.is_schedulable(thread));
@@ -166,7 +163,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Runs the candidate or whoever goes before it.
-    #[inline(always)]
     fn compare(&mut self, candidate: ThreadId, running: Option<ThreadId>) {
         let priority = self.threads[candidate].priority;
         let current = self.current.map(|thread| self.threads[thread].priority);
@@ -199,7 +195,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Charges the scheduling context that was used, and starts to use the current thread's.
-    #[inline(always)]
     fn switch_budget(&mut self) {
         let next = self.current.and_then(|thread| self.threads[thread].budget);
         if next != self.current_budget {
@@ -220,7 +215,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Sets the timer to the end of the current slice or the next delay, whichever is first.
-    #[inline(always)]
     fn set_deadline(&mut self) {
         let slice = self
             .current_budget
@@ -322,7 +316,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Lets those run whose time has come.
-    #[inline(always)]
     fn end_delays(&mut self) {
         while let Some(thread) = self.delayed.head() {
             if self.delay_of(thread).is_none_or(|time| time > self.now) {

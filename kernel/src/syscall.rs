@@ -62,7 +62,6 @@ const FIRST_PHASE: Use = Use {
 
 impl<M: Machine> Kernel<M> {
     /// The current thread made a system call.
-    #[inline(always)]
     pub fn system_call(&mut self) {
         let Some(thread) = self.begin() else {
             return;
@@ -105,7 +104,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Uses the capability at `address` with the message in the thread's registers.
-    #[inline(always)]
     fn use_capability(&mut self, thread: ThreadId, address: u64, how: Use) {
         let capability = match self
             .capabilities
@@ -147,7 +145,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Tells a caller how an invocation went, unless the invocation has done so.
-    #[inline(always)]
     fn complete(&mut self, thread: ThreadId, call: bool, result: Result<Outcome, Refusal>) {
         if !call {
             return;
@@ -183,7 +180,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Receives from the capability that the thread names.
-    #[inline(always)]
     fn receive_call(&mut self, thread: ThreadId, block: bool, with_reply: bool) {
         let address = self.threads[thread].registers.x(BADGE);
         let failure = match self

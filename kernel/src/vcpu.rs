@@ -20,7 +20,8 @@ use crate::machine::{MOST_LIST_REGISTERS, Machine, VcpuRegisters};
 /// reserved bits, `CP15BEN`, `nTWI`, `nTWE`, `UCT` and `UCI`; MMU and caches off.
 const SCTLR_INITIAL: u64 = 0x30d0_0800 | 1 << 5 | 1 << 16 | 1 << 18 | 1 << 15 | 1 << 26;
 
-/// `GICH_HCR.En`.
+/// `GICH_HCR.En`. Of the register's other bits nothing is used; seL4 keeps the count of ends of
+/// interrupts in no list register, which nobody can read.
 const INTERFACE_ENABLE: u32 = 1;
 
 /// `GICH_MISR.EOI`: a list register became empty with an EOI maintenance interrupt.
@@ -40,8 +41,6 @@ const LIST_EOI: u32 = 1 << 19;
 pub struct Vcpu {
     /// System registers by number.
     registers: VcpuRegisters,
-    /// `GICH_HCR`.
-    interface_control: u32,
     /// `GICH_VMCR` and `GICH_APR`.
     interface_state: (u32, u32),
     /// `GICH_LR0` and up.
@@ -58,7 +57,6 @@ impl Vcpu {
             registers[VCpuRegister::SCTLR as usize] = SCTLR_INITIAL;
             registers
         },
-        interface_control: INTERFACE_ENABLE,
         interface_state: (0, 0),
         list_registers: [0; MOST_LIST_REGISTERS],
         timer_masked: false,
@@ -101,7 +99,6 @@ const EARLY: [VCpuRegister; 6] = [
 
 impl<M: Machine> Kernel<M> {
     /// Makes the processor that of a virtual CPU, or a domain's if there is none.
-    #[inline(always)]
     pub(crate) fn switch_vcpu(&mut self, vcpu: Option<VcpuId>) {
         match vcpu {
             Some(vcpu) if self.loaded_vcpu != Some(vcpu) => self.load_vcpu(vcpu),
@@ -112,45 +109,28 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Leaves the loaded virtual CPU for a domain: everything else stays in the processor.
-    #[inline(always)]
     fn leave_vcpu(&mut self) {
         if let Some(vcpu) = self.loaded_vcpu {
-            let vcpu = &mut self.vcpus[vcpu];
-            vcpu.interface_control = self.machine.interface_control();
-            for register in EARLY {
-                vcpu.registers[register as usize] = self.machine.vcpu_register(register);
-            }
+            self.machine.set_interface_control(0);
+            // With its timer off, the timer's interrupt need not be masked.
+            self.machine.leave_guest(&mut self.vcpus[vcpu].registers);
         }
-        self.machine.set_interface_control(0);
-        self.machine.leave_guest();
-        self.machine.mask_interrupt(VIRTUAL_TIMER);
         self.vcpu_active = false;
     }
 
     /// Returns to the loaded virtual CPU from a domain.
-    #[inline(always)]
     fn enter_vcpu(&mut self, vcpu: VcpuId) {
-        let vcpu = &mut self.vcpus[vcpu];
-        self.machine
-            .set_vcpu_register(VCpuRegister::SCTLR, vcpu.register(VCpuRegister::SCTLR));
-        self.machine.enter_guest();
-        self.machine.set_interface_control(vcpu.interface_control);
-        // The timer's control last, when its other registers are right.
-        for register in [
-            VCpuRegister::CPACR,
-            VCpuRegister::CNTV_CVAL,
-            VCpuRegister::CNTVOFF,
-            VCpuRegister::CNTKCTL_EL1,
-            VCpuRegister::CNTV_CTL,
-        ] {
-            self.machine
-                .set_vcpu_register(register, vcpu.register(register));
+        let vcpu = &self.vcpus[vcpu];
+        if vcpu.timer_masked != self.timer_masked {
+            self.timer_masked = vcpu.timer_masked;
+            if vcpu.timer_masked {
+                self.machine.mask_interrupt(VIRTUAL_TIMER);
+            } else {
+                self.machine.unmask_interrupt(VIRTUAL_TIMER);
+            }
         }
-        if vcpu.timer_masked {
-            self.machine.mask_interrupt(VIRTUAL_TIMER);
-        } else {
-            self.machine.unmask_interrupt(VIRTUAL_TIMER);
-        }
+        self.machine.enter_guest(&vcpu.registers);
+        self.machine.set_interface_control(INTERFACE_ENABLE);
         self.vcpu_active = true;
     }
 

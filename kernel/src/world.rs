@@ -12,7 +12,6 @@ use crate::machine::Machine;
 
 impl<M: Machine> Kernel<M> {
     /// Gives the processor to the current thread.
-    #[inline(always)]
     pub(crate) fn switch_world(&mut self) {
         if let Some(previous) = self.loaded_thread {
             let words = &mut self.threads[previous].registers.words;
@@ -36,7 +35,6 @@ impl<M: Machine> Kernel<M> {
 
     /// Most domains do without FP and SIMD registers: for them a guest's stay loaded, behind a
     /// trap.
-    #[inline(always)]
     fn switch_floating_point(&mut self, thread: ThreadId) {
         if !self.threads[thread].floating_point {
             self.machine.trap_floating_point(true);
