@@ -1,0 +1,184 @@
+//! Golden bytes: version 1 of each record, as every build from now on must read and write it.
+//!
+//! A test here that fails says that the format has changed. Then the version must change too.
+
+use core::fmt::Debug;
+
+use crate::record::{Record, decode, encode};
+use crate::*;
+
+/// Whitespace apart, a record's bytes in hexadecimal.
+fn bytes(golden: &str) -> Vec<u8> {
+    let digits: Vec<char> = golden.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn is_golden<T: Record + PartialEq + Debug>(record: &T, golden: &str) {
+    let mut written = vec![0; record::MAX_SIZE];
+    let length = encode(record, &mut written).unwrap();
+    written.truncate(length);
+    let hexadecimal: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(written, bytes(golden), "written: {hexadecimal}");
+    assert_eq!(decode::<T>(&bytes(golden)).as_ref(), Ok(record));
+}
+
+#[test]
+fn timer() {
+    let timer = TimerRecordV1 {
+        frequency: 62_500_000,
+        count: 0x0123_4567_89ab_cdef,
+        vcpus: [
+            VcpuTimerV1 {
+                control: 1,
+                compare: u64::MAX,
+                kernel_control: 0x2d6,
+                asserted: true,
+            },
+            VcpuTimerV1::default(),
+        ]
+        .into_iter()
+        .collect(),
+    };
+    is_golden(
+        &timer,
+        "
+         475753520300010020000000eea81f74a0d9e61def9bafcdf8acd191010201ffffffffffffffffff
+         01d6050100000000",
+    );
+}
+
+#[test]
+fn vgic() {
+    let mut first = VcpuInterruptsV1 {
+        interface: CpuInterfaceV1 {
+            control: 0x207,
+            priority_mask: 0xf0,
+            binary_point: 2,
+            aliased_binary_point: 3,
+            active_priorities: 0x8000_0001,
+        },
+        ..VcpuInterruptsV1::default()
+    };
+    first.private[27] = InterruptV1 {
+        enabled: true,
+        line: true,
+        active: true,
+        priority: 0xa0,
+        ..InterruptV1::default()
+    };
+    first.pending_sources[5] = 0b10;
+    first.active_sources[7] = 0b01;
+    let shared = InterruptV1 {
+        enabled: true,
+        latched: true,
+        group1: true,
+        edge: true,
+        priority: 0x58,
+        targets: 0b10,
+        ..InterruptV1::default()
+    };
+    let vgic = VgicRecordV1 {
+        control: 3,
+        vcpus: [first, VcpuInterruptsV1::default()].into_iter().collect(),
+        shared: [InterruptV1::default(), shared].into_iter().collect(),
+    };
+    is_golden(
+        &vgic,
+        "
+         47575352020001002a010000ce6d9d19030200000000000000000000000000000000000000000000
+         00000000000000000000000000000000000000000000000000000000000000000000000000000000
+         000000000000000000000000000000000000000da000000000000000000000000000000000000002
+         00000000000000000000000000000000000100000000000000000000000000000000008704f00203
+         81808080080000000000000000000000000000000000000000000000000000000000000000000000
+         00000000000000000000000000000000000000000000000000000000000000000000000000000000
+         00000000000000000000000000000000000000000000000000000000000000000000000000000000
+         00000000000000000000000000000000000000000000000000000002000000335802",
+    );
+}
+
+#[test]
+fn vcpus() {
+    let mut on = VcpuV1 {
+        power: PowerV1::On,
+        waiting: true,
+        ..VcpuV1::default()
+    };
+    for (register, value) in [
+        (Register::X0, 0),
+        (Register::X30, u128::from(u64::MAX)),
+        (Register::PC, 0xffff_8000_1234_5678),
+        (Register::PSTATE, 0x6000_03c5),
+        (Register::V31, 0x0123_4567_89ab_cdef_0011_2233_4455_6677),
+        (Register::FPCR, 0x0300_0000),
+        (Register::SCTLR_EL1, 0x30d0_198d),
+        (Register::SP_EL1, 0xffff_8000_0000_1000),
+        (Register::TPIDR_EL0, 0x7f00),
+        (Register::DBGBVR5_EL1, 0x4000_0000),
+        (Register::PMEVCNTR0_EL0, 77),
+        (Register::MPIDR_EL1, 0x8000_0000),
+    ] {
+        assert!(on.registers.set(register, value));
+    }
+    let pending = VcpuV1 {
+        power: PowerV1::OnPending {
+            entry: 0x4008_0000,
+            context: 0xabc,
+        },
+        ..VcpuV1::default()
+    };
+    let record = VcpusRecordV1 {
+        vcpus: [on, pending, VcpuV1::default()].into_iter().collect(),
+        console: ConsoleRecordV1 {
+            control: 0x301,
+            line_control: 0x70,
+            integer_baud_rate: 13,
+            fractional_baud_rate: 1,
+            fifo_levels: 0x12,
+            interrupt_mask: 0x50,
+            raw_interrupts: 0x30,
+            dma_control: 1,
+            low_power: 2,
+            receive_status: 8,
+            received: [b'a'.into(), 0x80a].into_iter().collect(),
+        },
+    };
+    is_golden(
+        &record,
+        "
+         475753520100010098000000719c24c10301000001000c80804000bc8040ffffffffffffffffff01
+         c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
+         a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
+         4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
+         3001020802618a10",
+    );
+}
+
+#[test]
+fn machine() {
+    let mut machine = MachineRecordV1 {
+        board: "qemu_virt_aarch64".try_into().unwrap(),
+        ram_base: 0x4000_0000,
+        ram_size: 128 << 20,
+        vcpus: 4,
+        gic_version: 2,
+        shared_interrupts: 256,
+        ..MachineRecordV1::default()
+    };
+    for (register, value) in [
+        (Register::MIDR_EL1, 0x410f_d034),
+        (Register::CNTFRQ_EL0, 62_500_000),
+        (Register::CTR_EL0, 0x8444_8004),
+        (Register::CCSIDR_L1D, 0x700f_e01a),
+        (Register::ID_AA64PFR0_EL1, 0x222),
+    ] {
+        assert!(machine.constants.set_word(register, value));
+    }
+    is_golden(
+        &machine,
+        "
+         475753520400010044000000194f9e601171656d755f766972745f61617263683634808080800480
+         80804004028002058080449ac0bf800780804fb4a0bf8804a0804fa20481b04f848092a20880be4f
+         a0d9e61d",
+    );
+}
