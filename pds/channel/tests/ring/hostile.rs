@@ -104,7 +104,7 @@ fn run(step: Step, peer: &Region, ours: &mut Duplex) -> Result<(), RingError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(700))]
 
     #[test]
     fn no_neighbour_can_make_us_leave_the_ring_or_panic(
