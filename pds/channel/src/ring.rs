@@ -7,7 +7,7 @@
 //!
 //! # Layout
 //!
-//! A region is a [`Header`] of [`HEADER_LENGTH`] bytes, written by the region's owner alone, and
+//! A region is a header of [`HEADER_LENGTH`] bytes, written by the region's owner alone, and
 //! all the rest is the data that the owner sends. Counts are of bytes since the start and 64 bits
 //! wide: they never wrap, so the capacity need not be a power of two and nothing is wasted. A
 //! region of zeros is a ring at its start, so the two sides may come up in any order.
