@@ -119,13 +119,13 @@ impl<I: AsFd + Read, O: Write> Bridge<I, O> {
     pub fn carry(&mut self, news: impl AsFd) -> std::io::Result<Turn> {
         loop {
             let ready = self.wait(&news, None);
-            if ready.console && !self.from_console()? {
+            if ready.console && !self.read_console()? {
                 return Ok(Turn::Closed);
             }
-            if ready.input && self.from_input() {
+            if ready.input && self.read_input() {
                 return Ok(Turn::Escape);
             }
-            if !self.to_console() {
+            if !self.write_console() {
                 return Ok(Turn::Closed);
             }
             if ready.signal {
@@ -149,7 +149,7 @@ impl<I: AsFd + Read, O: Write> Bridge<I, O> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             let ready = self.wait(&never, Some(quiet));
-            if !ready.console || !self.from_console()? {
+            if !ready.console || !self.read_console()? {
                 break;
             }
         }
@@ -203,7 +203,7 @@ impl<I: AsFd + Read, O: Write> Bridge<I, O> {
     }
 
     /// Whether the console is still there.
-    fn from_console(&mut self) -> std::io::Result<bool> {
+    fn read_console(&mut self) -> std::io::Result<bool> {
         let mut buffer = [0; 4096];
         let said = match self.console.read(&mut buffer) {
             Ok(0) => return Ok(false),
@@ -232,7 +232,7 @@ impl<I: AsFd + Read, O: Write> Bridge<I, O> {
     }
 
     /// Whether the escape key was typed.
-    fn from_input(&mut self) -> bool {
+    fn read_input(&mut self) -> bool {
         let mut buffer = [0; 4096];
         let Some(input) = &mut self.input else {
             return false;
@@ -256,7 +256,7 @@ impl<I: AsFd + Read, O: Write> Bridge<I, O> {
     }
 
     /// Whether the console is still there.
-    fn to_console(&mut self) -> bool {
+    fn write_console(&mut self) -> bool {
         while !self.waiting.is_empty() {
             match self.console.write(&self.waiting) {
                 Ok(count) => drop(self.waiting.drain(..count)),

@@ -1,2 +1,7 @@
-//! The operator's program.
-fn main() {}
+//! The operator's program; everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    godwit::cli::main()
+}

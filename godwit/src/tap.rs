@@ -207,12 +207,12 @@ impl Exchange {
             };
             // Before a newcomer: it may have waited for this one to go.
             if ready.client {
-                self.from_client();
+                self.read_client();
             }
             if ready.newcomer {
                 self.admit();
             }
-            if ready.link && self.from_link().is_err() {
+            if ready.link && self.read_link().is_err() {
                 self.tell(Heard::Lost);
                 return;
             }
@@ -277,7 +277,7 @@ impl Exchange {
         }
     }
 
-    fn from_link(&mut self) -> std::io::Result<()> {
+    fn read_link(&mut self) -> std::io::Result<()> {
         let mut heard = Vec::new();
         let (client, answered) = (&mut self.client, &mut self.answered);
         let open = self.link.receive(|frame| {
@@ -297,7 +297,7 @@ impl Exchange {
         }
     }
 
-    fn from_client(&mut self) {
+    fn read_client(&mut self) {
         let link = &mut self.link;
         let Some(client) = &mut self.client else {
             return;

@@ -1,0 +1,184 @@
+//! Arguments that say what a board boots, for every command that builds an image.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::guest::{Guest, Program};
+use crate::guest_output;
+use crate::image::{self, Config, ImageRequest, Kernel, Placement};
+use crate::prepare::{self, DEMO, Need};
+
+use super::style::notice;
+
+/// What a Linux guest's console is, and nothing else: what it then does is up to its initramfs.
+const COMMAND_LINE: &str = "console=ttyAMA0";
+
+/// The kernel and board that an image is for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Board")]
+pub(super) struct BoardArguments {
+    /// What the domains run on: `embedded`, our own kernel for development and tests, or `sel4` from the Microkit SDK.
+    #[arg(long, default_value = "embedded", value_parser = kernel())]
+    pub(super) kernel: Kernel,
+    /// The kernel's configuration; the embedded kernel has one only.
+    #[arg(long, default_value = "release", value_parser = config())]
+    pub(super) config: Config,
+    /// The board, a directory under board/.
+    #[arg(long, value_name = "BOARD", default_value = "qemu_virt_aarch64")]
+    pub(super) board: String,
+}
+
+/// What the board boots: Debian's Linux with a BusyBox shell, unless something else is given.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Guest (Debian's Linux and BusyBox unless given)")]
+pub(super) struct GuestArguments {
+    /// An arm64 Linux Image, plain or compressed with gzip.
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["flat", "empty"])]
+    linux: Option<PathBuf>,
+    /// Its initramfs.
+    #[arg(long, value_name = "FILE", requires = "linux")]
+    initrd: Option<PathBuf>,
+    /// Linux's command line.
+    #[arg(long, value_name = "STRING", default_value = COMMAND_LINE, conflicts_with_all = ["flat", "empty"])]
+    cmdline: String,
+    /// A file that is loaded as it is and entered at its first byte, with x0 pointing to a device tree.
+    #[arg(long, value_name = "FILE", conflicts_with = "empty")]
+    flat: Option<PathBuf>,
+    /// Where the flat file goes, as the guest sees its memory (RAM begins at 0x40000000).
+    #[arg(long, value_name = "ADDRESS", default_value = "0x44000000", value_parser = address, requires = "flat")]
+    load: u64,
+    /// What the flat file finds as `bootargs` in the device tree.
+    #[arg(long, value_name = "STRING", default_value = "", requires = "flat")]
+    args: String,
+    /// Nothing: the board waits for a guest to be moved to it.
+    #[arg(long)]
+    empty: bool,
+    /// The guest's CPUs.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    vcpus: u32,
+    /// The guest's RAM in MiB, an even number. Guests move between boards with the same amount.
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    ram: u64,
+}
+
+/// A guest that was asked for.
+pub(super) struct Chosen {
+    /// What it is; nothing for an empty board.
+    pub(super) guest: Option<Guest>,
+    /// What people call it.
+    pub(super) name: String,
+    /// What it says once it listens to its console, if that is known.
+    pub(super) listens: Option<&'static str>,
+}
+
+impl GuestArguments {
+    /// The guest, fetched and built if it is ours.
+    pub(super) fn choose(&self) -> anyhow::Result<Chosen> {
+        let mut listens = None;
+        let (program, name, arguments) = if self.empty {
+            return Ok(Chosen {
+                guest: None,
+                name: "no guest".to_owned(),
+                listens,
+            });
+        } else if let Some(file) = &self.flat {
+            let program = Program::Flat {
+                file: file.clone(),
+                load: self.load,
+            };
+            (program, file_name(file), &self.args)
+        } else if let Some(kernel) = &self.linux {
+            let program = Program::Linux {
+                kernel: kernel.clone(),
+                initramfs: self.initrd.clone(),
+            };
+            (program, file_name(kernel), &self.cmdline)
+        } else {
+            prepare::prerequisites(&DEMO, &notice)?;
+            let files = prepare::linux_guest(&image::workspace()?, &notice)?;
+            let program = Program::Linux {
+                kernel: files.kernel,
+                initramfs: Some(files.initramfs),
+            };
+            listens = Some(guest_output::READY);
+            (
+                program,
+                "Debian's Linux with BusyBox".to_owned(),
+                &self.cmdline,
+            )
+        };
+        Ok(Chosen {
+            guest: Some(Guest {
+                program,
+                vcpus: self.vcpus,
+                arguments: arguments.clone(),
+            }),
+            name,
+            listens,
+        })
+    }
+
+    /// The image of a board that boots `guest`.
+    pub(super) fn request(
+        &self,
+        board: &BoardArguments,
+        name: &str,
+        guest: Option<Guest>,
+    ) -> anyhow::Result<ImageRequest> {
+        prepare::prerequisites(&[Need::Target(image::TARGET)], &notice)?;
+        Ok(ImageRequest {
+            name: name.to_owned(),
+            kernel: board.kernel,
+            board: board.board.clone(),
+            config: board.config,
+            guest,
+            ram_mib: self.ram,
+            placement: Placement::Anywhere,
+            domain_overrides: BTreeMap::new(),
+        })
+    }
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+pub(super) fn kernel() -> impl TypedValueParser<Value = Kernel> {
+    PossibleValuesParser::new(["embedded", "sel4"]).map(|name| match name.as_str() {
+        "sel4" => Kernel::Sel4,
+        _ => Kernel::Embedded,
+    })
+}
+
+fn config() -> impl TypedValueParser<Value = Config> {
+    PossibleValuesParser::new(["release", "debug"]).map(|name| match name.as_str() {
+        "debug" => Config::Debug,
+        _ => Config::Release,
+    })
+}
+
+/// An address in decimal or, with `0x` in front, hexadecimal.
+fn address(text: &str) -> Result<u64, std::num::ParseIntError> {
+    text.strip_prefix("0x").map_or_else(
+        || text.parse(),
+        |digits| u64::from_str_radix(&digits.replace('_', ""), 16),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_either_base() {
+        assert_eq!(address("0x4400_0000"), Ok(0x4400_0000));
+        assert_eq!(address("4096"), Ok(4096));
+        assert!(address("44000000h").is_err() && address("0x").is_err());
+    }
+}

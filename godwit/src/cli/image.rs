@@ -1,0 +1,56 @@
+//! `godwit image`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::SUCCESS;
+use super::guest::{BoardArguments, GuestArguments};
+use crate::image::build_image;
+
+/// Builds an image and says where it is.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    guest: GuestArguments,
+    #[command(flatten)]
+    board: BoardArguments,
+    /// Copies the image to this file.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Prints what lies where in it, and who may reach it.
+    #[arg(long)]
+    report: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let chosen = arguments.guest.choose()?;
+    let BoardArguments { kernel, board, .. } = &arguments.board;
+    let name = format!("{board}-{kernel}");
+    let request = arguments
+        .guest
+        .request(&arguments.board, &name, chosen.guest)?;
+    let image = build_image(&request).context("building the image")?;
+    let path = match &arguments.output {
+        Some(path) => {
+            std::fs::copy(&image.path, path).with_context(|| path.display().to_string())?;
+            path
+        }
+        None => &image.path,
+    };
+    if arguments.report {
+        let report = std::fs::read_to_string(&image.report);
+        print!(
+            "{}",
+            report.with_context(|| image.report.display().to_string())?
+        );
+    }
+    println!(
+        "{}: {}, {kernel} kernel; to be loaded and entered at {:#x}",
+        path.display(),
+        image.board.description,
+        image.load_address
+    );
+    Ok(SUCCESS)
+}

@@ -1,0 +1,78 @@
+//! The command line: what can be typed, and which function of this library does it.
+//!
+//! Responsible for: arguments, messages for people, and exit statuses. Never: does anything that a program using this
+//! library could not do.
+
+mod boards;
+mod guest;
+mod image;
+mod run;
+mod style;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// It worked; for `run`, the guest switched itself off or the user left.
+const SUCCESS: u8 = 0;
+/// It did not work; a message says why.
+const FAILURE: u8 = 1;
+/// The guest was stopped for a fault (`run`), or not all of its checks hold (`demo`).
+const GUEST_FAILED: u8 = 3;
+/// Ended by a signal.
+const SIGNAL: u8 = 130;
+
+const STATUSES: &str = "\
+Exit status:
+  0    it worked; `run`: the guest switched itself off, or you left it
+  1    it did not work, and a message says what, where, and what to do
+  2    the command line is wrong
+  3    `run`: the guest was stopped for a fault; `demo`: not all of the guest's checks hold
+  130  ended by a signal";
+
+/// Virtual machines that move between Arm boards.
+///
+/// BOARD is the name of a running board (`godwit boards` lists them) or its link: a socket's path, unix:PATH or
+/// tcp:HOST:PORT.
+#[derive(Debug, Parser)]
+#[command(name = "godwit", version, after_help = STATUSES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a guest on a board under QEMU, its console in this terminal.
+    Run(run::Arguments),
+    /// Builds an image and says where it is.
+    Image(image::Arguments),
+    /// Lists the boards that are known, and those that are running.
+    Boards(boards::Arguments),
+}
+
+/// The operator's program: reads the command line, does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
+        Command::Boards(arguments) => boards::run(&arguments),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        style::error(&error);
+        FAILURE
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
