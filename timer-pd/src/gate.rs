@@ -93,9 +93,4 @@ impl Running {
     pub const fn count(self, now: Ticks) -> Ticks {
         Ticks(now.0.wrapping_sub(self.offset.0))
     }
-
-    /// Closes the gate at the board's count `now`.
-    pub const fn freeze(self, now: Ticks) -> Frozen {
-        Frozen::at(self.count(now))
-    }
 }

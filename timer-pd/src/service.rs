@@ -64,6 +64,16 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
         service
     }
 
+    /// The board's timer.
+    pub const fn board_mut(&mut self) -> &mut B {
+        &mut self.board
+    }
+
+    /// The regions.
+    pub const fn regions_mut(&mut self) -> &mut R {
+        &mut self.regions
+    }
+
     /// Carries out a request.
     pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {
         let Ok(request) = Request::decode(message) else {

@@ -6,7 +6,7 @@
 use channel::{MAX_VCPUS, Ticks, VcpuId};
 
 /// What a vCPU does, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 enum Sleeper {
     #[default]
     Awake,
@@ -17,7 +17,7 @@ enum Sleeper {
 }
 
 /// The sleepers of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sleepers([Sleeper; MAX_VCPUS]);
 
 /// The board's count at which the machine's reaches `deadline`; beyond the end of the board's

@@ -12,7 +12,7 @@ use channel::{MAX_VCPUS, Ticks, VcpuId};
 const CONTROL: u32 = 0b11;
 
 /// The timers of a machine with up to four vCPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timers {
     pub(crate) vcpus: usize,
     pub(crate) gate: Gate,
@@ -47,14 +47,16 @@ impl Timers {
         Ok(())
     }
 
-    /// Time stands still from the board's count `now` on. Answers with the machine's count.
+    /// Time stands still from the board's count `now` on, if it does not already. Answers with the
+    /// machine's count. Every vCPU has to be loaded again before time goes on: whoever stops a
+    /// machine may have changed its vCPUs' timers.
     pub fn freeze(&mut self, now: Ticks) -> Ticks {
-        let frozen = match self.gate {
-            Gate::Frozen(frozen) => frozen,
-            Gate::Running(running) => running.freeze(now),
+        let count = match self.gate {
+            Gate::Frozen(frozen) => frozen.count(),
+            Gate::Running(running) => running.count(now),
         };
-        self.gate = Gate::Frozen(frozen);
-        frozen.count()
+        self.gate = Gate::Frozen(Frozen::at(count));
+        count
     }
 
     /// A stopped vCPU's timer. It has to be loaded again before time goes on.

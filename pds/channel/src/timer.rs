@@ -7,7 +7,7 @@
 use crate::{Message, ProtocolError, Ticks, VcpuId};
 
 /// A vCPU's virtual timer as the architecture defines it (DDI 0487, D11.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct VirtualTimer {
     /// `CNTV_CTL_EL0`: bit 0 enabled, bit 1 masked. Bit 2 (condition met) is not state.
     pub control: u32,
