@@ -1,5 +1,6 @@
 //! The operator's program as a library, for the system tests.
 
+pub mod cli;
 pub mod client;
 pub mod console;
 pub mod guest;
@@ -9,6 +10,7 @@ pub mod link;
 pub mod prepare;
 pub mod qemu;
 pub mod relay;
+pub mod run;
 pub mod running;
 pub mod session;
 pub mod tap;
