@@ -31,6 +31,8 @@ pub enum Command {
     ProbeDebug = 5,
     /// Read the performance monitor's constants.
     ProbeMonitor = 6,
+    /// Acknowledge and deactivate every interrupt that a guest can have.
+    Scrub = 7,
 }
 
 /// How the stub leaves: the immediate of its `SMC`. A guest's own calls have zero (DEN 0028), so a stub that is not
@@ -46,6 +48,8 @@ pub enum Leave {
     Probed = 0x4703,
     /// [`Command::Settle`] is done.
     Settled = 0x4704,
+    /// [`Command::Scrub`] is done.
+    Scrubbed = 0x4705,
     /// An exception inside the stub; see [`FAULT`].
     Faulted = 0x47ff,
 }
@@ -53,6 +57,9 @@ pub enum Leave {
 /// How many interrupts a run notes or deactivates at most: as many as a GICv2 can have list registers and vgic-pd
 /// use, with room to spare.
 pub const MAX_INTERRUPTS: usize = 16;
+
+/// The first INTID that no guest's distributor has.
+pub const INTID_LIMIT: usize = state::vgic::PRIVATE + state::vgic::MAX_SHARED;
 
 /// Word: how far [`Command::Save`] is, one of [`progress`].
 pub const PROGRESS: usize = 0;

@@ -17,9 +17,12 @@
 //! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
 //! 3. To go on, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
 //!    timer's gate has opened, [`Restored::release`] for each. No vCPU runs before that.
+//! 4. When a guest is gone (off, failed, discarded) or starts again: [`Clean`] for each vCPU that ran or was injected
+//!    into, before the next guest uses it.
 //!
 //! An exit of a vCPU without an armed stub is the guest's, even if it looks like the stub's.
 
+mod clean;
 pub mod layout;
 mod probe;
 mod restore;
@@ -35,6 +38,7 @@ use crate::exit::{Exit, Syndrome};
 use crate::port::{Frame, KernelError, Port, VcpuRegister, count_for};
 use layout::{Command, Leave, position};
 
+pub use clean::Clean;
 pub use probe::Probe;
 pub use restore::{Restore, Restored};
 pub use save::{Capture, Captured};

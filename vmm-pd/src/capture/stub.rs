@@ -158,6 +158,8 @@ core::arch::global_asm!(
     "b.eq .Lcapture_probe_debug",
     "cmp x0, #{probe_monitor}",
     "b.eq .Lcapture_probe_monitor",
+    "cmp x0, #{scrub}",
+    "b.eq .Lcapture_scrub",
     "b .Lcapture_settle",
     // Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
     // after everything else of it is in place; nothing is reset.
@@ -444,9 +446,23 @@ core::arch::global_asm!(
     "dsb sy",
     "smc #{probed}",
     "b .Lcapture_probed",
-    ".balign 8",
-    ".global capture_stub_end",
-    "capture_stub_end:",
+    // Scrub: as save does, but of every interrupt.
+    ".Lcapture_scrub:",
+    acknowledge_all!(),
+    "mov x11, #{intid_limit}",
+    "1:",
+    "sub x11, x11, #1",
+    "str w11, [x26]",
+    "dsb sy",
+    "ldr w9, [x27, #0x14]",
+    "dsb sy",
+    "isb",
+    "cbnz x11, 1b",
+    "1:",
+    "smc #{scrubbed}",
+    "b 1b",
+    // One page, no less (nothing else is left in it) and no more (that does not assemble).
+    ".org capture_stub + {page}",
     ".arch_extension nofp",
     ".popsection",
     fault = const 8 * layout::FAULT,
@@ -455,6 +471,10 @@ core::arch::global_asm!(
     load = const Command::Load as u64,
     probe = const Command::Probe as u64,
     probe_debug = const Command::ProbeDebug as u64,
+    page = const layout::PAGE,
+    scrub = const Command::Scrub as u64,
+    intid_limit = const layout::INTID_LIMIT,
+    scrubbed = const Leave::Scrubbed as u16,
     probe_monitor = const Command::ProbeMonitor as u64,
     sp = const byte(SP_EL1),
     vbar = const byte(VBAR_EL1),
@@ -504,20 +524,15 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     #[link_name = "capture_stub"]
-    static STUB: [u64; 0];
-    #[link_name = "capture_stub_end"]
-    static STUB_END: [u64; 0];
+    static STUB: [u64; layout::PAGE / 8];
 }
 
-/// The stub's code, to be copied to the beginning of the page at [`layout::CODE`].
+/// The stub's code, to be copied to the page at [`layout::CODE`].
 ///
 /// The vCPU fetches it with its caches off: clean what was written to the point of coherency, and
 /// invalidate the instruction cache.
 pub(crate) fn code() -> &'static [u64] {
-    let (start, end) = (&raw const STUB, &raw const STUB_END);
-    let bytes = end.addr() - start.addr();
-    debug_assert!(bytes <= layout::PAGE, "the stub has one page");
-    // SAFETY: Both symbols are in one read-only section that the assembler wrote without a gap;
-    // they are aligned to 8 bytes, and nothing ever writes there.
-    unsafe { core::slice::from_raw_parts(start.cast(), bytes / size_of::<u64>()) }
+    // SAFETY: the assembler wrote exactly this many bytes, aligned to 8, into a read-only section;
+    // nothing ever writes there.
+    unsafe { &STUB }
 }

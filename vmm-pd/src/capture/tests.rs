@@ -10,7 +10,7 @@ use state::{Class, Register, RegisterFile, Source};
 
 use super::layout::{self, Command};
 use super::{
-    Capture, CaptureError, Captured, Features, Probe, Progress, Restore, Restored, identity,
+    Capture, CaptureError, Captured, Clean, Features, Probe, Progress, Restore, Restored, identity,
 };
 use crate::exit::{Exit, Syndrome, class};
 use crate::port::VcpuRegister;
@@ -230,6 +230,23 @@ proptest! {
                 Ok(Progress::Done(_)) | Err(_) => break,
             }
         }
+    }
+
+    /// Nobody knows what the last guest left in the list registers.
+    #[test]
+    fn a_cleaned_vcpu_is_as_one_that_never_ran(mut dirty in any_fake()) {
+        let mut clean = Clean::begin(&mut dirty, VCPU, features()).unwrap();
+        loop {
+            let exit = dirty.next_exit();
+            if clean.on_exit(&mut dirty, exit).unwrap() == Progress::Done(()) {
+                break;
+            }
+        }
+        prop_assert!(dirty.registers.iter().all(|(_, value)| value == 0));
+        let left = dirty.slots.map(architectural);
+        prop_assert_eq!(left, [Slot::Empty; LIST_REGISTERS]);
+        prop_assert_eq!(dirty.interface, CpuInterface::default());
+        prop_assert!(dirty.asked.contains(&Asked::AcknowledgeTimer));
     }
 
     #[test]

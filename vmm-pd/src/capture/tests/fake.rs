@@ -152,6 +152,7 @@ impl Fake {
             Command::Save => self.save(),
             Command::Load => self.load(),
             Command::Settle => self.settle(),
+            Command::Scrub => self.scrub(),
             Command::Probe => self.probe(|register| {
                 matches!(
                     register.source(),
@@ -269,6 +270,20 @@ impl Fake {
         }
     }
 
+    fn scrub(&mut self) {
+        self.acknowledge();
+        for register in 0..LIST_REGISTERS {
+            if matches!(self.slots[register], Slot::Active(_)) {
+                self.slots[register] = Slot::Empty;
+                self.exit(0, Exit::Maintenance(register as u64));
+            }
+        }
+        self.exit(0, smc(Leave::Scrubbed));
+        if self.slow_events {
+            self.exits.rotate_right(1);
+        }
+    }
+
     fn settle(&mut self) {
         for (reached, _) in &mut self.exits {
             *reached = progress::DONE;
@@ -365,6 +380,7 @@ impl Port for Fake {
             Command::Settle,
             Command::ProbeDebug,
             Command::ProbeMonitor,
+            Command::Scrub,
         ]
         .into_iter()
         .find(|command| *command as u64 == frame.general[0])
