@@ -280,3 +280,6 @@ impl core::fmt::Debug for Copier {
 fn is_zero(page: &Page) -> bool {
     page.iter().all(|byte| *byte == 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,6 @@ impl Sink for PageSink<'_, '_> {
         self.outbox.page(self.id, self.index, page, contents);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,12 +166,14 @@ impl<'m> Agent<'m> {
             self.give_up_partial_frame(now);
             self.core.check_patience(port, now);
             let work = self.core.work(port);
+            let waiting = self.core.outbox.waiting();
             self.core.outbox.drain(|bytes| port.send(bytes));
             port.flush();
-            if received || work == Work::More {
+            let blocked = self.core.outbox.waiting();
+            // What has left makes room for what could not be begun.
+            if received || work == Work::More || blocked < waiting {
                 continue;
             }
-            let blocked = self.core.outbox.waiting();
             if !port.wait(blocked) && self.core.set_alarm(port, work) {
                 return;
             }

@@ -1,0 +1,558 @@
+//! Moves between two boards whose agents are real and whose neighbours are models.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "a test that goes wrong should stop at once"
+)]
+
+mod hardware;
+mod world;
+
+use channel::vmm::Phase as VmmPhase;
+use migration_pd::agent::heap_needed;
+use migration_pd::protocol::management::{Phase, Stage, Verdict};
+use migration_pd::protocol::{
+    Answer, Domain, Event, MoveFailure, MoveId, Request, RequestError, kind,
+};
+use proptest::prelude::*;
+use state::Register;
+use std::cell::Cell;
+use std::rc::Rc;
+use world::{Fate, GUEST, PAGES, PATIENCE_MS, Side, World, options};
+
+/// Long enough for every patience to end.
+const AFTER_ALL_PATIENCE: u64 = 20 * 1000 * PATIENCE_MS as u64;
+
+#[test]
+fn a_busy_guest_arrives_whole() {
+    let mut world = World::new();
+    world.run_for(50_000);
+    let report = world.succeed(Side::A);
+    let figures = report.figures;
+    assert!(figures.rounds >= 3, "{figures:?}");
+    assert_eq!(figures.pages_total as usize, PAGES);
+    // Zero pages never travel, and busy pages travel once.
+    assert!(figures.pages_zero > 200, "{figures:?}");
+    assert!(
+        figures.pages_sent < GUEST.used + 2 * GUEST.busy + 60,
+        "{figures:?}"
+    );
+    assert!(figures.bytes < 4096 * u64::from(GUEST.used), "{figures:?}");
+    assert!(
+        figures.downtime_us > 0 && figures.downtime_us < 5000,
+        "{figures:?}"
+    );
+    assert!(figures.elapsed_us > figures.downtime_us);
+    let taken = world.status(Side::B).last_move.unwrap();
+    assert_eq!((taken.id, taken.stage), (report.id, Stage::Taken));
+}
+
+#[test]
+fn a_guest_goes_back_and_forth() {
+    let mut world = World::new();
+    for turn in 0..6 {
+        world.run_for(10_000);
+        let from = if turn % 2 == 0 { Side::A } else { Side::B };
+        world.succeed(from);
+    }
+}
+
+#[test]
+fn a_paused_guest_arrives_paused() {
+    let mut world = World::new();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    let id = world.start(Side::A).unwrap();
+    let report = world.ended(Side::A, id);
+    assert_eq!(report.stage, Stage::Gone);
+    world.run_for(10_000);
+    assert_eq!(world.status(Side::B).phase, Phase::Imported);
+    world.act(Side::B, &Request::Resume).unwrap();
+    world.run_for(10_000);
+    world.runs_at(Side::B);
+}
+
+#[test]
+fn wherever_the_link_is_cut_the_guest_goes_on_and_a_second_attempt_succeeds() {
+    let frames = {
+        let mut world = World::new();
+        world.succeed(Side::A);
+        world.frames
+    };
+    let mut cut_in = std::collections::BTreeSet::new();
+    for cut in 0..frames {
+        let mut world = World::new();
+        world.link = Box::new(move |number, _, _| match number {
+            number if number >= cut => Fate::IsLost,
+            _ => Fate::Arrives,
+        });
+        let id = world.start(Side::A).unwrap();
+        world.run_for(AFTER_ALL_PATIENCE);
+        let stage = world.status(Side::A).last_move.unwrap().stage;
+        cut_in.insert(u8::from(stage));
+        match stage {
+            Stage::Failed => world.runs_at(Side::A),
+            Stage::InDoubt => {}
+            stage => panic!("cut at {cut}: {stage:?}"),
+        }
+        // The link comes back, and nobody has to do anything.
+        world.link = Box::new(|_, _, _| Fate::Arrives);
+        let report = world.ended(Side::A, id);
+        world.run_for(AFTER_ALL_PATIENCE);
+        if report.stage == Stage::Gone {
+            world.runs_at(Side::B);
+        } else {
+            world.runs_at(Side::A);
+            world.succeed(Side::A);
+        }
+    }
+    assert!(cut_in.contains(&u8::from(Stage::InDoubt)));
+    assert!(cut_in.contains(&u8::from(Stage::Failed)));
+}
+
+#[test]
+fn a_commit_that_comes_after_the_destination_gave_up_is_answered_so() {
+    let mut world = World::new();
+    world.link = Box::new(|_, _, kind| match kind {
+        kind::COMMIT | kind::ABORTED => Fate::IsLost,
+        _ => Fate::Arrives,
+    });
+    let id = world.start(Side::A).unwrap();
+    world.run_for(3000 * u64::from(PATIENCE_MS));
+    assert_eq!(
+        world.status(Side::A).last_move.unwrap().stage,
+        Stage::InDoubt
+    );
+    // Who waits for a word must not be told what to do, but by the operator.
+    assert_eq!(
+        world.act(Side::A, &Request::Resume),
+        Err(RequestError::Moving { id })
+    );
+    assert_eq!(
+        world.act(Side::A, &Request::Cancel(id)),
+        Err(RequestError::Moving { id })
+    );
+    world.run_for(AFTER_ALL_PATIENCE);
+    assert_eq!(world.status(Side::B).phase, Phase::Empty);
+    assert_eq!(
+        world.status(Side::A).last_move.unwrap().stage,
+        Stage::InDoubt
+    );
+    world.link = Box::new(|_, _, _| Fate::Arrives);
+    let report = world.ended(Side::A, id);
+    assert_eq!(report.failure, Some(MoveFailure::NotKnown));
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+}
+
+#[test]
+fn an_answer_to_the_commit_that_is_lost_is_given_again() {
+    let mut world = World::new();
+    let lost = Rc::new(Cell::new(0));
+    let count = lost.clone();
+    world.link = Box::new(move |_, _, kind| match kind {
+        kind::COMMITTED if count.get() < 3 => {
+            count.set(count.get() + 1);
+            Fate::IsLost
+        }
+        _ => Fate::Arrives,
+    });
+    world.succeed(Side::A);
+    assert_eq!(lost.get(), 3);
+}
+
+#[test]
+fn the_operator_settles_a_doubt_that_no_board_can() {
+    let stuck = || {
+        let mut world = World::new();
+        world.link = Box::new(|_, _, kind| match kind {
+            kind::COMMIT | kind::ABORTED => Fate::IsLost,
+            _ => Fate::Arrives,
+        });
+        let id = world.start(Side::A).unwrap();
+        world.run_for(AFTER_ALL_PATIENCE);
+        (world, id)
+    };
+    let (mut world, id) = stuck();
+    let wrong = Request::Resolve(MoveId(id.0 + 1), Verdict::GoOnHere);
+    assert_eq!(world.act(Side::A, &wrong), Err(RequestError::NoSuchMove));
+    world
+        .act(Side::A, &Request::Resolve(id, Verdict::GoOnHere))
+        .unwrap();
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+    let (mut world, id) = stuck();
+    world
+        .act(Side::A, &Request::Resolve(id, Verdict::ForgetHere))
+        .unwrap();
+    world.run_for(10_000);
+    assert_eq!(world.status(Side::A).phase, Phase::Empty);
+}
+
+#[test]
+fn a_destination_that_does_not_fit_refuses_with_the_reason() {
+    let mut world = World::with(PAGES + 10, 1 << 20);
+    let id = world.start(Side::A).unwrap();
+    let refused = world.ended(Side::A, id).failure;
+    let bytes = |pages: usize| (pages * 4096) as u64;
+    assert_eq!(
+        refused,
+        Some(MoveFailure::RamSize {
+            source_bytes: bytes(PAGES),
+            destination_bytes: bytes(PAGES + 10),
+        })
+    );
+    world.runs_at(Side::A);
+
+    let mut world = World::new();
+    let machine = &mut world.b.hardware.machine;
+    assert!(machine.constants.set(Register::CNTFRQ_EL0, 24_000_000));
+    let id = world.start(Side::A).unwrap();
+    assert_eq!(
+        world.ended(Side::A, id).failure,
+        Some(MoveFailure::Machine {
+            item: Register::CNTFRQ_EL0.identifier().value(),
+            needed: 0,
+            found: 24_000_000,
+        })
+    );
+    world.runs_at(Side::A);
+    assert!(
+        world
+            .b
+            .hardware
+            .machine
+            .constants
+            .set(Register::CNTFRQ_EL0, 0)
+    );
+    world.succeed(Side::A);
+}
+
+#[test]
+fn a_board_with_a_guest_takes_no_other() {
+    let mut world = World::new();
+    world.succeed(Side::A);
+    // A guest of its own for A, and B's tries to come back.
+    world.a.hardware.phase = VmmPhase::Running;
+    world.b.hardware.phase = VmmPhase::Stopped;
+    let id = world.start(Side::B).unwrap();
+    let failure = world.ended(Side::B, id).failure;
+    let phase = Phase::Running;
+    assert_eq!(failure, Some(MoveFailure::Occupied { phase }));
+}
+
+#[test]
+fn whoever_refuses_in_the_last_moment_leaves_the_guest_where_it_was() {
+    for domain in [Domain::Vmm, Domain::Vgic, Domain::Timer] {
+        let mut world = World::new();
+        world.a.hardware.faults.export = Some(domain);
+        let id = world.start(Side::A).unwrap();
+        let failure = world.ended(Side::A, id).failure.unwrap();
+        assert!(matches!(failure, MoveFailure::Export { domain: of, .. } if of == domain));
+        world.run_for(AFTER_ALL_PATIENCE);
+        world.runs_at(Side::A);
+        world.a.hardware.faults.export = None;
+
+        world.b.hardware.faults.import = Some(domain);
+        let id = world.start(Side::A).unwrap();
+        let failure = world.ended(Side::A, id).failure.unwrap();
+        assert!(matches!(failure, MoveFailure::Record { domain: of, .. } if of == domain));
+        world.run_for(10_000);
+        world.b.hardware.vgic = 0;
+        world.b.hardware.timer = 0;
+        world.runs_at(Side::A);
+        world.b.hardware.faults.import = None;
+        world.succeed(Side::A);
+    }
+}
+
+#[test]
+fn a_guest_that_cannot_be_stopped_is_not_moved() {
+    let mut world = World::new();
+    world.a.hardware.faults.never_stops = true;
+    let id = world.start(Side::A).unwrap();
+    let failure = world.ended(Side::A, id).failure.unwrap();
+    assert!(matches!(
+        failure,
+        MoveFailure::Export {
+            domain: Domain::Vmm,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_guest_that_ends_meanwhile_is_not_moved() {
+    let mut world = World::new();
+    let id = MoveId(1);
+    let mut slowly = options(id);
+    slowly.bandwidth = 1_000_000;
+    world.act(Side::A, &Request::Start(slowly)).unwrap();
+    world.run_for(20_000);
+    assert_eq!(
+        world.status(Side::A).last_move.unwrap().stage,
+        Stage::Copying
+    );
+    world.a.hardware.power_off();
+    let failure = world.ended(Side::A, id).failure;
+    let phase = Phase::Off;
+    assert_eq!(failure, Some(MoveFailure::GuestEnded { phase }));
+    world.run_for(10_000);
+    assert_eq!(world.status(Side::B).phase, Phase::Empty);
+    assert_eq!(world.status(Side::A).phase, Phase::Off);
+    world.act(Side::A, &Request::Discard).unwrap();
+    assert_eq!(world.status(Side::A).phase, Phase::Empty);
+}
+
+#[test]
+fn requests_are_answered_at_once_while_pages_are_copied() {
+    let mut world = World::new();
+    let id = world.start(Side::A).unwrap();
+    world.run_for(1000);
+    let before = world.clock.get();
+    let status = world.status(Side::A);
+    assert!(world.clock.get() - before < 2000);
+    assert_eq!(status.phase, Phase::Running);
+    assert_eq!(status.last_move.unwrap().stage, Stage::Copying);
+    assert_eq!(
+        world.act(Side::A, &Request::Pause),
+        Err(RequestError::Moving { id })
+    );
+    assert_eq!(
+        world.act(Side::B, &Request::Discard),
+        Err(RequestError::Moving { id })
+    );
+    let again = options(id);
+    assert_eq!(world.act(Side::A, &Request::Start(again)), Ok(()));
+    let before = world.clock.get();
+    world.act(Side::A, &Request::Cancel(id)).unwrap();
+    assert!(world.clock.get() - before < 2000);
+    assert_eq!(
+        world.ended(Side::A, id).failure,
+        Some(MoveFailure::Operator)
+    );
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+    assert_eq!(
+        world.act(Side::A, &Request::Cancel(id)),
+        Err(RequestError::NoSuchMove)
+    );
+    world.succeed(Side::A);
+}
+
+#[test]
+fn the_destination_can_call_it_off_too() {
+    let mut world = World::new();
+    let id = world.start(Side::A).unwrap();
+    world.run_for(2000);
+    world.act(Side::B, &Request::Cancel(id)).unwrap();
+    assert_eq!(
+        world.ended(Side::A, id).failure,
+        Some(MoveFailure::Operator)
+    );
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+}
+
+#[test]
+fn memory_that_is_not_what_was_sent_is_noticed_before_the_guest_runs() {
+    let mut world = World::new();
+    world.b.hardware.ram.broken = Some(GUEST.used - 1);
+    let id = world.start(Side::A).unwrap();
+    assert_eq!(world.ended(Side::A, id).failure, Some(MoveFailure::Digest));
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+    world.b.hardware.ram.broken = None;
+    world.succeed(Side::A);
+}
+
+#[test]
+fn the_share_of_the_boards_time_is_kept_to() {
+    let run = |share| {
+        let mut world = World::new();
+        let mut options = options(MoveId(9));
+        options.share = share;
+        world.act(Side::A, &Request::Start(options)).unwrap();
+        world.ended(Side::A, MoveId(9)).figures.elapsed_us
+    };
+    assert!(run(10) > 3 * run(100));
+}
+
+#[test]
+fn bandwidth_is_kept_to() {
+    let mut world = World::new();
+    let mut options = options(MoveId(9));
+    options.bandwidth = 1_000_000;
+    world.act(Side::A, &Request::Start(options)).unwrap();
+    let figures = world.ended(Side::A, MoveId(9)).figures;
+    assert!(figures.elapsed_us > figures.bytes / 2, "{figures:?}");
+}
+
+#[test]
+fn a_heap_that_is_too_small_is_refused_with_the_size_needed() {
+    let needed = heap_needed(PAGES as u32);
+    let mut world = World::with(PAGES, needed as usize / 8 * 8 - 64);
+    let error = world.start(Side::A).unwrap_err();
+    assert_eq!(
+        error,
+        RequestError::HeapTooSmall {
+            needed,
+            available: needed / 8 * 8 - 64,
+        }
+    );
+    let mut world = World::with(PAGES, needed.next_multiple_of(8) as usize);
+    world.succeed(Side::A);
+    // The demo's guest, and the largest that four MiB serve.
+    assert!(heap_needed(32_768) < 1 << 20);
+    assert!(heap_needed(940 * 256) <= 4 << 20);
+}
+
+#[test]
+fn numbers_of_moves_only_grow() {
+    let mut world = World::new();
+    world
+        .act(Side::A, &Request::Start(options(MoveId(50))))
+        .unwrap();
+    world.ended(Side::A, MoveId(50));
+    world.run_for(10_000);
+    let newest = MoveId(50);
+    let start = Request::Start(options(MoveId(50)));
+    assert_eq!(
+        world.act(Side::B, &start),
+        Err(RequestError::StaleMove { newest })
+    );
+    let query = |world: &mut World, side, id| {
+        world.ask(side, &Request::Query(MoveId(id)), |answer| match answer {
+            Answer::Move(report) => report.stage,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(query(&mut world, Side::A, 50), Stage::Gone);
+    assert_eq!(query(&mut world, Side::B, 50), Stage::Taken);
+    assert_eq!(query(&mut world, Side::B, 49), Stage::Unknown);
+    world.succeed(Side::B);
+    assert_eq!(query(&mut world, Side::B, 50), Stage::Taken);
+}
+
+#[test]
+fn pausing_and_resuming_are_told() {
+    let mut world = World::new();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.act(Side::A, &Request::Resume).unwrap();
+    world.run_for(10_000);
+    let phases: Vec<Phase> = world
+        .a
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::PhaseChanged(status) => Some(status.phase),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        Phase::Running,
+        Phase::Stopping,
+        Phase::Stopped,
+        Phase::Resuming,
+        Phase::Running,
+    ];
+    assert_eq!(phases, expected);
+    let words = world.ask(Side::A, &Request::Statistics, |answer| match answer {
+        Answer::Statistics(words) => words,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(words[0], 7);
+    let phase = Phase::Empty;
+    assert_eq!(
+        world.act(Side::B, &Request::Pause),
+        Err(RequestError::WrongPhase { phase })
+    );
+    let start = Request::Start(options(MoveId(1)));
+    assert_eq!(
+        world.act(Side::B, &start),
+        Err(RequestError::WrongPhase { phase })
+    );
+}
+
+#[test]
+fn half_a_frame_of_a_host_that_died_does_not_stop_the_next_host() {
+    let mut world = World::new();
+    let mut frame = vec![0; 5000];
+    let length = migration_pd::protocol::frame::finish(&mut frame, kind::PAGES, 0, 4000).unwrap();
+    world.a.hardware.received.extend(&frame[..length / 2]);
+    world.run_for(600_000);
+    assert_eq!(world.status(Side::A).phase, Phase::Running);
+}
+
+#[test]
+fn an_idle_board_sets_no_alarm() {
+    let mut world = World::new();
+    world.status(Side::A);
+    assert_eq!(world.a.hardware.alarm, None);
+    world.succeed(Side::A);
+    world.run_for(AFTER_ALL_PATIENCE);
+    assert_eq!(
+        (world.a.hardware.alarm, world.b.hardware.alarm),
+        (None, None)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_link_that_loses_repeats_and_reorders_does_no_harm(
+        seed in any::<u64>(), loss in 0..20_u64, repeats in 0..10_u64, delays in 0..10_u64,
+    ) {
+        let mut world = World::new();
+        let mut random = seed | 1;
+        world.link = Box::new(move |_, _, _| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            match (random >> 20) % 1000 {
+                draw if draw < loss => Fate::IsLost,
+                draw if draw < loss + repeats => Fate::ArrivesTwice,
+                draw if draw < loss + repeats + delays => Fate::ArrivesLate,
+                _ => Fate::Arrives,
+            }
+        });
+        let mut at = Side::A;
+        for _ in 0..3 {
+            let id = world.start(at).unwrap();
+            let report = world.ended(at, id);
+            world.run_for(AFTER_ALL_PATIENCE);
+            if report.stage == Stage::Gone {
+                at = at.other();
+            }
+            world.runs_at(at);
+        }
+        world.link = Box::new(|_, _, _| Fate::Arrives);
+        world.succeed(at);
+    }
+
+    #[test]
+    fn arbitrary_bytes_on_the_link_do_no_harm(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..10),
+        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)), 0..20),
+    ) {
+        let mut world = World::new();
+        for bytes in chunks {
+            world.a.hardware.received.extend(&bytes);
+            world.b.hardware.received.extend(&bytes);
+            world.run_for(1000);
+        }
+        for (kind, payload) in frames {
+            let mut frame = vec![0; 100];
+            frame[24..24 + payload.len()].copy_from_slice(&payload);
+            let length =
+                migration_pd::protocol::frame::finish(&mut frame, kind, 0, payload.len()).unwrap();
+            world.b.hardware.received.extend(&frame[..length]);
+            world.run_for(1000);
+        }
+        world.run_for(AFTER_ALL_PATIENCE);
+        world.runs_at(Side::A);
+        world.succeed(Side::A);
+    }
+}
