@@ -314,3 +314,39 @@ fn unknown_unordered_and_misplaced_registers_are_named() {
         })
     );
 }
+
+#[test]
+fn the_largest_record_fits_its_region() {
+    let mut full = VcpuV1 {
+        power: PowerV1::OnPending {
+            entry: u64::MAX,
+            context: u64::MAX,
+        },
+        ..VcpuV1::default()
+    };
+    let mut cortex_a53 = VcpuV1::default();
+    for register in Register::ALL.into_iter().filter(|r| belongs_to_vcpu(*r)) {
+        let value = u128::MAX >> (128 - register.width().bits());
+        assert!(full.registers.set(register, value));
+        let pair = |first: Register| (register.index() - first.index()) / 2;
+        let absent = match register.source() {
+            Source::StubBreakpoints => pair(Register::DBGBVR0_EL1) >= 6,
+            Source::StubWatchpoints => pair(Register::DBGWVR0_EL1) >= 4,
+            Source::StubCounters => pair(Register::PMEVCNTR0_EL0) >= 6,
+            _ => false,
+        };
+        if !absent {
+            assert!(cortex_a53.registers.set(register, value));
+        }
+    }
+    let record = |vcpu: VcpuV1, count| VcpusRecordV1 {
+        vcpus: core::iter::repeat_n(vcpu, count).collect(),
+        console: ConsoleRecordV1 {
+            received: [0xfff; 16].into_iter().collect(),
+            ..ConsoleRecordV1::default()
+        },
+    };
+    assert!(bytes_of(&record(full, MAX_VCPUS)).len() <= record::MAX_SIZE);
+    let one = bytes_of(&record(cortex_a53, 1)).len();
+    assert!(one < 2200, "a Cortex-A53's worst case has {one} bytes");
+}
