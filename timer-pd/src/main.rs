@@ -6,6 +6,8 @@
 #![no_std]
 #![no_main]
 
+use memory_functions as _;
+
 mod generic_timer;
 
 use channel::{Message, ids, microkit};

@@ -9,6 +9,7 @@ use channel::vgic::DISTRIBUTOR_SIZE;
 use channel::{MAX_VCPUS, Message, VcpuId, ids, microkit};
 use core::ptr::NonNull;
 use core::slice;
+use memory_functions as _;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, protection_domain,
 };

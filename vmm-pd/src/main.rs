@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+use memory_functions as _;
+
 mod memory;
 mod shell;
 #[path = "capture/stub.rs"]

@@ -6,6 +6,7 @@ use channel::ids::link::{INTERRUPT, MIGRATION};
 use channel::ring::Duplex;
 use drivers::virtio::{MmioTransport, Port, VirtIOHeader};
 use link_pd::{Link, VirtioLink};
+use memory_functions as _;
 use sel4_microkit::{
     Channel, ChannelSet, DeferredAction, DeferredActionSlot, Handler, Infallible, debug_println,
     memory_region_symbol, protection_domain, var,

@@ -5,6 +5,7 @@
 use channel::ids::serial::{INTERRUPT, VMM};
 use channel::ring::Duplex;
 use drivers::{Divisor, Mmio, Pl011};
+use memory_functions as _;
 use sel4_microkit::{
     Channel, ChannelSet, DeferredAction, DeferredActionSlot, Handler, Infallible, debug_println,
     memory_region_symbol, protection_domain,
