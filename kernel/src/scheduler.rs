@@ -56,6 +56,12 @@ impl Ready {
         Some((index * WORD + word.ilog2() as usize) as u8)
     }
 
+    /// The threads of a priority.
+    #[cfg(test)]
+    pub(crate) fn queue(&self, priority: u8) -> &Queue {
+        &self.queues[usize::from(priority)]
+    }
+
     fn add(&mut self, threads: &mut Threads, thread: ThreadId, first: bool) {
         let priority = usize::from(threads[thread].priority);
         if first {
