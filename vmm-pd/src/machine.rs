@@ -18,12 +18,12 @@ use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
 use thiserror::Error;
 
-use crate::capture::CaptureError;
+use crate::capture::{CaptureError, identity};
 use crate::console::Console;
 use crate::exit::{Exit, Syndrome};
 use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port, VcpuRegister};
 use crate::psci::{Call, result};
-use crate::stop::{Activity, Standstill};
+use crate::stop::{Activity, Afterwards, Standstill};
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -89,6 +89,9 @@ pub(crate) struct Vcpu {
     pub(crate) started: bool,
     /// Which interrupt was put into each list register and has not been reported as ended.
     pub(crate) injected: [Option<Intid>; LIST_REGISTERS],
+    /// When `timer-pd` wakes it, if it has been told. A vCPU that is awake earlier is left there:
+    /// often it goes back to sleep until the same time.
+    pub(crate) sleeps_until: Option<Ticks>,
     /// The kernel holds the virtual timer's interrupt masked until it is acknowledged.
     pub(crate) timer_asserted: bool,
 }
@@ -129,15 +132,8 @@ pub struct Machine {
 pub(crate) const SCTLR_RESET: u64 = 0x30d0_0800;
 /// `PSTATE` at reset: EL1 with its own stack, everything masked.
 pub(crate) const STATE_RESET: u64 = 0x3c5;
-/// `MPIDR_EL1` of vCPU 0: bit 31 is RES1 (DDI 0487, D24.2.118).
-const MPIDR_BASE: u64 = 1 << 31;
 /// The affinity fields of `MPIDR_EL1`.
 const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
-
-/// `MPIDR_EL1` as a vCPU reads it.
-pub(crate) const fn multiprocessor_id(vcpu: VcpuId) -> u64 {
-    MPIDR_BASE | vcpu.index() as u64
-}
 
 impl Machine {
     /// A machine before [`Self::start`]. `boot` is what to start a guest from, if anything.
@@ -328,8 +324,11 @@ impl Machine {
             }
             Call::SystemReset => {
                 self.stopped_at = program_counter;
-                self.halt(port)?;
-                return self.restart(port);
+                return if self.boot.is_some() {
+                    self.clean(port, Afterwards::Restart)
+                } else {
+                    Err(MachineError::NoBundle)
+                };
             }
         };
         frame.set_general(0, answer);
@@ -345,7 +344,7 @@ impl Machine {
 
     fn by_affinity(&self, target: u64) -> Option<VcpuId> {
         self.present()
-            .find(|vcpu| multiprocessor_id(*vcpu) & MPIDR_AFFINITY == target)
+            .find(|vcpu| identity(*vcpu) & MPIDR_AFFINITY == target)
     }
 
     fn switch_on<P: Port>(
@@ -380,7 +379,7 @@ impl Machine {
         for (register, value) in [
             (VcpuRegister::SCTLR, SCTLR_RESET),
             (VcpuRegister::CPACR, 0),
-            (VcpuRegister::VMPIDR, multiprocessor_id(vcpu)),
+            (VcpuRegister::VMPIDR, identity(vcpu)),
             (VcpuRegister::CntvCtl, 0),
             (VcpuRegister::Cntvoff, offset.0),
             (VcpuRegister::Cntkctl, 0),
@@ -409,12 +408,30 @@ impl Machine {
         let control = port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?;
         if control & 3 == UNMASKED {
             let deadline = Ticks(port.read_vcpu(vcpu, VcpuRegister::CntvCval)?);
-            let answer = port.timer(&timer::Request::Sleep { vcpu, deadline })?;
-            if timer::decode_answer(&answer)? == 1 {
-                return Ok(port.resume(vcpu)?);
+            if self.vcpu(vcpu).sleeps_until != Some(deadline) {
+                let answer = port.timer(&timer::Request::Sleep { vcpu, deadline })?;
+                if timer::decode_answer(&answer)? == 1 {
+                    self.vcpu(vcpu).sleeps_until = None;
+                    return Ok(port.resume(vcpu)?);
+                }
+                self.vcpu(vcpu).sleeps_until = Some(deadline);
             }
+        } else {
+            self.take_from_sleepers(port, vcpu)?;
         }
         self.vcpu(vcpu).run = Run::Waiting;
+        Ok(())
+    }
+
+    /// `timer-pd` is not to wake the vCPU any more.
+    pub(crate) fn take_from_sleepers<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        if self.vcpu(vcpu).sleeps_until.take().is_some() {
+            understood(&port.timer(&timer::Request::Wake { vcpu })?)?;
+        }
         Ok(())
     }
 
@@ -445,10 +462,11 @@ impl Machine {
     fn wake_due<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         let due = timer::decode_answer(&port.timer(&timer::Request::Due)?)?;
         for vcpu in self.present() {
-            if due & 1 << vcpu.index() != 0
-                && self.phase == Phase::Running
-                && self.vcpu(vcpu).run == Run::Waiting
-            {
+            if due & 1 << vcpu.index() == 0 {
+                continue;
+            }
+            self.vcpu(vcpu).sleeps_until = None;
+            if self.phase == Phase::Running && self.vcpu(vcpu).run == Run::Waiting {
                 self.wake(port, vcpu)?;
             }
         }
@@ -573,12 +591,7 @@ impl Machine {
             port.inject(injection)?;
             self.note_injection(injection);
             match (self.phase, self.vcpu(injection.vcpu).run) {
-                (Phase::Running, Run::Waiting) => {
-                    port.timer(&timer::Request::Wake {
-                        vcpu: injection.vcpu,
-                    })?;
-                    self.wake(port, injection.vcpu)?;
-                }
+                (Phase::Running, Run::Waiting) => self.wake(port, injection.vcpu)?,
                 (Phase::Running, Run::Running) if self.count > 1 && injection.intid.is_sgi() => {
                     bring_forward(port, injection.vcpu)?;
                 }
@@ -684,16 +697,19 @@ impl Machine {
     }
 
     /// Stops every vCPU where it is, for good.
-    fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+    pub(crate) fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.activity = Activity::None;
         for vcpu in self.present() {
             port.suspend(vcpu)?;
-            self.vcpu(vcpu).run = Run::Off;
+            let state = self.vcpu(vcpu);
+            (state.run, state.sleeps_until) = (Run::Off, None);
         }
         understood(&port.timer(&timer::Request::Reset { vcpus: 0 })?)
     }
 
     /// The guest cannot go on.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn fail<P: Port>(&mut self, port: &mut P, vcpu: VcpuId, error: MachineError) {
         let at = port.read(vcpu, COUNT_PROGRAM_COUNTER);
         self.stopped_at = at.map_or(0, |frame| frame.program_counter());
@@ -705,7 +721,6 @@ impl Machine {
 
     /// Forgets the guest: the machine is empty and ready to receive one.
     pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        self.halt(port)?;
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
         port.ram_clear();
         self.count = 0;

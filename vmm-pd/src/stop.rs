@@ -18,7 +18,7 @@ use state::{
 };
 
 use crate::abort::RAM_BASE;
-use crate::capture::{Capture, Captured, Features, Probe, Progress, Restore, Restored};
+use crate::capture::{Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
@@ -44,6 +44,17 @@ pub(crate) enum Activity {
     Capture(VcpuId, Capture),
     /// To be restored; with its timer.
     Restore(VcpuId, Restore, VirtualTimer),
+    /// To be made as good as new, after its guest has gone.
+    Clean(VcpuId, Clean, Afterwards),
+}
+
+/// What follows when all vCPUs are as good as new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// The machine is empty and waits for a guest.
+    Empty,
+    /// The guest starts again.
+    Restart,
 }
 
 impl Activity {
@@ -53,7 +64,9 @@ impl Activity {
         match self {
             Self::None => false,
             Self::Probe(_) => vcpu == FIRST,
-            Self::Capture(stopped, _) | Self::Restore(stopped, ..) => *stopped == vcpu,
+            Self::Capture(stopped, _) | Self::Restore(stopped, ..) | Self::Clean(stopped, ..) => {
+                *stopped == vcpu
+            }
         }
     }
 }
@@ -110,7 +123,7 @@ impl Machine {
             (
                 Request::Discard,
                 Phase::Empty | Phase::Stopped | Phase::Imported | Phase::Off | Phase::Failed,
-            ) => self.forget(port),
+            ) => self.clean(port, Afterwards::Empty),
             _ => return Message::refused(Refusal::WrongPhase as u64),
         };
         if let Err(error) = done {
@@ -120,6 +133,8 @@ impl Machine {
     }
 
     /// A vCPU that runs the stub left it, or was interrupted in it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn stub_exit<P: Port>(
         &mut self,
         port: &mut P,
@@ -146,6 +161,49 @@ impl Machine {
                     Progress::Done(restored) => self.restored(port, vcpu, restored, timer),
                 }
             }
+            Activity::Clean(_, clean, afterwards) => {
+                let afterwards = *afterwards;
+                match clean.on_exit(port, exit)? {
+                    Progress::Running => Ok(()),
+                    Progress::Done(()) => {
+                        *self.vcpu(vcpu) = Vcpu::default();
+                        self.clean_next(port, afterwards)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The guest is gone: makes every vCPU that it used as good as new, one after the other, so
+    /// that the next guest inherits nothing. Seen from outside, the board starts.
+    pub(crate) fn clean<P: Port>(
+        &mut self,
+        port: &mut P,
+        afterwards: Afterwards,
+    ) -> Result<(), MachineError> {
+        self.halt(port)?;
+        self.set_phase(port, Phase::Starting);
+        self.clean_next(port, afterwards)
+    }
+
+    fn clean_next<P: Port>(
+        &mut self,
+        port: &mut P,
+        afterwards: Afterwards,
+    ) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        let used = VcpuId::all().find(|vcpu| {
+            let known = self.vcpu(*vcpu);
+            known.started || known.injected.iter().any(Option::is_some)
+        });
+        match (used, afterwards) {
+            (Some(vcpu), _) => {
+                let clean = Clean::begin(port, vcpu, self.standstill.features)?;
+                self.activity = Activity::Clean(vcpu, clean, afterwards);
+                Ok(())
+            }
+            (None, Afterwards::Empty) => self.forget(port),
+            (None, Afterwards::Restart) => self.restart(port),
         }
     }
 
@@ -171,14 +229,8 @@ impl Machine {
     fn stop<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.set_phase(port, Phase::Stopping);
         for vcpu in self.present() {
-            match self.vcpu(vcpu).run {
-                Run::Off => {}
-                Run::Running => port.suspend(vcpu)?,
-                Run::Waiting => {
-                    port.suspend(vcpu)?;
-                    understood(&port.timer(&timer::Request::Wake { vcpu })?)?;
-                }
-            }
+            port.suspend(vcpu)?;
+            self.take_from_sleepers(port, vcpu)?;
         }
         understood(&port.timer(&timer::Request::Freeze)?)?;
         self.standstill.saved = Default::default();
@@ -251,8 +303,10 @@ impl Machine {
         for vcpu in self.present().skip(next) {
             let plan = RestorePlan::decode(&port.vgic(&VgicRequest::Restore { vcpu })?)?;
             let timer = VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
+            // A vCPU that never ran has no registers, which a restore takes for zeros.
+            let has_active = plan.active.injections().next().is_some();
             if let Some(saved) = self.standstill.saved.get(vcpu.index())
-                && !saved.registers.is_empty()
+                && (has_active || !saved.registers.is_empty())
             {
                 let features = self.standstill.features;
                 let restore =
@@ -313,6 +367,7 @@ impl Machine {
         self.update_console_line(port)
     }
 
+    #[inline(never)]
     fn export<P: Port>(&mut self, port: &mut P) -> Message {
         let mut vcpus = VcpusRecordV1 {
             console: self.console.export(),
@@ -328,6 +383,7 @@ impl Machine {
         }
     }
 
+    #[inline(never)]
     fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
@@ -350,6 +406,7 @@ impl Machine {
         self.console = Console::import(console);
     }
 
+    #[inline(never)]
     fn describe<P: Port>(&mut self, port: &mut P) -> Message {
         let vcpus = if self.count == 0 {
             MAX_VCPUS

@@ -8,7 +8,7 @@
 //! A program gets these functions by naming the crate: `use memory_functions as _;`.
 #![cfg_attr(not(test), no_std)]
 
-/// Forwards, 64 bytes a turn, then what the low bits of the length say is left.
+// Forwards, 64 bytes a turn, then what the low bits of the length say is left.
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 core::arch::global_asm!(
     ".pushsection .text.memory, \"ax\"",
