@@ -33,13 +33,23 @@ pub trait Sink {
     fn put(&mut self, page: u32, contents: &Contents<'_>);
 }
 
+/// What compressing a page takes, besides the page: large, so it is made once and lent.
+pub type Compressor = CompressTable;
+
 /// Buffers for one page each.
-#[derive(Debug)]
 pub struct Scratch<'m> {
     /// The page's copy.
     pub page: &'m mut Page,
     /// Its compressed form.
     pub compressed: &'m mut [u8; COMPRESSED_ROOM],
+    /// What compressing it takes.
+    pub compressor: &'m mut Compressor,
+}
+
+impl core::fmt::Debug for Scratch<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Scratch(..)")
+    }
 }
 
 /// How a slice of work ended.
@@ -66,7 +76,6 @@ pub struct Limits {
 pub struct Copier {
     key: Key,
     zero: Fingerprint,
-    compressor: CompressTable,
     /// The next page that the pass looks at.
     cursor: u32,
     /// Where to look for pages to send, once the guest stands still.
@@ -89,7 +98,6 @@ impl Copier {
         Self {
             key,
             zero,
-            compressor: CompressTable::default(),
             cursor: 0,
             drain: 0,
             passes: 0,
@@ -218,7 +226,7 @@ impl Copier {
         let contents = if print == self.zero && is_zero(scratch.page) {
             Contents::Zero
         } else if running {
-            self.compress(scratch)
+            compress(scratch)
         } else {
             // Compressing takes longer than most links do, and now the guest waits.
             Contents::Plain(scratch.page)
@@ -226,19 +234,6 @@ impl Copier {
         sink.put(page, &contents);
         table.sent(page, print);
         self.pages_sent += 1;
-    }
-
-    fn compress<'a>(&mut self, scratch: &'a mut Scratch<'_>) -> Contents<'a> {
-        let Scratch { page, compressed } = scratch;
-        compress_into_with_table(
-            page.as_slice(),
-            compressed.as_mut_slice(),
-            &mut self.compressor,
-        )
-        .ok()
-        .filter(|length| *length < WORTHWHILE)
-        .and_then(|length| compressed.get(..length))
-        .map_or(Contents::Plain(page), Contents::Compressed)
     }
 
     fn look_at_next(&mut self, print: Fingerprint) {
@@ -275,6 +270,19 @@ impl core::fmt::Debug for Copier {
             .field("left", &self.left)
             .finish_non_exhaustive()
     }
+}
+
+fn compress<'a>(scratch: &'a mut Scratch<'_>) -> Contents<'a> {
+    let Scratch {
+        page,
+        compressed,
+        compressor,
+    } = scratch;
+    compress_into_with_table(page.as_slice(), compressed.as_mut_slice(), compressor)
+        .ok()
+        .filter(|length| *length < WORTHWHILE)
+        .and_then(|length| compressed.get(..length))
+        .map_or(Contents::Plain(page), Contents::Compressed)
 }
 
 fn is_zero(page: &Page) -> bool {

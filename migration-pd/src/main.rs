@@ -22,8 +22,8 @@ struct Migration {
 
 #[protection_domain]
 fn init() -> Migration {
-    let (mut shell, heap) = Shell::new();
-    let agent = Agent::new(heap, &mut shell);
+    let (mut shell, heap, compressor) = Shell::new();
+    let agent = Agent::new(heap, compressor, &mut shell);
     let mut agent = agent.unwrap_or_else(|error| panic!("{error}"));
     // The guest may have changed its phase before we could hear of it.
     let wake = Wake {

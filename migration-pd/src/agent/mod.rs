@@ -12,7 +12,7 @@ mod management;
 mod outgoing;
 mod report;
 
-use crate::copier::{COMPRESSED_ROOM, Scratch};
+use crate::copier::{COMPRESSED_ROOM, Compressor, Scratch};
 use crate::fingerprint::{PAGE_SIZE, Page};
 use crate::handover::{Destination, Source};
 use crate::outbox::Outbox;
@@ -108,22 +108,33 @@ pub const fn heap_needed(pages: u32) -> u64 {
 const BUFFERS: usize = 3 * MAX_FRAME + PAGE_SIZE + MAX_RECORD + COMPRESSED_ROOM;
 
 impl<'m> Agent<'m> {
-    /// An agent that works in `heap`, which is aligned to 8 bytes, on the board behind `port`.
+    /// An agent that works in `heap`, which is aligned to 8 bytes, and with `compressor`, on the
+    /// board behind `port`.
     ///
     /// # Errors
     ///
     /// [`HeapTooSmall`] if not even the buffers fit. If only the table for the guest's pages does
     /// not, the agent works and refuses moves.
-    pub fn new<P: Port>(heap: &'m mut [u8], port: &mut P) -> Result<Self, HeapTooSmall> {
+    pub fn new<P: Port>(
+        heap: &'m mut [u8],
+        compressor: &'m mut Compressor,
+        port: &mut P,
+    ) -> Result<Self, HeapTooSmall> {
         let available = heap.len() as u64;
         let pages = port.ram().pages();
-        Self::carve(heap, pages, port.frequency().max(1)).ok_or(HeapTooSmall {
+        let frequency = port.frequency().max(1);
+        Self::carve(heap, compressor, pages, frequency).ok_or(HeapTooSmall {
             needed: heap_needed(pages),
             available,
         })
     }
 
-    fn carve(heap: &'m mut [u8], pages: u32, frequency: u64) -> Option<Self> {
+    fn carve(
+        heap: &'m mut [u8],
+        compressor: &'m mut Compressor,
+        pages: u32,
+        frequency: u64,
+    ) -> Option<Self> {
         let heap_bytes = heap.len() as u64;
         let (rest, compressed) = heap.split_last_chunk_mut::<COMPRESSED_ROOM>()?;
         let (received, rest) = rest.split_first_chunk_mut::<MAX_FRAME>()?;
@@ -137,7 +148,11 @@ impl<'m> Agent<'m> {
                 outbox: Outbox::new(messages, bulk),
                 table: PageTable::new(rest, pages),
                 heap_bytes,
-                scratch: Scratch { page, compressed },
+                scratch: Scratch {
+                    page,
+                    compressed,
+                    compressor,
+                },
                 record,
                 guest: Guest::default(),
                 source: Source::Idle,

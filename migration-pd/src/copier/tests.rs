@@ -98,6 +98,7 @@ struct Copying {
     memory: Vec<u64>,
     page: Box<Page>,
     compressed: Box<[u8; COMPRESSED_ROOM]>,
+    compressor: Box<Compressor>,
 }
 
 impl Copying {
@@ -106,6 +107,7 @@ impl Copying {
             memory: vec![0; usize::try_from(bytes_needed(PAGES)).unwrap().div_ceil(8)],
             page: Box::new([0; PAGE_SIZE]),
             compressed: Box::new([0; COMPRESSED_ROOM]),
+            compressor: Box::default(),
         }
     }
 
@@ -116,6 +118,7 @@ impl Copying {
         let mut scratch = Scratch {
             page: &mut self.page,
             compressed: &mut self.compressed,
+            compressor: &mut self.compressor,
         };
         let mut copier = Copier::new(SEED, &mut table);
         while !copier.has_converged(limits) {

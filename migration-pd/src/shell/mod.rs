@@ -6,6 +6,7 @@ use channel::ring::Duplex;
 use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
 use core::arch::asm;
 use memory::{Inbound, Outbound, Ram};
+use migration_pd::copier::Compressor;
 use migration_pd::port::{MAX_RECORD, Port};
 use migration_pd::protocol::Domain;
 use sel4_microkit::{Channel, memory_region_symbol, var};
@@ -23,7 +24,12 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// The shell, and the memory that the agent works in. Called once.
-    pub(crate) fn new() -> (Self, &'static mut [u8]) {
+    pub(crate) fn new() -> (Self, &'static mut [u8], &'static mut Compressor) {
+        /// Too large for the stack.
+        static mut COMPRESSOR: Compressor = Compressor::small();
+        let compressor = &raw mut COMPRESSOR;
+        // SAFETY: this runs once, and nothing else names it.
+        let compressor = unsafe { &mut *compressor };
         let heap = memory_region_symbol!(migration_heap: *mut u8);
         let heap_size = *var!(migration_heap_size: usize = 0);
         // SAFETY: `system.xml` maps the region, zero, with this size for this domain alone, and
@@ -35,7 +41,7 @@ impl Shell {
             exports: exports(),
             imports: imports(),
         };
-        (shell, heap)
+        (shell, heap, compressor)
     }
 }
 

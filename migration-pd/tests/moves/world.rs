@@ -61,7 +61,8 @@ pub(crate) struct Board {
 impl Board {
     fn new(mut hardware: Hardware, heap: usize) -> Self {
         let heap: &'static mut [u64] = vec![0; heap / 8].leak();
-        let agent = Agent::new(zerocopy::IntoBytes::as_mut_bytes(heap), &mut hardware).unwrap();
+        let heap = zerocopy::IntoBytes::as_mut_bytes(heap);
+        let agent = Agent::new(heap, Box::leak(Box::default()), &mut hardware).unwrap();
         let mut board = Self {
             hardware,
             agent,
