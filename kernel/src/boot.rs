@@ -13,8 +13,8 @@ use kernel::identifier::{DomainId, VmId};
 use kernel::stage2::{self, Root, TablePool, TranslationTable};
 use kernel::{Kernel, Machine, StartError, interrupt};
 use kernel_image::{
-    Description, ImageError, KERNEL_BASE, MAXIMUM_DOMAINS, MAXIMUM_VMS, MachineLimits, Object,
-    PAGE_SIZE, Space,
+    Description, ImageError, KERNEL_BASE, KERNEL_TABLES, MAXIMUM_DOMAINS, MAXIMUM_VMS,
+    MachineLimits, Object, PAGE_SIZE, Space,
 };
 
 use crate::hardware::{DomainMemory, Hardware, KERNEL, resume};
@@ -44,6 +44,8 @@ enum BootError {
     Space(#[from] stage2::MapError),
     #[error("an address does not fit this machine")]
     Address,
+    #[error("the pool for translation tables is too small")]
+    Pool,
 }
 
 /// The kernel's first function.
@@ -65,12 +67,15 @@ fn run(kernel: &mut Kernel<Hardware>) -> Result<(), BootError> {
     let description = Description::parse(bytes)?;
     let image = KERNEL_BASE..bytes.as_ptr_range().end as u64;
     let image = image.start..image.end.next_multiple_of(PAGE_SIZE);
-    map_own_space(&description, &image)?;
-    description.check(&MachineLimits::qemu_virt(image))?;
-    description.verify_payload()?;
+    description.check(&MachineLimits::qemu_virt(image.clone()))?;
+    let (own_tables, tables) = pool(&description)?
+        .split_at_mut_checked(KERNEL_TABLES)
+        .ok_or(BootError::Pool)?;
+    map_own_space(&description, &image, own_tables)?;
+    description.verify_payload_with(checksum)?;
 
     fill_memory(&description)?;
-    build_spaces(&description, &mut kernel.machine)?;
+    build_spaces(&description, tables, &mut kernel.machine)?;
     start_processor();
     start_devices(&description, &mut kernel.machine)?;
     kernel.start(&description, CNTFRQ_EL0.get())?;
@@ -103,14 +108,56 @@ fn description_bytes() -> Result<&'static [u8], ImageError> {
 /// Longest boot description: what lies between the kernel and the end of 2 GiB of RAM.
 const MAXIMUM_IMAGE: usize = 0x4000_0000;
 
+/// The memory for translation tables.
+fn pool(description: &Description<'_>) -> Result<&'static mut [TranslationTable], BootError> {
+    let pool = range(&description.pool())?;
+    let start = core::ptr::with_exposed_provenance_mut::<TranslationTable>(pool.start);
+    // SAFETY: the check found the pool inside the RAM, page aligned, and outside everything else;
+    // called once, this is the only reference to it.
+    Ok(unsafe {
+        core::slice::from_raw_parts_mut(start, pool.len() / size_of::<TranslationTable>())
+    })
+}
+
+/// CRC-32 (ISO-HDLC), which the processor has an instruction for.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut value = u32::MAX;
+    let (words, rest) = bytes.as_chunks::<{ size_of::<u64>() }>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // SAFETY: it only computes. A Cortex-A53 has the instruction.
+        unsafe {
+            core::arch::asm!(
+                ".arch_extension crc", "crc32x {0:w}, {0:w}, {1}",
+                inout(reg) value, in(reg) word, options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+    for &byte in rest {
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                ".arch_extension crc", "crc32b {0:w}, {0:w}, {1:w}",
+                inout(reg) value, in(reg) u32::from(byte),
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+    !value
+}
+
 /// Switches the MMU on.
-fn map_own_space(description: &Description<'_>, image: &Range<u64>) -> Result<(), BootError> {
+fn map_own_space(
+    description: &Description<'_>,
+    image: &Range<u64>,
+    tables: &'static mut [TranslationTable],
+) -> Result<(), BootError> {
     let ram = range(&description.ram())?;
     let image = range(image)?;
     let text = address(&raw const __text_start)..address(&raw const __text_end);
     let constants = text.end..address(&raw const __rodata_end);
     let data = constants.end..address(&raw const __image_end);
-    let mut space = AddressSpace::new();
+    let mut space = AddressSpace::new(tables);
     space.map(&ram, memory::DATA)?;
     space.map(&image, memory::CONSTANT)?;
     space.map(&text, memory::CODE)?;
@@ -164,15 +211,13 @@ fn fill_memory(description: &Description<'_>) -> Result<(), BootError> {
 }
 
 /// Builds the stage 2 of every domain and VM.
-fn build_spaces(description: &Description<'_>, hardware: &mut Hardware) -> Result<(), BootError> {
-    let pool = range(&description.pool())?;
-    // SAFETY: the check found the pool inside the RAM that is mapped, page aligned, and outside
-    // everything else; the tables are used by this value and the hardware only.
-    let tables = unsafe {
-        let start = core::ptr::with_exposed_provenance_mut::<TranslationTable>(pool.start);
-        core::slice::from_raw_parts_mut(start, pool.len() / size_of::<TranslationTable>())
-    };
-    let mut pool = TablePool::new(tables, description.pool().start);
+fn build_spaces(
+    description: &Description<'_>,
+    tables: &mut [TranslationTable],
+    hardware: &mut Hardware,
+) -> Result<(), BootError> {
+    let base = tables.as_ptr().addr() as u64;
+    let mut pool = TablePool::new(tables, base);
     let mut domains: [Option<Root>; MAXIMUM_DOMAINS] = [None; MAXIMUM_DOMAINS];
     let mut vms: [Option<Root>; MAXIMUM_VMS] = [None; MAXIMUM_VMS];
     let mut identifier = 0;

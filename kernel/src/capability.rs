@@ -14,12 +14,12 @@ const SLOT_BITS: u8 = 9;
 const ROOT_BITS: u8 = 6;
 
 /// Most capabilities of all domains together.
-const CAPABILITIES: usize = 512;
+const CAPABILITIES: usize = 256;
 
 const SLOTS: usize = 1 << SLOT_BITS;
 
 /// The slots of one domain, as places in the list of all capabilities.
-type Slots = [u16; SLOTS];
+type Slots = [u8; SLOTS];
 
 /// Every domain's capabilities.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl CapabilitySpaces {
             .ok()
             .and_then(|slot| self.slots[domain].get_mut(slot));
         let place = self.capabilities.get_mut(self.used);
-        match (slot, place, u16::try_from(self.used)) {
+        match (slot, place, u8::try_from(self.used)) {
             (Some(slot), Some(place), Ok(index)) => {
                 *place = capability;
                 *slot = index;

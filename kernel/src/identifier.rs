@@ -124,6 +124,11 @@ identifier! {
     BudgetId, THREADS
 }
 
+identifier! {
+    /// Room for a thread's FP and SIMD registers.
+    FloatingPointId, kernel_image::MAXIMUM_VCPUS
+}
+
 /// Most threads.
 pub const THREADS: usize = kernel_image::MAXIMUM_DOMAINS + kernel_image::MAXIMUM_VCPUS;
 

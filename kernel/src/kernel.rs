@@ -7,7 +7,9 @@
 use crate::budget::{Budget, Ticks};
 use crate::capability::CapabilitySpaces;
 use crate::context::{Context, FAULT_PC, NEXT_PC};
-use crate::identifier::{BudgetId, DomainId, Identifier, THREADS, Table, ThreadId, VcpuId};
+use crate::identifier::{
+    BudgetId, DomainId, FloatingPointId, Identifier, THREADS, Table, ThreadId, VcpuId,
+};
 use crate::interrupt::Interrupts;
 use crate::machine::{FloatingPoint, Machine, Space};
 use crate::object::{Endpoint, Notification, Reply, State, Thread};
@@ -33,8 +35,8 @@ pub struct Kernel<M> {
     pub(crate) current_budget: Option<BudgetId>,
     /// The thread whose registers outside [`Context`] the processor holds.
     pub(crate) loaded_thread: Option<ThreadId>,
-    /// The thread whose FP and SIMD registers the processor holds.
-    pub(crate) loaded_floating_point: Option<ThreadId>,
+    /// Whose FP and SIMD registers the processor holds.
+    pub(crate) loaded_floating_point: Option<FloatingPointId>,
     /// The virtual CPU whose system registers the processor holds.
     pub(crate) loaded_vcpu: Option<VcpuId>,
     /// Whether that virtual CPU's own mode is on, not the domains'.
@@ -72,7 +74,7 @@ pub struct Kernel<M> {
     /// Each domain's capabilities.
     pub(crate) capabilities: CapabilitySpaces,
     /// FP and SIMD registers of the threads that may use them.
-    pub(crate) floating_point: Table<FloatingPoint, THREADS>,
+    pub(crate) floating_point: Table<FloatingPoint, { FloatingPointId::COUNT }>,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -90,7 +92,7 @@ impl<M: Machine> Kernel<M> {
             capabilities: CapabilitySpaces::EMPTY,
             vcpus: Table::new([const { Vcpu::INITIAL }; VcpuId::COUNT]),
             interrupts: Interrupts::EMPTY,
-            floating_point: Table::new([const { FloatingPoint::ZERO }; THREADS]),
+            floating_point: Table::new([const { FloatingPoint::ZERO }; FloatingPointId::COUNT]),
             spaces: Table::new([None; THREADS]),
             current: None,
             action: Action::Choose,

@@ -4,7 +4,6 @@
 //! no business with is not mapped: the image, the RAM that the boot description names, the GIC and
 //! the console.
 
-use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::ptr::NonNull;
 
@@ -12,13 +11,9 @@ use aarch64_cpu::registers::{MAIR_EL2, SCTLR_EL2, TCR_EL2, Writeable};
 use aarch64_paging::descriptor::{El23Attributes, PhysicalAddress};
 use aarch64_paging::paging::{Constraints, El2, MemoryRegion, PageTable, Translation};
 use aarch64_paging::{MapError, Mapping};
+use kernel::stage2::TranslationTable;
 
 use crate::registers::synchronise;
-
-/// Translation tables for the kernel: level 1, one level 2 table for the devices and one each for
-/// the first and last gibibyte of RAM and the image's, one level 3 table for the image and each
-/// uneven end of RAM.
-const TABLES: usize = 8;
 
 /// Level that a walk starts at: 39 bits of address.
 const ROOT_LEVEL: usize = 1;
@@ -44,29 +39,19 @@ pub(crate) const DEVICE: El23Attributes = El23Attributes::VALID
     .union(El23Attributes::XN)
     .union(El23Attributes::ATTRIBUTE_INDEX_0);
 
-#[repr(C, align(4096))]
-struct Tables(UnsafeCell<[[u64; 512]; TABLES]>);
-
-// SAFETY: one processor, and only `Pool` uses them.
-unsafe impl Sync for Tables {}
-
-static TABLE_MEMORY: Tables = Tables(UnsafeCell::new([[0; 512]; TABLES]));
-
 /// Hands out the kernel's tables. Virtual and physical addresses are the same.
 pub(crate) struct Pool {
+    tables: &'static mut [TranslationTable],
     used: usize,
 }
 
 impl Translation<El23Attributes> for Pool {
     fn allocate_table(&mut self) -> (NonNull<PageTable<El23Attributes>>, PhysicalAddress) {
-        assert!(
-            self.used < TABLES,
-            "too few tables for the kernel's own address space"
-        );
-        let first: *mut [u64; 512] = TABLE_MEMORY.0.get().cast();
-        // SAFETY: the index is within the array.
-        let table = unsafe { NonNull::new_unchecked(first.add(self.used)) };
+        let table = self.tables.get_mut(self.used);
+        let table = table.expect("enough tables for the kernel's own address space");
+        *table = TranslationTable::EMPTY;
         self.used += 1;
+        let table = NonNull::from(table);
         (table.cast(), PhysicalAddress(table.addr().get()))
     }
 
@@ -75,8 +60,8 @@ impl Translation<El23Attributes> for Pool {
     }
 
     fn physical_to_virtual(&self, address: PhysicalAddress) -> NonNull<PageTable<El23Attributes>> {
-        let table = TABLE_MEMORY.0.get().with_addr(address.0);
-        NonNull::new(table.cast()).expect("a table is not at address 0")
+        let table = core::ptr::with_exposed_provenance_mut(address.0);
+        NonNull::new(table).expect("a table is not at address 0")
     }
 }
 
@@ -84,9 +69,9 @@ impl Translation<El23Attributes> for Pool {
 pub(crate) struct AddressSpace(Mapping<Pool, El2>);
 
 impl AddressSpace {
-    /// One without mappings. To be made once: there is one set of tables.
-    pub(crate) fn new() -> Self {
-        Self(Mapping::new(Pool { used: 0 }, ROOT_LEVEL, El2))
+    /// One without mappings.
+    pub(crate) fn new(tables: &'static mut [TranslationTable]) -> Self {
+        Self(Mapping::new(Pool { tables, used: 0 }, ROOT_LEVEL, El2))
     }
 
     /// Maps a range to itself, over what was mapped there before.

@@ -5,7 +5,7 @@
 use sel4_sys::FaultLabel;
 
 use crate::context::Context;
-use crate::identifier::{BudgetId, DomainId, ThreadId, VcpuId};
+use crate::identifier::{BudgetId, DomainId, FloatingPointId, ThreadId, VcpuId};
 use crate::queue::Queue;
 
 /// What a thread does.
@@ -157,8 +157,8 @@ pub struct Thread {
     pub state: State,
     /// Scheduling priority.
     pub priority: u8,
-    /// May use FP and SIMD registers.
-    pub floating_point: bool,
+    /// Where its FP and SIMD registers are kept, if it may use them.
+    pub floating_point: Option<FloatingPointId>,
     /// Is in a queue of runnable threads.
     pub queued: bool,
     /// Is in the queue of threads that wait for budget.
@@ -185,7 +185,7 @@ impl Thread {
         registers: Context::ZERO,
         state: State::Inactive,
         priority: 0,
-        floating_point: false,
+        floating_point: None,
         queued: false,
         delayed: false,
         next: None,

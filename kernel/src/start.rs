@@ -7,7 +7,7 @@ use kernel_image::{Description, Domain, ImageError, Object, Vcpu as VcpuDescript
 
 use crate::budget::Ticks;
 use crate::context::{FAULT_PC, NEXT_PC, SP_EL0, SPSR, SPSR_DOMAIN};
-use crate::identifier::{DomainId, ThreadId, VcpuId, VmId};
+use crate::identifier::{DomainId, FloatingPointId, ThreadId, VcpuId, VmId};
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Space};
 use crate::object::{Capability, CapabilitySpace, Handler, State};
@@ -33,8 +33,8 @@ pub enum StartError {
         /// The slot.
         slot: u32,
     },
-    /// An index beyond the kernel's tables.
-    #[error("more domains, VMs or vCPUs than the kernel has room for")]
+    /// Something beyond the kernel's tables.
+    #[error("more domains, VMs, vCPUs or users of FP registers than the kernel has room for")]
     Room,
 }
 
@@ -54,15 +54,22 @@ impl<M: Machine> Kernel<M> {
         self.least_budget = ticks(LEAST_BUDGET_MICROSECONDS, frequency);
         let ticks = |microseconds| ticks(microseconds, frequency);
         self.now = self.machine.time();
+        let mut rooms = FloatingPointId::all();
         for (index, domain) in description.domains().enumerate() {
             let domain = domain?;
             let called = is_called(description, index)?;
             self.create_domain(index, &domain, called, ticks)?;
+            if domain.fpu {
+                let thread = ThreadId::of_domain(domain_id(index)?);
+                self.threads[thread].floating_point = Some(rooms.next().ok_or(StartError::Room)?);
+            }
         }
         for (index, vcpu) in description.vcpus().enumerate() {
             let vcpu = vcpu?;
             let vm = description.vms().nth(vcpu.vm).ok_or(StartError::Room)??;
             self.create_vcpu(index, &vcpu, vm.owner, ticks)?;
+            let thread = ThreadId::of_vcpu(vcpu_id(index)?);
+            self.threads[thread].floating_point = Some(rooms.next().ok_or(StartError::Room)?);
         }
         for capability in description.capabilities() {
             let capability = capability?;
@@ -101,7 +108,6 @@ impl<M: Machine> Kernel<M> {
             None => Handler::Monitor,
         };
         let created = &mut self.threads[thread];
-        created.floating_point = domain.fpu;
         created.capabilities = CapabilitySpace::Domain(id);
         created.handler = parent;
         let words = &mut created.registers.words;
@@ -156,7 +162,6 @@ impl<M: Machine> Kernel<M> {
         );
         self.spaces[thread] = Some(Space::Vm(VmId::new(vcpu.vm).ok_or(StartError::Room)?));
         let created = &mut self.threads[thread];
-        created.floating_point = true;
         created.vcpu = Some(id);
         created.handler = Handler::Domain {
             endpoint: domain_id(owner)?,

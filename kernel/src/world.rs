@@ -36,19 +36,17 @@ impl<M: Machine> Kernel<M> {
     /// Most domains do without FP and SIMD registers: for them a guest's stay loaded, behind a
     /// trap.
     fn switch_floating_point(&mut self, thread: ThreadId) {
-        if !self.threads[thread].floating_point {
+        let Some(own) = self.threads[thread].floating_point else {
             self.machine.trap_floating_point(true);
             return;
-        }
+        };
         self.machine.trap_floating_point(false);
-        if self.loaded_floating_point != Some(thread) {
-            if let Some(previous) = self.loaded_floating_point {
+        if self.loaded_floating_point != Some(own) {
+            if let Some(previous) = self.loaded_floating_point.replace(own) {
                 self.machine
                     .save_floating_point(&mut self.floating_point[previous]);
             }
-            self.machine
-                .load_floating_point(&self.floating_point[thread]);
-            self.loaded_floating_point = Some(thread);
+            self.machine.load_floating_point(&self.floating_point[own]);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::layout::{
     VmEntry,
 };
 use crate::types::{Capability, Domain, Mapping, Object, Space, Trigger, Vcpu, Vm};
-use crate::{BLOCK_SIZE, KERNEL_BASE, MAXIMUM_NAME, PAGE_SIZE};
+use crate::{BLOCK_SIZE, KERNEL_BASE, KERNEL_TABLES, MAXIMUM_NAME, PAGE_SIZE};
 
 /// [`PAGE_SIZE`] as lengths of byte vectors have it.
 const PAGE: usize = 4096;
@@ -166,8 +166,8 @@ impl ImageBuilder {
         });
     }
 
-    /// Bytes that the pool must have: a translation table for every part of an address space that
-    /// the mappings added so far touch. An upper bound, a multiple of the page size.
+    /// Bytes that the pool must have: the kernel's own tables, and one for every part of an address
+    /// space that the mappings added so far touch. An upper bound, a multiple of the page size.
     #[must_use]
     pub fn pool_length(&self) -> u64 {
         let spaces = (self.domains.len() + self.vms.len()) as u64;
@@ -197,7 +197,7 @@ impl ImageBuilder {
         }
         tables.sort_unstable();
         tables.dedup();
-        (roots + tables.len() as u64) * PAGE_SIZE
+        (KERNEL_TABLES as u64 + roots + tables.len() as u64) * PAGE_SIZE
     }
 
     /// Bytes that the finished image will have, so that memory can be placed around it.

@@ -29,7 +29,8 @@
 //!    that no load entry names keeps what it held: give every region of RAM an entry;
 //! 3. build a stage 2 for every domain and VM from the mappings, out of the *pool*, a range of RAM
 //!    that the builder reserves for the kernel
-//!    ([`builder::ImageBuilder::pool_length`] says how much);
+//!    ([`builder::ImageBuilder::pool_length`] says how much; its first [`KERNEL_TABLES`] pages are
+//!    for the kernel itself);
 //! 4. fill each domain's capability space: its input at slot 1 (an endpoint if it has a VM, a child
 //!    or somebody's protected call, else its notification), the endpoint of its parent at 2, its
 //!    address space at 3, its reply object at 4, the monitor's endpoint at 5 if it is passive; then
@@ -65,6 +66,9 @@ pub const BLOCK_SIZE: u64 = 0x20_0000;
 
 /// First address above a domain's or VM's address space: 40 bits, as on seL4 for a Cortex-A53.
 pub const ADDRESS_SPACE_END: u64 = 1 << 40;
+
+/// Pages at the start of the pool that hold the kernel's own translation tables.
+pub const KERNEL_TABLES: usize = 8;
 
 /// Longest name of a domain or VM, in bytes: its field also holds a terminating zero.
 pub const MAXIMUM_NAME: usize = layout::NAME_LENGTH - 1;

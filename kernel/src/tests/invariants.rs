@@ -154,7 +154,10 @@ fn check_current(kernel: &Kernel<Fake>) {
     assert_eq!(kernel.machine.space, kernel.spaces[thread]);
     assert_eq!(kernel.machine.guest, state.vcpu.is_some());
     assert_eq!(kernel.machine.interface_control != 0, state.vcpu.is_some());
-    assert_eq!(kernel.machine.floating_point_traps, !state.floating_point);
+    assert_eq!(
+        kernel.machine.floating_point_traps,
+        state.floating_point.is_none()
+    );
     assert_eq!(kernel.current_budget, state.budget);
     assert!(kernel.machine.deadline > kernel.now, "a slice ends");
 }
