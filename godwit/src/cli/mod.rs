@@ -3,9 +3,13 @@
 //! Responsible for: arguments, messages for people, and exit statuses. Never: does anything that a program using this
 //! library could not do.
 
+mod board;
 mod boards;
 mod guest;
 mod image;
+mod manage;
+mod migrate;
+mod progress;
 mod run;
 mod style;
 
@@ -49,6 +53,20 @@ enum Command {
     Image(image::Arguments),
     /// Lists the boards that are known, and those that are running.
     Boards(boards::Arguments),
+    /// Says what a board's guest is doing, and what became of its last move.
+    Status(manage::Arguments),
+    /// Lets a guest stand still.
+    Pause(manage::Arguments),
+    /// Lets a guest go on.
+    Resume(manage::Arguments),
+    /// Forgets a guest that stands still, so that the board can take another one.
+    Discard(manage::Arguments),
+    /// Counts why a guest left its CPUs, since the board started.
+    Statistics(manage::Arguments),
+    /// Moves a running guest from one board to another.
+    Migrate(migrate::Arguments),
+    /// Lets two boards find out what became of a move that was cut off.
+    Settle(migrate::Boards),
 }
 
 /// The operator's program: reads the command line, does what it says.
@@ -58,6 +76,13 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Boards(arguments) => boards::run(&arguments),
+        Command::Status(arguments) => manage::status(&arguments),
+        Command::Pause(arguments) => manage::pause(&arguments),
+        Command::Resume(arguments) => manage::resume(&arguments),
+        Command::Discard(arguments) => manage::discard(&arguments),
+        Command::Statistics(arguments) => manage::statistics(&arguments),
+        Command::Migrate(arguments) => migrate::migrate(&arguments),
+        Command::Settle(boards) => migrate::settle(&boards),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         style::error(&error);

@@ -1,0 +1,180 @@
+//! `godwit status`, `pause`, `resume`, `discard` and `statistics`.
+
+use std::time::Duration;
+
+use clap::Args;
+use migration_pd::protocol::management::{
+    GuestFailure, MoveReport, Phase, Stage, StatusReport, Welcome,
+};
+
+use super::board::BoardName;
+use super::{SUCCESS, style};
+use crate::run::Fault;
+
+/// How long a guest may take to stand still or to go on.
+const REACTION: Duration = Duration::from_secs(10);
+
+/// What the counters of `channel::vmm::Statistics` count, in their order.
+const COUNTERS: [&str; 8] = [
+    "SMC: PSCI and SMCCC calls",
+    "accesses to the console",
+    "accesses to the interrupt distributor",
+    "other accesses outside of RAM",
+    "waits for interrupts (WFI, WFE)",
+    "virtual timer events",
+    "ends of interrupts",
+    "system registers and everything else",
+];
+
+/// A board to be managed.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The name of a running board, or its link.
+    board: BoardName,
+}
+
+/// `godwit status`.
+pub(super) fn status(arguments: &Arguments) -> anyhow::Result<u8> {
+    let mut board = arguments.board.connect()?;
+    let welcome = board.welcome()?;
+    let status = board.status()?;
+    println!("board {}", arguments.board);
+    println!("  guest      {}", guest(&status));
+    println!("  board      {}", machine(&welcome));
+    if let Some(report) = &status.last_move {
+        println!("  last move  {}", last_move(report));
+    }
+    Ok(SUCCESS)
+}
+
+/// `godwit pause`.
+pub(super) fn pause(arguments: &Arguments) -> anyhow::Result<u8> {
+    let status = arguments.board.connect()?.pause(REACTION)?;
+    style::notice(&format!(
+        "board {}: the guest is {}",
+        arguments.board, status.phase
+    ));
+    Ok(SUCCESS)
+}
+
+/// `godwit resume`.
+pub(super) fn resume(arguments: &Arguments) -> anyhow::Result<u8> {
+    let status = arguments.board.connect()?.resume(REACTION)?;
+    style::notice(&format!(
+        "board {}: the guest is {}",
+        arguments.board, status.phase
+    ));
+    Ok(SUCCESS)
+}
+
+/// `godwit discard`.
+pub(super) fn discard(arguments: &Arguments) -> anyhow::Result<u8> {
+    arguments.board.connect()?.discard()?;
+    style::notice(&format!(
+        "board {}: the guest is forgotten",
+        arguments.board
+    ));
+    Ok(SUCCESS)
+}
+
+/// `godwit statistics`.
+pub(super) fn statistics(arguments: &Arguments) -> anyhow::Result<u8> {
+    let counts = arguments.board.connect()?.statistics()?;
+    println!("board {}: exits since it started", arguments.board);
+    for (count, what) in counts.iter().zip(COUNTERS) {
+        println!("  {count:>12}  {what}");
+    }
+    println!("  {:>12}  in all", counts.iter().sum::<u64>());
+    Ok(SUCCESS)
+}
+
+fn guest(status: &StatusReport) -> String {
+    let mut text = status.phase.to_string();
+    if status.vcpus > 0 {
+        text += &format!(", {} vCPUs", status.vcpus);
+    }
+    if status.phase == Phase::Failed || status.failure != GuestFailure::None {
+        text += &format!(": {}", Fault::from(status));
+    }
+    text
+}
+
+fn machine(welcome: &Welcome) -> String {
+    format!(
+        "{} MiB for a guest, up {:.1} s, counter at {:.1} MHz",
+        welcome.ram_bytes >> 20,
+        Duration::from_micros(welcome.uptime_us).as_secs_f64(),
+        to_f64(welcome.counter_frequency) / 1e6
+    )
+}
+
+fn last_move(report: &MoveReport) -> String {
+    let stage = match report.stage {
+        Stage::Gone => "the guest went to the other board",
+        Stage::Taken => "the guest came from the other board",
+        Stage::Failed => "did not take place",
+        Stage::InDoubt => {
+            "in doubt: handed over, and not heard that it was taken; see `godwit settle`"
+        }
+        Stage::Unknown => "not known",
+        _ => "under way",
+    };
+    let reason = report
+        .failure
+        .map_or_else(String::new, |failure| format!(": {failure}"));
+    let figures = &report.figures;
+    format!(
+        "{}: {stage}{reason} ({} rounds, {} pages, {:.1} MB)",
+        report.id,
+        figures.rounds,
+        figures.pages_sent,
+        to_f64(figures.bytes) / 1e6
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+pub(super) const fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use migration_pd::protocol::{MoveFailure, MoveId};
+
+    use super::*;
+
+    #[test]
+    fn a_failed_guest_says_why() {
+        let status = StatusReport {
+            phase: Phase::Failed,
+            vcpus: 2,
+            failure: GuestFailure::Kernel,
+            detail: 3,
+            program_counter: 0x4000_0000,
+            ram_bytes: 0,
+            newest_move: MoveId(0),
+            last_move: None,
+        };
+        let text = guest(&status);
+        assert!(
+            text.starts_with("stopped for a fault, 2 vCPUs: the kernel refused"),
+            "{text}"
+        );
+        assert!(text.ends_with("program counter 0x40000000)"), "{text}");
+    }
+
+    #[test]
+    fn a_move_that_failed_says_why() {
+        let report = MoveReport {
+            id: MoveId(7),
+            stage: Stage::Failed,
+            failure: Some(MoveFailure::Silence),
+            figures: migration_pd::protocol::management::Figures::default(),
+        };
+        let text = last_move(&report);
+        assert!(
+            text.starts_with("0x7: did not take place: nothing was heard"),
+            "{text}"
+        );
+    }
+}

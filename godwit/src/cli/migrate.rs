@@ -1,0 +1,159 @@
+//! `godwit migrate` and `godwit settle`.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::MultiProgress;
+use migration_pd::protocol::management::Stage;
+use serde::Serialize;
+
+use super::board::BoardName;
+use super::manage::to_f64;
+use super::progress::MoveProgress;
+use super::{FAILURE, SUCCESS, style};
+use crate::relay::{self, Options, Summary};
+
+/// Moves a running guest from one board to another.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    boards: Boards,
+    #[command(flatten)]
+    tuning: Tuning,
+    /// Prints one JSON object last: ok, from, to, rounds, pages_sent, pages_zero, bytes_sent, total_ms, downtime_us.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The two boards of a move.
+#[derive(Debug, Args)]
+pub(super) struct Boards {
+    /// Where the guest is.
+    from: BoardName,
+    /// Where it goes: a board without a guest.
+    to: BoardName,
+}
+
+/// How a move is done.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "How it is done")]
+pub(super) struct Tuning {
+    /// Let the guest stand still as soon as the rest can be sent in this time.
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    downtime: u64,
+    /// Let it stand still after so many passes over its RAM in any case.
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
+    max_rounds: u16,
+    /// How much of the board's time the move may take while the guest runs, in per cent.
+    #[arg(long, value_name = "PERCENT", default_value_t = Options::default().share,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    share: u8,
+    /// The most bytes a second to send while the guest runs; 0 for what the link carries.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    bandwidth: u64,
+}
+
+impl Tuning {
+    /// The same for the relay.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            downtime_target: Duration::from_millis(self.downtime),
+            max_rounds: self.max_rounds,
+            share: self.share,
+            bandwidth: self.bandwidth,
+            ..Options::default()
+        }
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Json {
+    ok: bool,
+    from: String,
+    to: String,
+    rounds: u16,
+    pages_sent: u32,
+    pages_zero: u32,
+    bytes_sent: u64,
+    total_ms: u128,
+    downtime_us: u128,
+}
+
+/// `godwit migrate`.
+pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
+    let Boards { from, to } = &arguments.boards;
+    let (mut source, mut destination) = (from.connect()?, to.connect()?);
+    let mut progress = if std::io::stderr().is_terminal() {
+        MoveProgress::bar(&MultiProgress::new())
+    } else {
+        MoveProgress::lines()
+    };
+    let options = arguments.tuning.options();
+    let moved = relay::migrate(&mut source, &mut destination, &options, &mut |state| {
+        if let Some(line) = progress.update(&state) {
+            style::notice(&line);
+        }
+    });
+    progress.finish();
+    let summary = moved.with_context(|| format!("moving the guest from board {from} to {to}"))?;
+    style::notice(&format!("from {from} to {to}: {}", sentence(&summary)));
+    if arguments.json {
+        println!("{}", serde_json::to_string(&json(from, to, &summary))?);
+    }
+    Ok(SUCCESS)
+}
+
+fn json(from: &BoardName, to: &BoardName, summary: &Summary) -> Json {
+    let figures = &summary.figures;
+    Json {
+        ok: true,
+        from: from.to_string(),
+        to: to.to_string(),
+        rounds: figures.rounds,
+        pages_sent: figures.pages_sent,
+        pages_zero: figures.pages_zero,
+        bytes_sent: figures.bytes,
+        total_ms: summary.total.as_millis(),
+        downtime_us: summary.downtime.unwrap_or_default().as_micros(),
+    }
+}
+
+/// A move in one sentence.
+pub(super) fn sentence(summary: &Summary) -> String {
+    let figures = &summary.figures;
+    let downtime = summary.downtime.map_or_else(
+        || "it was paused all the time".to_owned(),
+        |time| format!("it stood still for {:.1} ms", time.as_secs_f64() * 1e3),
+    );
+    format!(
+        "moved in {:.2} s and {} rounds, {} pages in {:.1} MB; {downtime}",
+        summary.total.as_secs_f64(),
+        figures.rounds,
+        figures.pages_sent,
+        to_f64(figures.bytes) / 1e6,
+    )
+}
+
+/// `godwit settle`.
+pub(super) fn settle(boards: &Boards) -> anyhow::Result<u8> {
+    let Boards { from, to } = boards;
+    let (mut source, mut destination) = (from.connect()?, to.connect()?);
+    let report = relay::settle(&mut source, &mut destination, &Options::default())
+        .with_context(|| format!("settling the move from board {from} to {to}"))?;
+    let (outcome, status) = match report.stage {
+        Stage::Gone => (format!("took place: the guest is on board {to}"), SUCCESS),
+        Stage::Failed => (
+            format!("did not take place: the guest is on board {from}"),
+            SUCCESS,
+        ),
+        _ => (
+            "cannot be settled: the boards do not know it".to_owned(),
+            FAILURE,
+        ),
+    };
+    style::notice(&format!("move {} {outcome}", report.id));
+    Ok(status)
+}
