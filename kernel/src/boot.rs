@@ -8,7 +8,7 @@ use core::fmt::Write;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHP_CTL_EL2, CurrentEL, Readable, VTCR_EL2, Writeable};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHP_CTL_EL2, Readable, VTCR_EL2, Writeable};
 use kernel::identifier::{DomainId, VmId};
 use kernel::stage2::{self, Root, TablePool, TranslationTable};
 use kernel::{Kernel, Machine, StartError, interrupt};
@@ -17,7 +17,8 @@ use kernel_image::{
     MachineLimits, Object, PAGE_SIZE, Space,
 };
 
-use crate::hardware::{DomainMemory, Hardware, KERNEL, resume};
+use crate::console::Console;
+use crate::hardware::{DomainMemory, Hardware, KERNEL, halt, resume};
 use crate::memory::{self, AddressSpace};
 use crate::registers::{self, CNTHCTL, write_register};
 use crate::{console, gic};
@@ -32,8 +33,6 @@ unsafe extern "C" {
 /// Why the kernel does not start.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
-    #[error("started below EL2: QEMU needs -machine virtualization=on")]
-    ExceptionLevel,
     #[error("{0}")]
     Image(#[from] ImageError),
     #[error("{0}")]
@@ -54,15 +53,26 @@ pub(crate) extern "C" fn start() -> ! {
     let kernel = unsafe { KERNEL.get() };
     kernel.machine.console.start();
     if let Err(error) = run(kernel) {
-        panic!("cannot start: {error}");
+        let _ = writeln!(
+            kernel.machine.console,
+            "godwit kernel: cannot start: {error}"
+        );
+        halt();
     }
     resume(kernel)
 }
 
+/// What runs in place of [`start`] below EL2, where no register of EL2 can be touched.
+pub(crate) extern "C" fn wrong_exception_level() -> ! {
+    // SAFETY: nothing else runs, and the MMU is off.
+    let mut console = unsafe { Console::new() };
+    console.start();
+    let remedy = "QEMU needs -machine virtualization=on";
+    let _ = writeln!(console, "godwit kernel: cannot start below EL2: {remedy}");
+    halt();
+}
+
 fn run(kernel: &mut Kernel<Hardware>) -> Result<(), BootError> {
-    if CurrentEL.read(CurrentEL::EL) != 2 {
-        return Err(BootError::ExceptionLevel);
-    }
     let bytes = description_bytes()?;
     let description = Description::parse(bytes)?;
     let image = KERNEL_BASE..bytes.as_ptr_range().end as u64;

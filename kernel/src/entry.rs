@@ -12,6 +12,9 @@ use kernel::context::{Context, FAULT_PC, NEXT_PC, SP_EL0, SPSR, X0};
 const CLASS_SVC: u64 = 0x15;
 const CLASS_HVC: u64 = 0x16;
 
+/// `CurrentEL` at EL2.
+const EXCEPTION_LEVEL_2: u64 = 2 << 2;
+
 const WORD: usize = size_of::<u64>();
 
 const _: () = assert!(core::mem::offset_of!(Context, words) == 0);
@@ -25,14 +28,19 @@ global_asm!(
     "_start:",
     // Interrupts of every kind masked; the stack; then Rust.
     "msr daifset, #0xf",
+    "adrp x0, __stack_top",
+    "add x0, x0, :lo12:__stack_top",
+    "mov sp, x0",
+    "mrs x1, CurrentEL",
+    "cmp x1, #{exception_level_2}",
+    "b.ne {wrong_exception_level}",
+    "msr tpidr_el2, x0",
     "adrp x0, {vectors}",
     "add x0, x0, :lo12:{vectors}",
     "msr vbar_el2, x0",
-    "adrp x0, __stack_top",
-    "add x0, x0, :lo12:__stack_top",
-    "msr tpidr_el2, x0",
-    "mov sp, x0",
     "b {start}",
+    exception_level_2 = const EXCEPTION_LEVEL_2,
+    wrong_exception_level = sym crate::boot::wrong_exception_level,
     start = sym crate::boot::start,
     vectors = sym VECTORS,
 );

@@ -392,6 +392,11 @@ fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: nothing else runs any more. The UART is mapped or the MMU off.
     let mut console = unsafe { Console::new() };
     let _ = writeln!(console, "godwit kernel: {information}");
+    halt();
+}
+
+/// Stops for good.
+pub(crate) fn halt() -> ! {
     loop {
         aarch64_cpu::asm::wfi();
     }
