@@ -54,6 +54,8 @@ impl Regions for Memory {
 /// The domain.
 struct Timer {
     service: Service<GenericTimer, Memory>,
+    /// The message that is being handled.
+    message: Message,
 }
 
 #[protection_domain]
@@ -65,6 +67,7 @@ fn init() -> Timer {
     };
     Timer {
         service: Service::new(GenericTimer, memory),
+        message: Message::new(0),
     }
 }
 
@@ -86,6 +89,7 @@ impl Handler for Timer {
         Ok(())
     }
 
+    #[inline]
     fn protected(
         &mut self,
         channel: Channel,
@@ -96,10 +100,10 @@ impl Handler for Timer {
             ids::timer::MIGRATION => Some(Caller::Migration),
             _ => None,
         };
-        let answer = match (caller, microkit::take(&info)) {
-            (Some(caller), Ok(message)) => self.service.handle(caller, &message),
-            _ => Message::not_understood(),
-        };
-        Ok(microkit::put(&answer))
+        match (caller, microkit::take_into(&info, &mut self.message)) {
+            (Some(caller), Ok(())) => self.service.handle(caller, &mut self.message),
+            _ => self.message = Message::not_understood(),
+        }
+        Ok(microkit::put(&self.message))
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::board::BoardTimer;
 use crate::timers::Timers;
-use channel::timer::{Refusal, Request, answer};
+use channel::timer::{ANSWER, Refusal, Request};
 use channel::{Message, Ticks};
 use state::record;
 
@@ -74,10 +74,12 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
         &mut self.regions
     }
 
-    /// Carries out a request.
-    pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {
+    /// Carries out the request that `message` is, and puts the answer in its place.
+    #[inline]
+    pub fn handle(&mut self, caller: Caller, message: &mut Message) {
         let Ok(request) = Request::decode(message) else {
-            return Message::not_understood();
+            *message = Message::not_understood();
+            return;
         };
         let allowed = match (caller, request) {
             (_, Request::Export | Request::Import { .. }) => true,
@@ -85,19 +87,25 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
             (Caller::Vmm, Request::Alarm { .. }) | (Caller::Migration, _) => false,
             (Caller::Vmm, _) => true,
         };
-        if !allowed {
-            return Message::refused(Refusal::NotYours as u64);
-        }
-        let now = self.board.now();
         let carried_out = match request {
-            Request::Load { vcpu } => self.timers.load(vcpu).map(|timer| timer.encode()),
-            _ => self.carry_out(request, now).map(answer),
+            _ if !allowed => Err(Refusal::NotYours),
+            Request::Load { vcpu } => self.timers.load(vcpu).map(|timer| {
+                *message = timer.encode();
+            }),
+            _ => self.carry_out(request).map(|value| {
+                message.restart(ANSWER);
+                message.push(value);
+            }),
         };
-        carried_out.unwrap_or_else(|refusal| Message::refused(refusal as u64))
+        if let Err(refusal) = carried_out {
+            *message = Message::refused(refusal as u64);
+        }
     }
 
     /// The requests that are answered with one word.
-    fn carry_out(&mut self, request: Request, now: Ticks) -> Result<u64, Refusal> {
+    #[inline]
+    fn carry_out(&mut self, request: Request) -> Result<u64, Refusal> {
+        let now = self.board.now();
         let mut value = 0;
         match request {
             Request::Reset { vcpus } => self.timers.reset(vcpus)?,

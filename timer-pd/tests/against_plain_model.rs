@@ -9,7 +9,7 @@
 )]
 
 use channel::timer::{Refusal, Request, VirtualTimer, decode_answer};
-use channel::{ProtocolError, Ticks, VcpuId};
+use channel::{Message, ProtocolError, Ticks, VcpuId};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -141,6 +141,15 @@ impl Plain {
     }
 }
 
+fn handle<B: BoardTimer, R: Regions>(
+    service: &mut Service<B, R>,
+    caller: Caller,
+    mut message: Message,
+) -> Message {
+    service.handle(caller, &mut message);
+    message
+}
+
 fn id(vcpu: usize) -> VcpuId {
     VcpuId::new(vcpu).unwrap()
 }
@@ -170,7 +179,7 @@ impl Pair {
             Request::Alarm { .. } => Caller::Migration,
             _ => Caller::Vmm,
         };
-        decode_answer(&self.service.handle(caller, &request.encode()))
+        decode_answer(&handle(&mut self.service, caller, request.encode()))
     }
 
     fn apply(&mut self, event: Event) {
@@ -200,9 +209,8 @@ impl Pair {
                 assert_eq!(self.ask(Request::Freeze), Ok(count));
             }
             Event::Load(vcpu) => {
-                let answer = self
-                    .service
-                    .handle(Caller::Vmm, &Request::Load { vcpu: id(vcpu) }.encode());
+                let load = Request::Load { vcpu: id(vcpu) };
+                let answer = handle(&mut self.service, Caller::Vmm, load.encode());
                 assert_eq!(
                     VirtualTimer::decode(&answer).is_ok(),
                     self.plain.ahead.is_none()

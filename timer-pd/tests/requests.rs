@@ -75,13 +75,22 @@ fn id(vcpu: usize) -> VcpuId {
     VcpuId::new(vcpu).unwrap()
 }
 
+fn handle<B: BoardTimer, R: Regions>(
+    service: &mut Service<B, R>,
+    caller: Caller,
+    mut message: Message,
+) -> Message {
+    service.handle(caller, &mut message);
+    message
+}
+
 fn ask(domain: &mut Domain, request: Request) -> Result<u64, ProtocolError> {
-    decode_answer(&domain.handle(Caller::Vmm, &request.encode()))
+    decode_answer(&handle(domain, Caller::Vmm, request.encode()))
 }
 
 fn load(domain: &mut Domain, vcpu: usize) -> Result<VirtualTimer, ProtocolError> {
     let request = Request::Load { vcpu: id(vcpu) };
-    VirtualTimer::decode(&domain.handle(Caller::Vmm, &request.encode()))
+    VirtualTimer::decode(&handle(domain, Caller::Vmm, request.encode()))
 }
 
 fn refused<T>(refusal: Refusal) -> Result<T, ProtocolError> {
@@ -96,7 +105,7 @@ fn timer(vcpu: usize) -> VirtualTimer {
         control: [1, 3, 2, 1][vcpu],
         compare: Ticks(1000 * (vcpu as u64 + 1)),
         kernel_control: 0x300 + [0, 1, 2, 3][vcpu],
-        asserted: vcpu % 2 == 0,
+        asserted: vcpu.is_multiple_of(2),
     }
 }
 
@@ -113,7 +122,7 @@ fn running(now: u64, vcpus: u8) -> Domain {
 
 /// Exports from one domain and imports into another.
 fn hand_over(from: &mut Domain, to: &mut Domain, advance: u64) -> Result<u64, ProtocolError> {
-    let answer = from.handle(Caller::Migration, &Request::Export.encode());
+    let answer = handle(from, Caller::Migration, Request::Export.encode());
     let length = decode_answer(&answer)?;
     let exported = from.regions_mut().export.clone();
     to.regions_mut().import = exported;
@@ -122,7 +131,7 @@ fn hand_over(from: &mut Domain, to: &mut Domain, advance: u64) -> Result<u64, Pr
         length,
         advance: Ticks(advance),
     };
-    decode_answer(&to.handle(Caller::Migration, &import.encode()))
+    decode_answer(&handle(to, Caller::Migration, import.encode()))
 }
 
 #[test]
@@ -243,14 +252,14 @@ fn each_caller_has_its_own_requests() {
         Request::Due,
     ];
     for request in not_for_migration {
-        let answer = domain.handle(Caller::Migration, &request.encode());
+        let answer = handle(&mut domain, Caller::Migration, request.encode());
         assert_eq!(
             decode_answer(&answer),
             refused(Refusal::NotYours),
             "{request:?}"
         );
     }
-    let answer = domain.handle(Caller::Migration, &alarm.encode());
+    let answer = handle(&mut domain, Caller::Migration, alarm.encode());
     assert_eq!(decode_answer(&answer), Ok(0));
 }
 
@@ -265,9 +274,10 @@ fn one_timer_serves_sleepers_and_the_alarm() {
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1300)));
     assert_eq!(ask(&mut domain, sleep(1, 200)), Ok(0));
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1200)));
-    domain.handle(
+    handle(
+        &mut domain,
         Caller::Migration,
-        &Request::Alarm { after: Ticks(100) }.encode(),
+        Request::Alarm { after: Ticks(100) }.encode(),
     );
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1100)));
 
@@ -323,9 +333,10 @@ fn a_deadline_that_has_passed_does_not_sleep() {
 fn an_alarm_can_be_taken_back_and_survives_a_standstill() {
     let mut domain = running(1000, 1);
     let set = |domain: &mut Domain, after| {
-        domain.handle(
+        handle(
+            domain,
             Caller::Migration,
-            &Request::Alarm {
+            Request::Alarm {
                 after: Ticks(after),
             }
             .encode(),
@@ -516,7 +527,7 @@ proptest! {
         let mut domain = domain(now, FREQUENCY);
         for (label, words) in messages {
             let message = Message::received(label, &words).unwrap();
-            let answer = domain.handle(Caller::Vmm, &message);
+            let answer = handle(&mut domain, Caller::Vmm, message);
             let understood = Request::decode(&message).is_ok();
             prop_assert_eq!(understood, answer != Message::not_understood());
         }

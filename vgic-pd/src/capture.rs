@@ -35,7 +35,8 @@ impl Gic {
         vcpu: VcpuId,
         interface: CpuInterface,
         found: ListRegisterState,
-    ) -> Result<Answer, Refusal> {
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let own = self.vcpu.get_mut(vcpu);
         let occupied = (own.books.occupants())
@@ -71,7 +72,8 @@ impl Gic {
             }
         }
         let ended = occupied & !(found.pending | found.active);
-        Ok(Answer::new(ended.into()))
+        answer.restart(ended.into());
+        Ok(())
     }
 
     /// An interrupt had not been acknowledged. A level-sensitive one is pending as long as its

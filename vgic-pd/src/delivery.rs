@@ -19,7 +19,13 @@ struct Candidate {
 impl Gic {
     /// A line changes its level. For a private interrupt, that of `vcpu`; for a shared one,
     /// `vcpu` says only on whose behalf. SGIs have no line.
-    pub fn set_line(&mut self, vcpu: VcpuId, intid: Intid, level: bool) -> Result<Answer, Refusal> {
+    pub fn set_line(
+        &mut self,
+        vcpu: VcpuId,
+        intid: Intid,
+        level: bool,
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let interrupt = Self::interrupt(intid)?;
         if intid.is_sgi() {
@@ -28,12 +34,12 @@ impl Gic {
         self.change(vcpu, interrupt.bank(), |bank| {
             bank.set_line(interrupt.bit(), level);
         });
-        let mut answer = Answer::new(0);
+        answer.restart(0);
         if self.bank(vcpu, interrupt.bank()).ready & interrupt.bit() != 0 {
             self.owed = self.owed.or(self.targets(vcpu, interrupt));
         }
-        self.fill_owed(&mut answer);
-        Ok(answer)
+        self.fill_owed(answer);
+        Ok(())
     }
 
     /// The kernel reported the end of what was in a list register. Answers with its INTID, or
@@ -42,10 +48,15 @@ impl Gic {
     ///
     /// The virtual timer's line goes low with it: the kernel masked the timer when it reported
     /// it, and reports it again after the acknowledgement if it is still due.
-    pub fn maintenance(&mut self, vcpu: VcpuId, list_register: u8) -> Result<Answer, Refusal> {
+    pub fn maintenance(
+        &mut self,
+        vcpu: VcpuId,
+        list_register: u8,
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let books = &mut self.vcpu.get_mut(vcpu).books;
-        let mut answer = Answer::new(Answer::NOTHING_ENDED);
+        answer.restart(Answer::NOTHING_ENDED);
         if let Some(occupant) = books.take(usize::from(list_register)) {
             let interrupt = occupant.interrupt;
             answer.value = interrupt.intid().value().into();
@@ -53,8 +64,8 @@ impl Gic {
             let affected = VcpuSet::only(vcpu).or(self.targets(vcpu, interrupt));
             self.owed = self.owed.or(affected);
         }
-        self.fill_owed(&mut answer);
-        Ok(answer)
+        self.fill_owed(answer);
+        Ok(())
     }
 
     /// An interrupt has been deactivated by the guest, and left its list register.
@@ -72,7 +83,7 @@ impl Gic {
     /// Brings injections that are due to a vCPU, after a restore from now on also unasked. The
     /// answer's value is 1 if something in its list registers may be waiting to be taken, so that it must not
     /// sleep. A vCPU that was captured gets nothing before [`Gic::restore`].
-    pub fn refill(&mut self, vcpu: VcpuId) -> Result<Answer, Refusal> {
+    pub fn refill(&mut self, vcpu: VcpuId, answer: &mut Answer) -> Result<(), Refusal> {
         self.check(vcpu)?;
         /// `GICC_CTLR.EnableGrp0` and `EnableGrp1` (IHI 0048B, 4.4.1).
         const ENABLED: u32 = 0b11;
@@ -83,11 +94,11 @@ impl Gic {
                 _ => Presence::Present,
             };
         }
-        let mut answer = Answer::new(0);
+        answer.restart(0);
         self.owed = self.owed.or(VcpuSet::only(vcpu));
-        self.fill_owed(&mut answer);
+        self.fill_owed(answer);
         answer.value = self.vcpu.get(vcpu).books.may_have_pending().into();
-        Ok(answer)
+        Ok(())
     }
 
     /// A vCPU shows that it runs.

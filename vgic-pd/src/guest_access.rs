@@ -63,14 +63,20 @@ impl Effect {
 
 impl Gic {
     /// A guest's read of `width` bytes (1, 2 or 4, aligned). The answer's value is what it reads.
-    pub fn read(&mut self, vcpu: VcpuId, offset: u32, width: u8) -> Result<Answer, Refusal> {
+    pub fn read(
+        &mut self,
+        vcpu: VcpuId,
+        offset: u32,
+        width: u8,
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let access = Access::new(offset, width)?;
         let word = self.word(vcpu, Register::at(access.word));
-        let mut answer = Answer::new(access.extract(word).into());
+        answer.restart(access.extract(word).into());
         self.arrive(vcpu);
-        self.fill_owed(&mut answer);
-        Ok(answer)
+        self.fill_owed(answer);
+        Ok(())
     }
 
     /// A guest's write. The answer's value is 0, or the vCPUs (one bit each) in whose list
@@ -82,15 +88,16 @@ impl Gic {
         offset: u32,
         width: u8,
         value: u32,
-    ) -> Result<Answer, Refusal> {
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let access = Access::new(offset, width)?;
         let effect = self.write_word(vcpu, access, access.place(value));
-        let mut answer = Answer::new(effect.beyond_reach.bits().into());
+        answer.restart(effect.beyond_reach.bits().into());
         self.arrive(vcpu);
         self.owed = self.owed.or(effect.touched);
-        self.fill_owed(&mut answer);
-        Ok(answer)
+        self.fill_owed(answer);
+        Ok(())
     }
 
     /// A register's word as a vCPU reads it.
@@ -367,16 +374,20 @@ impl Gic {
     }
 
     /// The words of the published view that a write at `offset` can have changed.
+    #[inline]
     pub(crate) fn view_after_write(offset: u32) -> impl Iterator<Item = u32> {
         let word = offset & !3;
-        let (first, second) = match Register::at(word) {
-            Register::SetEnable(_) => (word, Some(word + 0x80)),
-            Register::ClearEnable(_) => (word, Some(word - 0x80)),
-            _ => (word, None),
+        let words = match Register::at(word) {
+            Register::SetEnable(_) => [Some(word), Some(word + 0x80)],
+            Register::ClearEnable(_) => [Some(word), Some(word - 0x80)],
+            Register::Control
+            | Register::Group(_)
+            | Register::Priority(_)
+            | Register::Targets(_)
+            | Register::Configuration(_) => [Some(word), None],
+            _ => [None, None],
         };
-        core::iter::once(first)
-            .chain(second)
-            .filter(|word| view_readable(*word) && Register::at(*word) != Register::Reserved)
+        words.into_iter().flatten()
     }
 
     /// All words of the view that are not always zero.

@@ -63,6 +63,8 @@ impl Regions for Memory {
 /// The domain.
 struct Vgic {
     service: Service<Memory>,
+    /// The message that is being handled.
+    message: Message,
 }
 
 #[protection_domain]
@@ -74,6 +76,7 @@ fn init() -> Vgic {
             import: memory_region_symbol!(vgic_import: *mut u8),
             copy: [0; MAX_RECORD],
         }),
+        message: Message::new(0),
     }
 }
 
@@ -91,11 +94,11 @@ impl Handler for Vgic {
             ids::vgic::MIGRATION => Some(Caller::Migration),
             _ => None,
         };
-        let answer = match (caller, microkit::take(&info)) {
-            (Some(caller), Ok(message)) => self.service.handle(caller, &message),
-            _ => Message::not_understood(),
-        };
-        Ok(microkit::put(&answer))
+        match (caller, microkit::take_into(&info, &mut self.message)) {
+            (Some(caller), Ok(())) => self.service.handle(caller, &mut self.message),
+            _ => self.message = Message::not_understood(),
+        }
+        Ok(microkit::put(&self.message))
     }
 
     /// No channel of this domain is for notifications.

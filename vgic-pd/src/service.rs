@@ -39,6 +39,8 @@ pub trait Regions {
 pub struct Service<R> {
     gic: Gic,
     regions: R,
+    /// The answer that is being put together; here, so that each request need not make one.
+    answer: Answer,
 }
 
 impl<R: Regions> Service<R> {
@@ -47,6 +49,7 @@ impl<R: Regions> Service<R> {
         Self {
             gic: Gic::new(),
             regions,
+            answer: Answer::new(0),
         }
     }
 
@@ -55,68 +58,89 @@ impl<R: Regions> Service<R> {
         &mut self.regions
     }
 
-    /// Carries out a request.
+    /// Carries out the request that `message` is, and puts the answer in its place.
     #[inline]
-    pub fn handle(&mut self, caller: Caller, message: &Message) -> Message {
+    pub fn handle(&mut self, caller: Caller, message: &mut Message) {
         let Ok(request) = Request::decode(message) else {
-            return Message::not_understood();
+            *message = Message::not_understood();
+            return;
         };
         let allowed = match caller {
             Caller::Vmm => true,
             Caller::Migration => matches!(request, Request::Export | Request::Import { .. }),
         };
-        if !allowed {
-            return Message::refused(Refusal::NotYours as u64);
-        }
-        match self.carry_out(request) {
-            Ok(answer) => answer,
-            Err(refusal) => Message::refused(refusal as u64),
+        let carried_out = if allowed {
+            self.carry_out(request, message)
+        } else {
+            Err(Refusal::NotYours)
+        };
+        if let Err(refusal) = carried_out {
+            *message = Message::refused(refusal as u64);
         }
     }
 
     #[inline]
-    fn carry_out(&mut self, request: Request) -> Result<Message, Refusal> {
-        let answer = match request {
+    fn carry_out(&mut self, request: Request, message: &mut Message) -> Result<(), Refusal> {
+        let Self { gic, answer, .. } = self;
+        match request {
             Request::Read {
                 vcpu,
                 offset,
                 width,
-            } => self.gic.read(vcpu, offset, width)?,
+            } => gic.read(vcpu, offset, width, answer)?,
             Request::Write {
                 vcpu,
                 offset,
                 width,
                 value,
             } => {
-                let answer = self.gic.write(vcpu, offset, width, value)?;
+                gic.write(vcpu, offset, width, value, answer)?;
                 self.publish_after_write(vcpu, offset);
-                answer
             }
-            Request::SetLine { vcpu, intid, level } => self.gic.set_line(vcpu, intid, level)?,
+            Request::SetLine { vcpu, intid, level } => gic.set_line(vcpu, intid, level, answer)?,
             Request::Maintenance {
                 vcpu,
                 list_register,
-            } => self.gic.maintenance(vcpu, list_register)?,
-            Request::Refill { vcpu } => self.gic.refill(vcpu)?,
-            Request::Occupants { vcpu } => return Ok(self.gic.occupants(vcpu)?.encode()),
+            } => gic.maintenance(vcpu, list_register, answer)?,
+            Request::Refill { vcpu } => gic.refill(vcpu, answer)?,
+            _ => return self.carry_out_rarely(request, message),
+        }
+        self.answer.encode_into(message);
+        Ok(())
+    }
+
+    /// The requests that no running guest causes.
+    #[cold]
+    fn carry_out_rarely(&mut self, request: Request, message: &mut Message) -> Result<(), Refusal> {
+        let mut value = 0;
+        match request {
+            Request::Occupants { vcpu } => {
+                *message = self.gic.occupants(vcpu)?.encode();
+                return Ok(());
+            }
+            Request::Restore { vcpu } => {
+                *message = self.gic.restore(vcpu)?.encode();
+                return Ok(());
+            }
             Request::Captured {
                 vcpu,
                 interface,
                 found,
-            } => self.gic.captured(vcpu, interface, found)?,
-            Request::Restore { vcpu } => return Ok(self.gic.restore(vcpu)?.encode()),
-            Request::Export => Answer::new(self.export()?),
-            Request::Import { length } => {
-                self.import(length)?;
-                Answer::new(0)
+            } => {
+                let answer = &mut self.answer;
+                self.gic.captured(vcpu, interface, found, answer)?;
+                value = answer.value;
             }
+            Request::Export => value = self.export()?,
+            Request::Import { length } => self.import(length)?,
             Request::Reset { vcpus } => {
                 self.gic.reset(vcpus)?;
                 self.publish_all();
-                Answer::new(0)
             }
-        };
-        Ok(answer.encode())
+            _ => {}
+        }
+        *message = Answer::new(value).encode();
+        Ok(())
     }
 
     fn export(&mut self) -> Result<u64, Refusal> {

@@ -102,11 +102,17 @@ fn service() -> Service<Memory> {
     })
 }
 
+fn handle(service: &mut Service<Memory>, caller: Caller, request: &Request) -> Message {
+    let mut message = request.encode();
+    service.handle(caller, &mut message);
+    message
+}
+
 impl Pair {
     fn new(vcpus: usize) -> Self {
         let mut real = service();
         let reset = Request::Reset { vcpus: vcpus as u8 };
-        Answer::decode(&real.handle(Caller::Vmm, &reset.encode())).unwrap();
+        Answer::decode(&handle(&mut real, Caller::Vmm, &reset)).unwrap();
         Self {
             real,
             plain: Plain::new(vcpus),
@@ -115,7 +121,7 @@ impl Pair {
     }
 
     fn ask(&mut self, request: &Request) -> Message {
-        self.real.handle(Caller::Vmm, &request.encode())
+        handle(&mut self.real, Caller::Vmm, request)
     }
 
     /// Asks, and lets the plain model judge what is injected.
@@ -289,7 +295,7 @@ impl Pair {
         let import = Request::Import {
             length: length as u32,
         };
-        Answer::decode(&there.handle(Caller::Migration, &import.encode())).unwrap();
+        Answer::decode(&handle(&mut there, Caller::Migration, &import)).unwrap();
         self.real = there;
         self.assert_reads_alike();
     }
@@ -318,7 +324,7 @@ impl Pair {
 
 /// Leaves nothing as it is after reset.
 fn dirty(service: &mut Service<Memory>) {
-    let mut ask = |request: Request| service.handle(Caller::Vmm, &request.encode());
+    let mut ask = |request: Request| handle(service, Caller::Vmm, &request);
     ask(Request::Reset { vcpus: 4 });
     for offset in (0..0x1000).step_by(4) {
         for vcpu in (0..4).map(id) {

@@ -252,7 +252,7 @@ fn the_source_of_an_sgi_is_recorded_pending_and_active() {
     for vcpu in 0..4 {
         machine.capture(vcpu);
     }
-    let record = machine.gic.export().unwrap();
+    let record = machine.gic.0.export().unwrap();
     assert_eq!(record.vcpus[0].active_sources[5], 0b1000);
     assert_eq!(record.vcpus[0].pending_sources[5], 0b0010);
     assert_eq!(record.vcpus[0].pending_sources[6], 0b0100);
@@ -325,7 +325,7 @@ fn shared_interrupts_start_at_intid_32_in_the_record() {
     for vcpu in 0..2 {
         machine.capture(vcpu);
     }
-    let record = machine.gic.export().unwrap();
+    let record = machine.gic.0.export().unwrap();
     assert!(record.shared[0].enabled);
     assert_eq!(
         (record.shared[0].targets, record.shared[255].priority),
@@ -363,7 +363,7 @@ fn nothing_is_injected_between_capture_and_refill() {
         (vec![], vec![40])
     );
     assert_eq!(machine.gic.refill(id(0)).unwrap().injections().count(), 0);
-    let plan = machine.gic.restore(id(0)).unwrap();
+    let plan = machine.gic.0.restore(id(0)).unwrap();
     assert_eq!(plan.active.injections().count(), 0);
     machine.set_line(0, 28, true);
     assert_eq!(machine.in_flight(0), []);
@@ -398,16 +398,16 @@ fn a_capture_that_contradicts_the_books_is_refused_and_changes_nothing() {
 fn export_and_import_wait_for_list_registers_to_be_empty() {
     let mut machine = Machine::enabled(2);
     machine.send(0, 0b10, 1);
-    assert_eq!(machine.gic.export(), Err(Refusal::NotCaptured));
+    assert_eq!(machine.gic.0.export(), Err(Refusal::NotCaptured));
     machine.capture(0);
-    assert_eq!(machine.gic.export(), Err(Refusal::NotCaptured));
+    assert_eq!(machine.gic.0.export(), Err(Refusal::NotCaptured));
     machine.capture(1);
-    let record = machine.gic.export().unwrap();
+    let record = machine.gic.0.export().unwrap();
     let mut running = Machine::enabled(2);
     let before = running.gic;
-    assert_eq!(running.gic.import(&record), Err(Refusal::NotCaptured));
+    assert_eq!(running.gic.0.import(&record), Err(Refusal::NotCaptured));
     assert_eq!(running.gic, before, "a running machine is not replaced");
-    assert_eq!(running.gic.restore(id(0)), Err(Refusal::NotCaptured));
+    assert_eq!(running.gic.0.restore(id(0)), Err(Refusal::NotCaptured));
     assert_eq!(Gic::new().export(), Err(Refusal::NotCaptured));
 }
 
@@ -416,12 +416,12 @@ fn a_record_of_another_machine_is_refused_and_changes_nothing() {
     let mut machine = Machine::enabled(2);
     machine.capture(0);
     machine.capture(1);
-    let good = machine.gic.export().unwrap();
+    let good = machine.gic.0.export().unwrap();
     let before = machine.gic;
     let mut refused = |change: &dyn Fn(&mut state::VgicRecordV1)| {
         let mut record = good.clone();
         change(&mut record);
-        assert_eq!(machine.gic.import(&record), Err(Refusal::BadRecord));
+        assert_eq!(machine.gic.0.import(&record), Err(Refusal::BadRecord));
         assert_eq!(machine.gic, before);
     };
     refused(&|record| record.control = 4);
@@ -435,7 +435,7 @@ fn a_record_of_another_machine_is_refused_and_changes_nothing() {
     refused(&|record| record.vcpus[0].private[2].line = true);
     refused(&|record| record.vcpus[0].active_sources[2] = 0b11);
     refused(&|record| record.vcpus[1].acknowledged[3] = 0b1_1111);
-    assert_eq!(machine.gic.import(&good), Ok(()));
+    assert_eq!(machine.gic.0.import(&good), Ok(()));
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn a_restored_vcpu_whose_interface_is_off_leaves_shared_interrupts_to_others() {
     };
     machine.gic.captured(id(1), on, nothing).unwrap();
     for vcpu in 0..2 {
-        machine.gic.restore(id(vcpu)).unwrap();
+        machine.gic.0.restore(id(vcpu)).unwrap();
         machine.gic.refill(id(vcpu)).unwrap();
     }
     machine.write_byte(1, 0x828, 0b11);

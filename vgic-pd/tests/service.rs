@@ -45,8 +45,14 @@ fn id(vcpu: usize) -> VcpuId {
     VcpuId::new(vcpu).unwrap()
 }
 
+fn handle(service: &mut Service<Memory>, caller: Caller, request: &Message) -> Message {
+    let mut message = *request;
+    service.handle(caller, &mut message);
+    message
+}
+
 fn ask(service: &mut Service<Memory>, request: Request) -> Result<u64, ProtocolError> {
-    let answer = service.handle(Caller::Vmm, &request.encode());
+    let answer = handle(service, Caller::Vmm, &request.encode());
     Answer::decode(&answer).map(|answer| answer.value)
 }
 
@@ -93,21 +99,21 @@ fn migration_may_export_and_import_and_nothing_else() {
         Request::Reset { vcpus: 0 },
     ];
     for request in others {
-        let answer = service.handle(Caller::Migration, &request.encode());
+        let answer = handle(&mut service, Caller::Migration, &request.encode());
         assert_eq!(
             Answer::decode(&answer),
             Err(refusal(Refusal::NotYours)),
             "{request:?}"
         );
     }
-    let answer = service.handle(Caller::Migration, &Request::Export.encode());
+    let answer = handle(&mut service, Caller::Migration, &Request::Export.encode());
     let length = Answer::decode(&answer).unwrap().value as usize;
     let regions = service.regions_mut();
     regions.import[..length].copy_from_slice(&regions.export[..length]);
     let import = Request::Import {
         length: length as u32,
     };
-    let answer = service.handle(Caller::Migration, &import.encode());
+    let answer = handle(&mut service, Caller::Migration, &import.encode());
     assert_eq!(Answer::decode(&answer).map(|answer| answer.value), Ok(0));
 }
 
@@ -250,7 +256,7 @@ proptest! {
         ask(&mut service, Request::Reset { vcpus: 2 }).unwrap();
         for (label, words) in messages {
             let message = Message::received(label, &words).unwrap();
-            let answer = service.handle(Caller::Vmm, &message);
+            let answer = handle(&mut service, Caller::Vmm, &message);
             let understood = Request::decode(&message).is_ok();
             let refused = answer == Message::not_understood();
             prop_assert_eq!(understood, !refused);

@@ -6,7 +6,7 @@ use thiserror::Error;
 pub const MAX_WORDS: usize = 16;
 
 /// A message: what is asked or answered (`label`), and its words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Message {
     label: u64,
     length: usize,
@@ -51,6 +51,15 @@ const LABEL_NOT_UNDERSTOOD: u64 = 0xfff;
 /// The label of an answer that refuses a request that was understood.
 const LABEL_REFUSED: u64 = 0xffe;
 
+/// What earlier, longer messages left behind the words does not count.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.label == other.label && self.words() == other.words()
+    }
+}
+
+impl Eq for Message {}
+
 impl Message {
     /// A message with `label` (below `0xff0`) and no words yet.
     #[inline]
@@ -66,27 +75,42 @@ impl Message {
     #[inline]
     pub fn received(label: u64, words: &[u64]) -> Result<Self, ProtocolError> {
         let mut message = Self::new(label);
-        message
-            .words
-            .get_mut(..words.len())
-            .ok_or(ProtocolError::Length {
-                label,
-                found: words.len(),
-            })?
-            .copy_from_slice(words);
-        message.length = words.len();
+        message.receive(label, words)?;
         Ok(message)
     }
 
-    /// The same message with one more word. Words beyond [`MAX_WORDS`] are a bug of ours and are
-    /// dropped, which the receiver's length check then reports.
+    /// Takes the place of what was there: [`Self::received`] without making a message anew.
     #[inline]
-    #[must_use]
-    pub fn with(mut self, word: u64) -> Self {
+    pub fn receive(&mut self, label: u64, words: &[u64]) -> Result<(), ProtocolError> {
+        let found = words.len();
+        let room = self.words.get_mut(..found);
+        let room = room.ok_or(ProtocolError::Length { label, found })?;
+        room.copy_from_slice(words);
+        (self.label, self.length) = (label, found);
+        Ok(())
+    }
+
+    /// Starts over with `label` (below `0xff0`) and no words yet.
+    #[inline]
+    pub const fn restart(&mut self, label: u64) {
+        (self.label, self.length) = (label, 0);
+    }
+
+    /// One more word. Words beyond [`MAX_WORDS`] are a bug of ours and are dropped, which the
+    /// receiver's length check then reports.
+    #[inline]
+    pub fn push(&mut self, word: u64) {
         if let Some(slot) = self.words.get_mut(self.length) {
             *slot = word;
             self.length += 1;
         }
+    }
+
+    /// The same message with one more word, as [`Self::push`] has it.
+    #[inline]
+    #[must_use]
+    pub fn with(mut self, word: u64) -> Self {
+        self.push(word);
         self
     }
 

@@ -1,32 +1,36 @@
 //! Messages over Microkit's protected procedure calls.
 
-use crate::{MAX_WORDS, Message, ProtocolError};
-use sel4_microkit::{Channel, MessageInfo, get_mr, set_mr};
+use crate::{Message, ProtocolError};
+use sel4_microkit::{Channel, MessageInfo, with_msg_regs, with_msg_regs_mut};
 
 /// Puts `message` into the message registers.
 #[inline]
 pub fn put(message: &Message) -> MessageInfo {
-    for (register, word) in message.words().iter().enumerate() {
-        set_mr(register, *word);
-    }
-    MessageInfo::new(message.label(), message.words().len())
+    let words = message.words();
+    with_msg_regs_mut(|registers| {
+        for (register, word) in registers.iter_mut().zip(words) {
+            *register = *word;
+        }
+    });
+    MessageInfo::new(message.label(), words.len())
 }
 
 /// Takes the message that `info` announces out of the message registers.
 #[inline]
 pub fn take(info: &MessageInfo) -> Result<Message, ProtocolError> {
-    let count = info.count();
-    if count > MAX_WORDS {
-        return Err(ProtocolError::Length {
-            label: info.label(),
-            found: count,
-        });
-    }
-    Ok(
-        (0..count).fold(Message::new(info.label()), |message, register| {
-            message.with(get_mr(register))
-        }),
-    )
+    let mut message = Message::new(info.label());
+    take_into(info, &mut message)?;
+    Ok(message)
+}
+
+/// Like [`take`], in the place of another message.
+#[inline]
+pub fn take_into(info: &MessageInfo, message: &mut Message) -> Result<(), ProtocolError> {
+    let (label, found) = (info.label(), info.count());
+    with_msg_regs(|registers| {
+        let words = registers.get(..found);
+        message.receive(label, words.ok_or(ProtocolError::Length { label, found })?)
+    })
 }
 
 /// Calls the domain at the other end of `channel` and waits for its answer.

@@ -100,7 +100,7 @@ impl VirtualTimer {
 
     /// The answer to [`Request::Load`].
     pub fn encode(&self) -> Message {
-        self.write(Message::new(0))
+        self.write(Message::new(ANSWER))
     }
 
     /// The inverse of [`Self::encode`].
@@ -181,10 +181,13 @@ impl Request {
     }
 }
 
+/// The label of every answer that is not a refusal.
+pub const ANSWER: u64 = 0;
+
 /// The answer of one word that every request but [`Request::Load`] has; zero where the request
 /// names none.
 pub fn answer(value: u64) -> Message {
-    Message::new(0).with(value)
+    Message::new(ANSWER).with(value)
 }
 
 /// The inverse of [`answer`].

@@ -5,7 +5,7 @@
 //! 5.2), and complaining when an occupied list register is overwritten.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use channel::vgic::{Answer, CpuInterface, Injection, ListRegisterState};
+use channel::vgic::{Answer, CpuInterface, Injection, ListRegisterState, Refusal};
 use channel::{Intid, VcpuId};
 use vgic_pd::{Gic, LIST_REGISTERS};
 
@@ -25,10 +25,69 @@ pub(crate) struct Interface {
     pub(crate) running: Vec<(u16, u8)>,
 }
 
+/// The interrupt controller, with answers as results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Controller(pub(crate) Gic);
+
+impl Controller {
+    fn ask(
+        &mut self,
+        request: impl FnOnce(&mut Gic, &mut Answer) -> Result<(), Refusal>,
+    ) -> Result<Answer, Refusal> {
+        let mut answer = Answer::new(0);
+        request(&mut self.0, &mut answer)?;
+        Ok(answer)
+    }
+
+    pub(crate) fn read(&mut self, vcpu: VcpuId, offset: u32, width: u8) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.read(vcpu, offset, width, answer))
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        vcpu: VcpuId,
+        offset: u32,
+        width: u8,
+        value: u32,
+    ) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.write(vcpu, offset, width, value, answer))
+    }
+
+    pub(crate) fn set_line(
+        &mut self,
+        vcpu: VcpuId,
+        intid: Intid,
+        level: bool,
+    ) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.set_line(vcpu, intid, level, answer))
+    }
+
+    pub(crate) fn maintenance(
+        &mut self,
+        vcpu: VcpuId,
+        list_register: u8,
+    ) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.maintenance(vcpu, list_register, answer))
+    }
+
+    pub(crate) fn refill(&mut self, vcpu: VcpuId) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.refill(vcpu, answer))
+    }
+
+    pub(crate) fn captured(
+        &mut self,
+        vcpu: VcpuId,
+        interface: CpuInterface,
+        found: ListRegisterState,
+    ) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.captured(vcpu, interface, found, answer))
+    }
+}
+
 /// The machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
-    pub(crate) gic: Gic,
+    pub(crate) gic: Controller,
     pub(crate) interfaces: Vec<Interface>,
     /// What was acknowledged, by vCPU.
     pub(crate) acknowledged: Vec<(usize, u16)>,
@@ -60,7 +119,7 @@ impl Machine {
         let mut gic = Gic::new();
         gic.reset(vcpus).unwrap();
         Self {
-            gic,
+            gic: Controller(gic),
             interfaces: vec![Interface::default(); vcpus.into()],
             acknowledged: Vec::new(),
         }
@@ -121,7 +180,7 @@ impl Machine {
             self.inject(injection);
         }
         if answer.more {
-            let vcpus: Vec<VcpuId> = VcpuId::all().take(self.gic.vcpus()).collect();
+            let vcpus: Vec<VcpuId> = VcpuId::all().take(self.gic.0.vcpus()).collect();
             for vcpu in vcpus {
                 let answer = self.gic.refill(vcpu).unwrap();
                 self.carry_out(&answer);
@@ -207,7 +266,7 @@ impl Machine {
 
     /// Restores a vCPU.
     pub(crate) fn restore(&mut self, vcpu: usize) {
-        let plan = self.gic.restore(id(vcpu)).unwrap();
+        let plan = self.gic.0.restore(id(vcpu)).unwrap();
         assert_eq!(plan.interface, interface_of(vcpu));
         self.carry_out(&plan.active);
         for register in self.interfaces[vcpu].registers.iter_mut().flatten() {
@@ -222,8 +281,8 @@ impl Machine {
         (0..self.interfaces.len()).for_each(|vcpu| {
             self.capture(vcpu);
         });
-        there.import(&self.gic.export().unwrap()).unwrap();
-        self.gic = there;
+        there.import(&self.gic.0.export().unwrap()).unwrap();
+        self.gic.0 = there;
         (0..self.interfaces.len()).for_each(|vcpu| self.restore(vcpu));
     }
 
@@ -252,5 +311,5 @@ pub(crate) fn dirty() -> Gic {
         machine.acknowledge(vcpu);
         machine.capture(vcpu);
     }
-    machine.gic
+    machine.gic.0
 }
