@@ -12,6 +12,7 @@
 #![no_main]
 
 mod clock;
+mod controller;
 mod exceptions;
 mod mmu;
 mod registers;

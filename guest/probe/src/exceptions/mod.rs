@@ -16,7 +16,7 @@ use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::machine::{Machine, power_off};
 use guest_runtime::println;
 
-pub(crate) use traps::exception;
+pub(crate) use traps::{attempt, exception};
 
 /// One case.
 struct Case {

@@ -6,13 +6,15 @@
 //! see that each comes as it must. A move at any moment falls into one of these.
 //!
 //! Arguments: `seed=N`, `rounds=N` (0: until `q` is typed), `holds=N` a round, `hold_us=N` the longest, `mmu=0|1`,
-//! `interrupts=none|few|shared|many`.
+//! `interrupts=none|few|shared|many`, `gic=physical` on a machine that emulates none.
 //!
 //! Lines: `probe: round N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
 
 mod hold;
 mod interrupts;
 mod system;
+mod unswitched;
+mod view;
 
 use guest_runtime::console::Console;
 use guest_runtime::gic::{self, distributor};
@@ -20,12 +22,14 @@ use guest_runtime::machine::{Machine, power_off, start_vcpu, stop_vcpu};
 use guest_runtime::pattern::Pattern;
 use guest_runtime::{println, timer};
 
+use crate::controller::Controller;
 use crate::mmu;
 use crate::report::{self, Reporter};
 use crate::shared::{Barrier, Stop, Words};
 use hold::{Activity, Hold};
 use interrupts::{Amount, Interrupts};
 use system::{Constants, SystemState};
+use unswitched::Unswitched;
 
 static BARRIER: Barrier = Barrier::new();
 static STOP: Stop = Stop::new();
@@ -39,6 +43,7 @@ struct Options {
     hold_microseconds: u64,
     mmu: bool,
     interrupts: Amount,
+    controller: Controller,
 }
 
 impl Options {
@@ -56,6 +61,7 @@ impl Options {
                 Some("shared") => Amount::Shared,
                 _ => Amount::Many,
             },
+            controller: Controller::new(arguments),
         }
     }
 }
@@ -105,6 +111,7 @@ struct Prober<'a> {
     options: &'a Options,
     pattern: Pattern,
     constants: Constants,
+    unswitched: Unswitched,
     reporter: Reporter,
 }
 
@@ -116,11 +123,18 @@ impl<'a> Prober<'a> {
             options,
             pattern: Pattern::new(options.seed, vcpu as u64),
             constants: Constants::read(),
+            unswitched: Unswitched::new(vcpus),
             reporter: Reporter::new(vcpu),
         }
     }
 
     fn run(&mut self) -> Result<(), usize> {
+        if self.vcpu == 0 {
+            println!(
+                "probe: {} registers that are not switched",
+                self.unswitched.count()
+            );
+        }
         for round in 1_u64.. {
             self.round()?;
             if self.vcpu == 0 {
@@ -136,8 +150,13 @@ impl<'a> Prober<'a> {
 
     fn round(&mut self) -> Result<(), usize> {
         let random = self.pattern.next();
-        let mut interrupts =
-            Interrupts::new(self.vcpu, self.vcpus, self.options.interrupts, random);
+        let mut interrupts = Interrupts::new(
+            self.vcpu,
+            self.vcpus,
+            self.options.interrupts,
+            self.options.controller,
+            random,
+        );
         interrupts.take_own(self.reporter);
         self.meet()?;
         interrupts.send_to_all();
@@ -166,9 +185,11 @@ impl<'a> Prober<'a> {
             self.options.mmu,
             hold.vectors(),
         );
+        self.unswitched.load(&mut self.pattern);
         hold.run(time, &system);
         let found = system.read();
         system::restore(self.options.mmu);
+        self.unswitched.compare(self.reporter);
         system.compare(&found, activity, self.reporter);
         hold.compare(&system, self.reporter);
         self.constants.compare(self.reporter);

@@ -13,15 +13,34 @@ use crate::mmu;
 use crate::report::Reporter;
 
 /// A system register that can be written.
-struct Writable {
-    name: &'static str,
-    read: fn() -> u64,
-    write: fn(u64),
-    values: Values,
+pub(super) struct Writable {
+    pub(super) name: &'static str,
+    pub(super) read: fn() -> u64,
+    pub(super) write: fn(u64),
+    pub(super) values: Values,
+}
+
+impl Writable {
+    /// Writes what `random` makes of its values; what it reads as then.
+    pub(super) fn load(&self, random: u64) -> u64 {
+        let current = (self.read)();
+        (self.write)(match self.values {
+            Values::Bits(0) => current,
+            Values::Bits(bits) | Values::Translation(bits) => random & bits,
+            Values::Below(limit) => random % limit,
+            Values::Control(bits) => current ^ random & bits,
+        });
+        (self.read)()
+    }
+
+    /// Whether the guest with its MMU on depends on it.
+    const fn translates(&self) -> bool {
+        matches!(self.values, Values::Translation(_) | Values::Control(_))
+    }
 }
 
 /// What may be written into a register.
-enum Values {
+pub(super) enum Values {
     /// Any combination of these bits.
     Bits(u64),
     /// Any number below this.
@@ -38,7 +57,7 @@ macro_rules! read_register {
             let value: u64;
             // SAFETY: reads a register; no memory.
             unsafe {
-                asm!(concat!("mrs {value}, ", $register), value = out(reg) value, options(nostack, nomem, preserves_flags));
+                core::arch::asm!(concat!("mrs {value}, ", $register), value = out(reg) value, options(nostack, nomem, preserves_flags));
             }
             value
         }
@@ -53,7 +72,7 @@ macro_rules! writable {
             write: |value| {
                 // SAFETY: the values written leave the guest able to run: see the table.
                 unsafe {
-                    asm!(concat!("msr ", $register, ", {value}"), "isb", value = in(reg) value, options(nostack));
+                    core::arch::asm!(concat!("msr ", $register, ", {value}"), "isb", value = in(reg) value, options(nostack));
                 }
             },
             values: $values,
@@ -61,7 +80,9 @@ macro_rules! writable {
     };
 }
 
-const COUNT: usize = 18;
+pub(super) use {read_register, writable};
+
+const COUNT: usize = 16;
 
 /// Bit fields from the registers' descriptions in the Arm ARM, D13.2, without bits that are RES0 in Armv8.0.
 ///
@@ -77,18 +98,16 @@ static WRITABLE: [Writable; COUNT] = writable![
     "PAR_EL1": Values::Bits(0xff00_ffff_ffff_f380),
     "CNTKCTL_EL1": Values::Bits(0x3ff),
     "CPACR_EL1": Values::Bits(0),
-    "CSSELR_EL1": Values::Below(CACHES as u64),
     "AMAIR_EL1": Values::Bits(u64::MAX),
     "TTBR1_EL1": Values::Bits(0xffff_ffff_ffff_f000),
     "TTBR0_EL1": Values::Translation(0xffff_ffff_ffff_f000),
     "MAIR_EL1": Values::Translation(u64::MAX),
     "TCR_EL1": Values::Translation(0x0077_ffff_ffbf),
-    "MDSCR_EL1": Values::Bits(0),
     "SCTLR_EL1": Values::Control(0x0405_c39a),
 ];
 
 /// Caches that a Cortex-A53 has: level 1 data, level 1 instruction, level 2 (Arm DDI 0500, 4.3.24).
-const CACHES: usize = 3;
+pub(super) const CACHES: usize = 3;
 
 /// System registers of a vCPU as they are to be held.
 #[derive(Debug)]
@@ -126,17 +145,11 @@ impl SystemState {
         set_vbar(state.vbar);
         for (register, value) in WRITABLE.iter().zip(&mut state.values) {
             let random = pattern.next();
-            let current = (register.read)();
-            let chosen = match register.values {
-                Values::Bits(0) => current,
-                Values::Bits(bits) => random & bits,
-                Values::Below(limit) => random % limit,
-                Values::Control(bits) if !mmu => current ^ random & bits,
-                Values::Translation(bits) if !mmu => random & bits,
-                Values::Control(_) | Values::Translation(_) => current,
+            *value = if mmu && register.translates() {
+                (register.read)()
+            } else {
+                register.load(random)
             };
-            (register.write)(chosen);
-            *value = (register.read)();
         }
         state
     }
