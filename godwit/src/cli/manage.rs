@@ -89,9 +89,14 @@ pub(super) fn statistics(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 fn guest(status: &StatusReport) -> String {
-    let mut text = status.phase.to_string();
-    if status.vcpus > 0 {
-        text += &format!(", {} vCPUs", status.vcpus);
+    let mut text = match status.phase {
+        Phase::Empty => "none; the board waits for one".to_owned(),
+        phase => phase.to_string(),
+    };
+    match status.vcpus {
+        0 => {}
+        1 => text += ", 1 vCPU",
+        count => text += &format!(", {count} vCPUs"),
     }
     if status.phase == Phase::Failed || status.failure != GuestFailure::None {
         text += &format!(": {}", Fault::from(status));

@@ -5,12 +5,14 @@
 
 mod board;
 mod boards;
+mod demo;
 mod guest;
 mod image;
 mod manage;
 mod migrate;
 mod progress;
 mod run;
+mod screen;
 mod style;
 
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Moves a running Debian Linux live from one emulated board to another, and shows that it does not notice.
+    Demo(demo::Arguments),
     /// Runs a guest on a board under QEMU, its console in this terminal.
     Run(run::Arguments),
     /// Builds an image and says where it is.
@@ -73,6 +77,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Boards(arguments) => boards::run(&arguments),

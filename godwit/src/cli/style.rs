@@ -2,31 +2,65 @@
 
 use std::io::IsTerminal as _;
 
-/// ECMA-48 "select graphic rendition" sequences.
-const DIM: &str = "\x1b[2m";
-const RED: &str = "\x1b[31m";
-const RESET: &str = "\x1b[0m";
-
-/// Whether standard error is for a person; `NO_COLOR` as <https://no-color.org> has it.
-fn coloured() -> bool {
-    std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Colours, where somebody sees them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint {
+    coloured: bool,
 }
 
-fn painted(colour: &str, text: &str) -> String {
-    if coloured() {
-        format!("{colour}{text}{RESET}")
-    } else {
-        text.to_owned()
+impl Paint {
+    /// For a terminal or something else; `NO_COLOR` as <https://no-color.org> has it.
+    pub(super) fn new(terminal: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            coloured: terminal && wanted,
+        }
+    }
+
+    fn errors() -> Self {
+        Self::new(std::io::stderr().is_terminal())
+    }
+
+    /// ECMA-48 "select graphic rendition".
+    fn render(self, parameter: u8, text: &str) -> String {
+        if self.coloured {
+            format!("\x1b[{parameter}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
+        self.render(1, text)
+    }
+
+    pub(super) fn dim(self, text: &str) -> String {
+        self.render(2, text)
+    }
+
+    pub(super) fn red(self, text: &str) -> String {
+        self.render(31, text)
+    }
+
+    pub(super) fn green(self, text: &str) -> String {
+        self.render(32, text)
+    }
+
+    pub(super) fn magenta(self, text: &str) -> String {
+        self.render(35, text)
+    }
+
+    pub(super) fn cyan(self, text: &str) -> String {
+        self.render(36, text)
     }
 }
 
 /// Says what is being done.
 pub(super) fn notice(text: &str) {
-    eprintln!("{}", painted(DIM, &format!("── {text}")));
+    eprintln!("{}", Paint::errors().dim(&format!("── {text}")));
 }
 
 /// Says what went wrong.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("{} {error:#}", painted(RED, "godwit:"));
+    eprintln!("{} {error:#}", Paint::errors().red("godwit:"));
 }

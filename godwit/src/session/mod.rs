@@ -32,6 +32,7 @@ pub use scratch::Scratch;
 pub use transcript::{Found, NotFound, Transcript};
 
 use crate::image::Image;
+use crate::link::Address;
 use crate::qemu::{Console, Machine, MachineError, MachineOptions};
 
 /// How long QEMU may take to offer its sockets, on a machine that has much else to do.
@@ -138,6 +139,7 @@ pub struct Session {
     /// Up to where [`Session::expect`] has read.
     read: usize,
     log: PathBuf,
+    link: PathBuf,
     started: Instant,
 }
 
@@ -162,7 +164,7 @@ impl Session {
             ram: options.ram,
             console: Console::Socket(console_path),
             console_log: Some(log.clone()),
-            link: Some(link),
+            link: Some(link.clone()),
             icount: options.icount,
             extra: options.extra,
         })
@@ -186,6 +188,7 @@ impl Session {
             transcript,
             read: 0,
             log,
+            link,
             started,
         })
     }
@@ -219,16 +222,10 @@ impl Session {
         &self.log
     }
 
-    /// Connects to its link. A board has one; the connection before must be closed.
-    ///
-    /// # Errors
-    ///
-    /// QEMU ended, or offers nothing.
-    pub fn link(&mut self) -> Result<UnixStream> {
-        let connected = self.machine.connect_link(SOCKETS);
-        connected
-            .ok_or_else(|| unreachable_console(self.machine.name()))?
-            .map_err(|source| self.error(source))
+    /// Where its link is. One at a time can be connected to it.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address::Unix(self.link.clone())
     }
 
     /// Waits until the console has said `wanted`, after what was waited for before. Returns what it said up to there.
@@ -287,9 +284,18 @@ impl Session {
     ///
     /// There is no answer in time, or QEMU ended.
     pub fn ask(&mut self, line: &str, answer: &str, timeout: Duration) -> Result<String> {
-        self.read = self.transcript.length();
-        self.send_line(line)?;
+        self.type_line(line)?;
         self.expect_line(answer, timeout)
+    }
+
+    /// Types a line; what was said before it is no answer to it.
+    ///
+    /// # Errors
+    ///
+    /// QEMU takes no input.
+    pub fn type_line(&mut self, line: &str) -> Result<()> {
+        self.read = self.transcript.length();
+        self.send_line(line)
     }
 
     /// Whether the board still runs.

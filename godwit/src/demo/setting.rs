@@ -1,0 +1,289 @@
+//! The stage for the demonstration: two boards that differ in what a guest must not notice.
+//!
+//! Responsible for: the options, and the images and QEMU machines that follow from them. Never: moves anything.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::guest::{Guest, Program};
+use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement};
+use crate::prepare::LinuxGuest;
+use crate::session::SessionOptions;
+
+/// A board of the demonstration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Where the guest is started.
+    A,
+    /// Where it goes.
+    B,
+}
+
+impl Side {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The board's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::A => 0,
+            Self::B => 1,
+        }
+    }
+}
+
+/// What to demonstrate.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// What the domains run on.
+    pub kernel: Kernel,
+    /// The guest's vCPUs, 1 to 4.
+    pub vcpus: u32,
+    /// The guest's RAM in MiB, an even number.
+    pub ram_mib: u64,
+    /// Moves the guest there and back again so often, instead of once there.
+    pub ping_pong: Option<u32>,
+    /// For how long its console is shown before and after a move.
+    pub watch: Duration,
+    /// Seeds the workload's patterns and the moments of the moves; without one, the guest moves after [`Self::watch`].
+    pub seed: Option<u64>,
+    /// How long the guest may take to boot.
+    pub boot_timeout: Duration,
+    /// The boards.
+    pub boards: [BoardOptions; 2],
+    /// How the moves are done.
+    pub moves: crate::relay::Options,
+    /// Whether the consoles' logs stay when all is well; when it is not, they always do.
+    pub keep: bool,
+    /// Set by somebody else when it is to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// A board of the demonstration.
+#[derive(Clone, Debug)]
+pub struct BoardOptions {
+    /// Which board, as under `board/`.
+    pub board: String,
+    /// Its RAM, as QEMU takes it.
+    pub ram: String,
+    /// Where the guest's RAM lies in it: a placement that the board names.
+    pub placement: String,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        let board = |ram: &str, placement: &str| BoardOptions {
+            board: "qemu_virt_aarch64".to_owned(),
+            ram: ram.to_owned(),
+            placement: placement.to_owned(),
+        };
+        Self {
+            kernel: Kernel::Embedded,
+            vcpus: 1,
+            ram_mib: 128,
+            ping_pong: None,
+            watch: Duration::from_secs(4),
+            seed: None,
+            boot_timeout: Duration::from_secs(180),
+            boards: [board("2G", "low"), board("3G", "high")],
+            moves: crate::relay::Options::default(),
+            keep: false,
+            stop: Arc::default(),
+        }
+    }
+}
+
+impl DemoOptions {
+    pub(super) const fn board(&self, side: Side) -> &BoardOptions {
+        match side {
+            Side::A => &self.boards[0],
+            Side::B => &self.boards[1],
+        }
+    }
+
+    /// The image of a board: the guest is on A.
+    pub(super) fn request(&self, side: Side, files: &LinuxGuest) -> ImageRequest {
+        let board = self.board(side);
+        ImageRequest {
+            name: self.image_name(side),
+            kernel: self.kernel,
+            board: board.board.clone(),
+            config: Config::Release,
+            guest: (side == Side::A).then(|| self.guest(files)),
+            ram_mib: self.ram_mib,
+            placement: Placement::Named(board.placement.clone()),
+            domain_overrides: BTreeMap::new(),
+        }
+    }
+
+    /// The same for equal contents only, so that demonstrations can run beside each other.
+    fn image_name(&self, side: Side) -> String {
+        let seed = self
+            .seed
+            .map_or_else(String::new, |seed| format!("-{seed}"));
+        let guest = match side {
+            Side::A => format!("-{}{seed}", self.vcpus),
+            Side::B => String::new(),
+        };
+        let (name, kernel) = (side.name().to_lowercase(), self.kernel);
+        format!("demo-{name}-{kernel}-{}{guest}", self.ram_mib)
+    }
+
+    fn guest(&self, files: &LinuxGuest) -> Guest {
+        let mut arguments = "console=ttyAMA0 quiet godwit.mode=workload".to_owned();
+        if let Some(seed) = self.seed {
+            arguments += &format!(" godwit.seed={seed}");
+        }
+        Guest {
+            program: Program::Linux {
+                kernel: files.kernel.clone(),
+                initramfs: Some(files.initramfs.clone()),
+            },
+            vcpus: self.vcpus,
+            arguments,
+        }
+    }
+
+    pub(super) fn session(&self, side: Side, image: Image) -> SessionOptions {
+        SessionOptions {
+            ram: Some(self.board(side).ram.clone()),
+            ..SessionOptions::new(side.name(), image)
+        }
+    }
+
+    /// What a person should know of a board.
+    pub(super) fn describe(&self, side: Side, root: &Path) -> String {
+        let options = self.board(side);
+        let board = Board::load(root, &options.board).ok();
+        let description = board
+            .as_ref()
+            .map_or(&*options.board, |board| &board.description);
+        let place = board
+            .as_ref()
+            .and_then(|board| board.placement(&options.placement).ok());
+        let place = place.map_or_else(
+            || options.placement.clone(),
+            |address| format!("{address:#x}"),
+        );
+        format!(
+            "board {}: {description}, {} of RAM, the guest's at {place}",
+            side.name(),
+            options.ram
+        )
+    }
+}
+
+/// The moments of the moves: those that were asked for, or drawn by a seed.
+#[derive(Debug)]
+pub(super) struct Moments {
+    watch: Duration,
+    state: Option<u64>,
+}
+
+impl Moments {
+    pub(super) const fn new(options: &DemoOptions) -> Self {
+        Self {
+            watch: options.watch,
+            state: options.seed,
+        }
+    }
+
+    /// How long to wait before the next move.
+    pub(super) fn next(&mut self) -> Duration {
+        let Some(state) = &mut self.state else {
+            return self.watch;
+        };
+        // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let span = u64::try_from(self.watch.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(mixed % span.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boards_differ_in_what_a_guest_must_not_notice() {
+        let options = DemoOptions::default();
+        let [a, b] = &options.boards;
+        assert_ne!(a.ram, b.ram);
+        let root = crate::image::workspace().unwrap();
+        let place = |board: &BoardOptions| {
+            let known = Board::load(&root, &board.board).unwrap();
+            known.placement(&board.placement).unwrap()
+        };
+        assert_ne!(place(a), place(b));
+        let text = options.describe(Side::B, &root);
+        assert!(
+            text.starts_with("board B: QEMU") && text.contains("3G"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn images_of_different_demonstrations_have_different_names() {
+        let base = DemoOptions::default();
+        let other = |change: fn(&mut DemoOptions)| {
+            let mut options = base.clone();
+            change(&mut options);
+            options.image_name(Side::A)
+        };
+        let names = [
+            base.image_name(Side::A),
+            base.image_name(Side::B),
+            other(|options| options.kernel = Kernel::Sel4),
+            other(|options| options.vcpus = 2),
+            other(|options| options.ram_mib = 64),
+            other(|options| options.seed = Some(1)),
+        ];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn moments_are_those_of_their_seed() {
+        let draw = |seed| {
+            let options = DemoOptions {
+                seed: Some(seed),
+                ..DemoOptions::default()
+            };
+            let mut moments = Moments::new(&options);
+            [(); 8].map(|()| moments.next())
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert!(
+            draw(3)
+                .iter()
+                .all(|wait| *wait < DemoOptions::default().watch)
+        );
+        let mut steady = Moments::new(&DemoOptions::default());
+        assert_eq!(steady.next(), DemoOptions::default().watch);
+    }
+}
