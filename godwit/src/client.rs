@@ -5,9 +5,7 @@
 //! in doubt without saying so.
 
 use crate::link::{Address, Frame, Link, LinkError};
-use migration_pd::protocol::management::{
-    MoveReport, Phase, StartMove, StatusReport, Verdict, Welcome,
-};
+use migration_pd::protocol::management::{MoveReport, Phase, StatusReport, Verdict, Welcome};
 use migration_pd::protocol::{Answer, Event, MoveId, Request, RequestError};
 use state::MachineRecordV1;
 use std::collections::VecDeque;
@@ -272,15 +270,6 @@ impl Client {
         })
     }
 
-    /// Starts a move away from this board. What follows has to be relayed.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub fn start_move(&mut self, start: &StartMove) -> Result<(), ClientError> {
-        self.act(Step::Start, &Request::Start(*start))
-    }
-
     /// Calls a move off. A move that this board does not know (any more) is off.
     ///
     /// # Errors
@@ -395,14 +384,18 @@ impl Client {
         })
     }
 
-    /// Sends a request; its answer will carry the tag returned.
-    pub(crate) fn send(&mut self, request: &Request) -> Result<u32, LinkError> {
-        let tag = self.next_tag;
-        self.next_tag = self.next_tag.wrapping_add(1);
+    fn send(&mut self, request: &Request) -> Result<u32, LinkError> {
+        let tag = self.next_tag();
         self.link
             .writer
             .send(request.kind(), tag, |payload| request.encode(payload))?;
         Ok(tag)
+    }
+
+    /// A tag that no answer under way carries.
+    pub(crate) fn next_tag(&mut self) -> u32 {
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.next_tag
     }
 
     /// The answer that a frame is to the request with this tag. Events are kept; frames for the

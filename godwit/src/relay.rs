@@ -9,13 +9,13 @@ mod pump;
 #[cfg(test)]
 mod tests;
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Step};
 use crate::link::{Address, LinkError};
 use migration_pd::protocol::management::{
     Figures, MoveReport, Phase, Stage, StartMove, StatusReport,
 };
 use migration_pd::protocol::{MoveFailure, MoveId};
-use pump::{Ending, Pump};
+use pump::{Ending, Interruption, Pump};
 use state::admission;
 use std::fmt;
 use std::io::Read;
@@ -24,6 +24,9 @@ use thiserror::Error;
 
 /// How long a guest that was handed over may take to run.
 const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// How long to listen for a board that is starting before it is asked again.
+const START_SLICE: Duration = Duration::from_millis(200);
 
 /// How a move is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,8 +303,7 @@ impl Relay<'_> {
         began: Instant,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Cause> {
-        self.source.start_move(start)?;
-        let mut pump = Pump::new(start.id, began);
+        let mut pump = Pump::start(start, began);
         let ending = self.pump_until_ended(&mut pump, on_progress)?;
         match ending.report.stage {
             Stage::Gone => self.arrived(start.id, began, &ending, &pump),
@@ -318,9 +320,19 @@ impl Relay<'_> {
         let mut give_up_at: Option<Instant> = None;
         loop {
             match pump.run(self.source, self.destination, on_progress) {
-                Ok(Some(ending)) => return Ok(ending),
-                Ok(None) => return Err(Cause::TimedOut),
-                Err(error) => {
+                Ok(ending) => return Ok(ending),
+                Err(Interruption::Silence) => return Err(Cause::TimedOut),
+                Err(Interruption::Refused(error)) => {
+                    let address = self.source.address().clone();
+                    let step = Step::Start;
+                    return Err(ClientError::Refused {
+                        address,
+                        step,
+                        error,
+                    }
+                    .into());
+                }
+                Err(Interruption::Link(error)) => {
                     let now = Instant::now();
                     let deadline = *give_up_at.get_or_insert(now + self.options.reconnect);
                     let left = deadline.saturating_duration_since(now);
@@ -443,9 +455,14 @@ fn in_doubt(status: &StatusReport) -> Option<MoveId> {
         .map(|report| report.id)
 }
 
-/// A board's status, once it has nothing left over from a relay that died.
+/// A board's status, once it has started and has nothing left over from a relay that died.
 fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
-    let status = board.status()?;
+    let mut status = board.status()?;
+    let deadline = Instant::now() + ARRIVAL;
+    while status.phase == Phase::Starting && Instant::now() < deadline {
+        board.next_event(START_SLICE).map_err(ClientError::from)?;
+        status = board.status()?;
+    }
     let open = status.last_move.filter(|report| !report.stage.is_end());
     let Some(report) = open else {
         return Ok(status);

@@ -3,8 +3,8 @@
 use super::Progress;
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
-use migration_pd::protocol::management::{MoveReport, Phase, Stage};
-use migration_pd::protocol::{Answer, Event, MoveId, Request, kind};
+use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
+use migration_pd::protocol::{Answer, Event, MoveId, Request, RequestError, kind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -27,6 +27,23 @@ pub(super) struct Ending {
     pub(super) report: MoveReport,
 }
 
+/// Why relaying ended before the move did.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// A link broke.
+    Link(LinkError),
+    /// The source does not start the move.
+    Refused(RequestError),
+    /// There was no news for too long.
+    Silence,
+}
+
+impl From<LinkError> for Interruption {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
 /// Which board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -41,6 +58,9 @@ type Heard = (Side, Instant, Result<Frame, LinkError>);
 #[derive(Debug)]
 pub(super) struct Pump {
     id: MoveId,
+    /// The request that starts the move, until the source has accepted it. It is made here
+    /// because the source's first message to the destination comes with the answer.
+    start: Option<StartMove>,
     began: Instant,
     give_up_after: Duration,
     source_stopped_at: Option<Instant>,
@@ -50,15 +70,25 @@ pub(super) struct Pump {
 }
 
 impl Pump {
+    /// Of a move that has begun already.
     pub(super) fn new(id: MoveId, began: Instant) -> Self {
         Self {
             id,
+            start: None,
             began,
             give_up_after: GIVE_UP_AFTER,
             source_stopped_at: None,
             destination_runs_at: None,
             ended: None,
             last_progress: (0, began),
+        }
+    }
+
+    /// Of a move that is to be started.
+    pub(super) fn start(start: &StartMove, began: Instant) -> Self {
+        Self {
+            start: Some(*start),
+            ..Self::new(start.id, began)
         }
     }
 
@@ -76,14 +106,14 @@ impl Pump {
         self.destination_runs_at
     }
 
-    /// Relays until the move has ended; None if there was no news for too long.
+    /// Relays until the move has ended.
     pub(super) fn run(
         &mut self,
         source: &mut Client,
         destination: &mut Client,
         on_progress: &mut dyn FnMut(Progress),
-    ) -> Result<Option<Ending>, LinkError> {
-        let query = query_frame(self.id);
+    ) -> Result<Ending, Interruption> {
+        let tag = source.next_tag();
         let (source, destination) = (&mut source.link, &mut destination.link);
         let to_source = Mutex::new(&mut source.writer);
         let to_destination = Mutex::new(&mut destination.writer);
@@ -95,46 +125,54 @@ impl Pump {
             let (to_source, to_destination) = (&to_source, &to_destination);
             scope.spawn(move || relay(Side::Source, from_source, to_destination, &heard, over));
             scope.spawn(move || relay(Side::Destination, from_destination, to_source, &also, over));
-            let ending = self.follow(&news, to_source, &query, on_progress);
+            let ending = self.follow(&news, to_source, tag, on_progress);
             over.store(true, Ordering::Relaxed);
             ending
         })
     }
 
-    /// Follows the move by what the boards say of it.
+    /// Follows the move by what the boards say of it. `tag` is for our questions.
     fn follow(
         &mut self,
         news: &Receiver<Heard>,
         to_source: &Mutex<&mut FrameWriter>,
-        query: &Request,
+        tag: u32,
         on_progress: &mut dyn FnMut(Progress),
-    ) -> Result<Option<Ending>, LinkError> {
+    ) -> Result<Ending, Interruption> {
         let mut last_news = Instant::now();
-        let mut last_query = last_news;
+        let mut last_question = last_news;
+        if self.start.is_some() {
+            self.ask(to_source, tag)?;
+        }
         loop {
             if let Some(ending) = self.ending() {
-                return Ok(Some(ending));
+                return Ok(ending);
             }
             match news.recv_timeout(TICK) {
                 Ok((side, at, Ok(frame))) => {
-                    if self.hear(side, at, &frame, on_progress) {
+                    if self.hear(side, at, &frame, tag, on_progress)? {
                         last_news = at;
                     }
                 }
-                Ok((_, _, Err(_))) if self.ended.is_some() => return Ok(self.ending_now()),
-                Ok((_, _, Err(error))) => return Err(error),
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Ok((_, _, Err(error))) => return self.ending_now().ok_or(error.into()),
+                Err(RecvTimeoutError::Disconnected) => return Err(Interruption::Silence),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
             if now.duration_since(last_news) > self.give_up_after {
-                return Ok(None);
+                return Err(Interruption::Silence);
             }
-            if now.duration_since(last_news.max(last_query)) > ASK_AFTER {
-                last_query = now;
-                lock(to_source).send(query.kind(), 0, |payload| query.encode(payload))?;
+            if now.duration_since(last_news.max(last_question)) > ASK_AFTER {
+                last_question = now;
+                self.ask(to_source, tag)?;
             }
         }
+    }
+
+    /// Asks the source to start the move or, once it has, how far that is.
+    fn ask(&self, to_source: &Mutex<&mut FrameWriter>, tag: u32) -> Result<(), LinkError> {
+        let request = self.start.map_or(Request::Query(self.id), Request::Start);
+        lock(to_source).send(request.kind(), tag, |payload| request.encode(payload))
     }
 
     /// Takes in what a board says; whether it was about this move.
@@ -143,15 +181,20 @@ impl Pump {
         side: Side,
         at: Instant,
         frame: &Frame,
+        tag: u32,
         on_progress: &mut dyn FnMut(Progress),
-    ) -> bool {
-        if side == Side::Source && frame.kind == kind::MOVE_REPORT {
-            if let Ok(Answer::Move(report)) = Answer::decode(frame.kind, frame.payload()) {
-                return self.report(report, at, on_progress);
-            }
-            return false;
+    ) -> Result<bool, Interruption> {
+        if side == Side::Source && frame.tag == tag {
+            return match Answer::decode(frame.kind, frame.payload()) {
+                Ok(Answer::Move(report)) => Ok(self.report(report, at, on_progress)),
+                Ok(Answer::Accepted) => Ok(self.start.take().is_some()),
+                Ok(Answer::Refused(error)) if self.start.is_some() => {
+                    Err(Interruption::Refused(error))
+                }
+                _ => Ok(false),
+            };
         }
-        match (side, Event::decode(frame.kind, frame.payload())) {
+        Ok(match (side, Event::decode(frame.kind, frame.payload())) {
             (Side::Source, Ok(Event::Progress(report) | Event::MoveEnded(report))) => {
                 self.report(report, at, on_progress)
             }
@@ -162,7 +205,7 @@ impl Pump {
                 true
             }
             _ => false,
-        }
+        })
     }
 
     fn report(
@@ -208,10 +251,6 @@ impl Pump {
     fn ending_now(&self) -> Option<Ending> {
         self.ended.map(|(report, _)| Ending { report })
     }
-}
-
-fn query_frame(id: MoveId) -> Request {
-    Request::Query(id)
 }
 
 /// One direction: passes on what is for the other board, and reports the rest.
