@@ -6,8 +6,8 @@
 use crate::books::Occupant;
 use crate::gic::{Gic, Presence};
 use crate::interrupt::{Interrupt, VcpuSet, bits};
-use channel::vgic::{Answer, Injection, Refusal};
-use channel::{Intid, VcpuId};
+use channel::vgic::{Answer, Injection, LIST_REGISTERS, MAX_INJECTIONS, Refusal};
+use channel::{Intid, MAX_VCPUS, VcpuId};
 
 /// An interrupt that can be delivered. Ordered by urgency: the smallest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +130,9 @@ impl Gic {
                 return;
             };
             if answer.is_full() {
+                // Not with these limits: the last list register of a vCPU never goes with the
+                // three before in one answer, the most urgent coming first.
+                const { assert!(MAX_INJECTIONS >= MAX_VCPUS * (LIST_REGISTERS - 1)) };
                 answer.more = true;
                 self.owed = self.owed.or(VcpuSet::only(vcpu));
                 return;
