@@ -4,9 +4,12 @@
 //! goes out of scope, and what it last said when something goes wrong. Never: knows what is in an image, and never
 //! interprets what goes over console or link.
 
+mod spawn;
+
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -158,30 +161,33 @@ impl Machine {
         let inherit = arguments
             .iter()
             .any(|argument| argument.starts_with("stdio,"));
-        let mut child = Command::new(&program)
+        let standard = || {
+            if inherit {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            }
+        };
+        let mut command = Command::new(&program);
+        command
             .args(&arguments)
-            .stdin(if inherit {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            })
-            .stdout(if inherit {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            })
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => MachineError::NotInstalled {
-                    program: program.clone(),
-                },
-                _ => MachineError::Start {
-                    name: name.clone(),
-                    program: program.clone(),
-                    source,
-                },
-            })?;
+            .stdin(standard())
+            .stdout(standard())
+            .stderr(Stdio::piped());
+        if !inherit {
+            // What is typed at the terminal is for whoever runs the machine: Ctrl-C must not end QEMU behind its back.
+            command.process_group(0);
+        }
+        let mut child = spawn::spawn(command).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => MachineError::NotInstalled {
+                program: program.clone(),
+            },
+            _ => MachineError::Start {
+                name: name.clone(),
+                program: program.clone(),
+                source,
+            },
+        })?;
         let messages = Arc::default();
         if let Some(stderr) = child.stderr.take() {
             keep_messages(stderr, Arc::clone(&messages));
