@@ -1,0 +1,338 @@
+//! A cable between the host and a board's link, which can be cut at any frame.
+//!
+//! Responsible for: passing on frames both ways until a rule says that the link ends before or after one; from then on
+//! nobody gets through until it is mended. Never: changes or reorders what it passes on.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use migration_pd::protocol::{Decoder, MAX_FRAME};
+
+/// Which way a frame goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the board to the host.
+    FromBoard,
+    /// From the host to the board.
+    ToBoard,
+}
+
+/// A frame on a cable.
+#[derive(Debug, Clone, Copy)]
+pub struct Passing<'a> {
+    /// The board's name.
+    pub board: &'a str,
+    /// Which way it goes.
+    pub way: Way,
+    /// Which message; see `migration_pd::protocol::kind`.
+    pub kind: u8,
+    /// The message's encoding.
+    pub payload: &'a [u8],
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is passed on.
+    Pass,
+    /// All cables are cut before it.
+    CutBefore,
+    /// It is passed on, then all cables are cut.
+    CutAfter,
+    /// It is lost with the connection that it was on; whoever connects again gets through.
+    Break,
+}
+
+/// What decides about each frame, in the order in which they come.
+pub type Rule = Box<dyn FnMut(Passing<'_>) -> Fate + Send>;
+
+/// Cuts all the cables that it was given to, at once: as if whoever relays were killed.
+#[derive(Clone, Default)]
+pub struct Scissors(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    rule: Option<Rule>,
+    cut: bool,
+    /// How often the rule has cut.
+    cuts: u32,
+    connections: Vec<Connection>,
+    /// The number of the next connection.
+    next: u64,
+}
+
+/// A connection from the host through a cable to its board.
+struct Connection {
+    cable: String,
+    number: u64,
+    ends: [UnixStream; 2],
+}
+
+impl Connection {
+    fn hang_up(&self) {
+        for end in &self.ends {
+            // It may have ended already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl std::fmt::Debug for Scissors {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Scissors")
+            .field("cut", &self.lock().cut)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scissors {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides by this rule from now on, until it has cut.
+    pub fn arm(&self, rule: Rule) {
+        let mut state = self.lock();
+        state.rule = Some(rule);
+        state.cuts = 0;
+    }
+
+    /// Passes everything on again; whether the rule had cut.
+    pub fn mend(&self) -> bool {
+        let mut state = self.lock();
+        state.rule = None;
+        state.cut = false;
+        std::mem::take(&mut state.cuts) > 0
+    }
+
+    /// Whether the rule has cut.
+    #[must_use]
+    pub fn has_cut(&self) -> bool {
+        self.lock().cuts > 0
+    }
+
+    /// Whether a frame is to be passed on, and whether the cables hold afterwards.
+    fn decide(&self, passing: Passing<'_>) -> Fate {
+        let mut state = self.lock();
+        if state.cut {
+            return Fate::CutBefore;
+        }
+        let fate = state.rule.as_mut().map_or(Fate::Pass, |rule| rule(passing));
+        match fate {
+            Fate::Pass => {}
+            Fate::CutBefore | Fate::CutAfter => {
+                state.rule = None;
+                state.cuts += 1;
+                state.cut = true;
+            }
+            Fate::Break => {
+                state.rule = None;
+                state.cuts += 1;
+            }
+        }
+        fate
+    }
+
+    /// Ends those connections that `which` says.
+    fn hang_up(&self, which: impl Fn(&Connection) -> bool) {
+        self.lock().connections.retain(|connection| {
+            let ends = which(connection);
+            if ends {
+                connection.hang_up();
+            }
+            !ends
+        });
+    }
+}
+
+/// A cable to one board.
+#[derive(Debug)]
+pub struct Cable {
+    name: String,
+    outer: PathBuf,
+    scissors: Scissors,
+    over: Arc<Mutex<bool>>,
+}
+
+impl Cable {
+    /// Lays a cable from `outer`, a socket that it creates, to the board's link at `inner`.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be created.
+    pub fn new(
+        name: &str,
+        inner: &Path,
+        outer: &Path,
+        scissors: &Scissors,
+    ) -> std::io::Result<Self> {
+        let listener = UnixListener::bind(outer)?;
+        let cable = Self {
+            name: name.to_owned(),
+            outer: outer.to_owned(),
+            scissors: scissors.clone(),
+            over: Arc::default(),
+        };
+        let (name, inner) = (name.to_owned(), inner.to_owned());
+        let (scissors, over) = (scissors.clone(), Arc::clone(&cable.over));
+        thread::spawn(move || {
+            for outer in listener.incoming().map_while(Result::ok) {
+                if *over.lock().unwrap_or_else(PoisonError::into_inner) {
+                    return;
+                }
+                if scissors.lock().cut {
+                    continue;
+                }
+                // A board has one connection at a time, and the latest counts.
+                scissors.hang_up(|connection| connection.cable == name);
+                if let Ok(inner) = UnixStream::connect(&inner) {
+                    join(&name, inner, outer, &scissors);
+                }
+            }
+        });
+        Ok(cable)
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.scissors
+            .hang_up(|connection| connection.cable == self.name);
+        // Wakes the thread that accepts connections, so that it ends.
+        let _ = UnixStream::connect(&self.outer);
+    }
+}
+
+/// Passes on frames both ways, in a thread each, as long as both ends hold.
+fn join(name: &str, inner: UnixStream, outer: UnixStream, scissors: &Scissors) {
+    let (Ok(board), Ok(host)) = (inner.try_clone(), outer.try_clone()) else {
+        return;
+    };
+    let number = {
+        let (Ok(inner), Ok(outer)) = (inner.try_clone(), outer.try_clone()) else {
+            return;
+        };
+        let mut state = scissors.lock();
+        let number = state.next;
+        state.next += 1;
+        state.connections.push(Connection {
+            cable: name.to_owned(),
+            number,
+            ends: [inner, outer],
+        });
+        number
+    };
+    for (way, from, to) in [(Way::FromBoard, inner, host), (Way::ToBoard, outer, board)] {
+        let (name, scissors) = (name.to_owned(), scissors.clone());
+        thread::spawn(move || {
+            pass_on(&name, way, from, to, &scissors);
+            scissors.hang_up(|connection| connection.number == number);
+        });
+    }
+}
+
+fn pass_on(name: &str, way: Way, mut from: UnixStream, mut to: UnixStream, scissors: &Scissors) {
+    let mut decoder = Decoder::new(vec![0; MAX_FRAME]);
+    loop {
+        while let Some(frame) = decoder.next() {
+            let fate = scissors.decide(Passing {
+                board: name,
+                way,
+                kind: frame.kind,
+                payload: frame.payload,
+            });
+            let passed =
+                matches!(fate, Fate::Pass | Fate::CutAfter) && to.write_all(frame.bytes).is_ok();
+            if matches!(fate, Fate::CutBefore | Fate::CutAfter) {
+                scissors.hang_up(|_| true);
+            }
+            if !passed || fate == Fate::CutAfter {
+                return;
+            }
+        }
+        match from.read(decoder.space()) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => decoder.filled(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use godwit::session::Scratch;
+    use migration_pd::protocol::frame::{HEADER_LENGTH, finish};
+
+    fn frame(kind: u8) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_LENGTH + 8];
+        let length = finish(&mut bytes, kind, 0, 8).unwrap();
+        bytes.truncate(length);
+        bytes
+    }
+
+    /// A board that answers every frame with the same frame, once for each connection.
+    fn echo(path: &Path) {
+        let listener = UnixListener::bind(path).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut bytes = [0; HEADER_LENGTH + 8];
+                while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {}
+            }
+        });
+    }
+
+    fn exchange(path: &Path, kind: u8) -> std::io::Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(path)?;
+        let sent = frame(kind);
+        stream.write_all(&sent)?;
+        let mut answer = vec![0; sent.len()];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+
+    #[test]
+    fn a_cable_passes_on_until_it_is_cut_and_again_once_it_is_mended() {
+        let scratch = Scratch::new().unwrap();
+        let (inner, outer) = (scratch.path().join("inner"), scratch.path().join("outer"));
+        echo(&inner);
+        let scissors = Scissors::default();
+        let _cable = Cable::new("a", &inner, &outer, &scissors).unwrap();
+        assert_eq!(exchange(&outer, 1).unwrap(), frame(1));
+
+        for fate in [Fate::CutBefore, Fate::CutAfter] {
+            scissors.arm(Box::new(move |passing| {
+                let hit = passing.kind == 3 && passing.way == Way::ToBoard;
+                if hit { fate } else { Fate::Pass }
+            }));
+            assert_eq!(exchange(&outer, 2).unwrap(), frame(2));
+            assert!(!scissors.has_cut());
+            assert!(exchange(&outer, 3).is_err());
+            assert!(scissors.has_cut());
+            assert!(exchange(&outer, 2).is_err(), "it stays cut");
+            assert!(scissors.mend());
+            assert_eq!(exchange(&outer, 3).unwrap(), frame(3));
+        }
+        assert!(!scissors.mend());
+    }
+
+    #[test]
+    fn after_a_break_whoever_connects_again_gets_through() {
+        let scratch = Scratch::new().unwrap();
+        let (inner, outer) = (scratch.path().join("inner"), scratch.path().join("outer"));
+        echo(&inner);
+        let scissors = Scissors::default();
+        let _cable = Cable::new("a", &inner, &outer, &scissors).unwrap();
+        scissors.arm(Box::new(|passing| match passing.way {
+            Way::FromBoard => Fate::Break,
+            Way::ToBoard => Fate::Pass,
+        }));
+        assert!(exchange(&outer, 1).is_err());
+        assert_eq!(exchange(&outer, 1).unwrap(), frame(1));
+    }
+}

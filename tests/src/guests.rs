@@ -1,0 +1,167 @@
+//! Guests that the tests boot, and images of them.
+//!
+//! Responsible for: building each guest and each image once in a process, in a directory under `target/images` that no
+//! other test uses. Never: starts anything.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use anyhow::Context as _;
+use godwit::guest::{Guest, Program};
+use godwit::image::{Image, ImageRequest, Kernel, build_guest, build_image, workspace};
+use godwit::prepare::{self, LinuxGuest};
+
+/// Where bare-metal guests are linked to run (`guest/runtime/guest.ld`).
+const BARE_LOAD: u64 = 0x4400_0000;
+/// RAM of a board for bare-metal guests in MiB: from the beginning of RAM at `0x4000_0000` to above [`BARE_LOAD`].
+const BARE_RAM: u64 = 72;
+/// RAM of a board for Linux in MiB, as `cargo demo` has it.
+const LINUX_RAM: u64 = 128;
+
+/// A guest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TestGuest {
+    kind: Kind,
+    vcpus: u32,
+    arguments: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Linux,
+    Probe,
+}
+
+impl TestGuest {
+    /// Debian's kernel, BusyBox and the workload; `mode` is what `guest/initramfs/init` knows.
+    #[must_use]
+    pub fn linux(mode: &str, vcpus: u32) -> Self {
+        Self {
+            kind: Kind::Linux,
+            vcpus,
+            arguments: format!("console=ttyAMA0 quiet godwit.mode={mode} godwit.style=quiet"),
+        }
+    }
+
+    /// The probe (`guest/probe`) with its arguments.
+    #[must_use]
+    pub fn probe(arguments: &str, vcpus: u32) -> Self {
+        Self {
+            kind: Kind::Probe,
+            vcpus,
+            arguments: arguments.to_owned(),
+        }
+    }
+
+    /// RAM that a board for this guest has, in MiB.
+    #[must_use]
+    pub const fn ram_mib(&self) -> u64 {
+        match self.kind {
+            Kind::Linux => LINUX_RAM,
+            Kind::Probe => BARE_RAM,
+        }
+    }
+
+    /// The guest's files, built or fetched if need be.
+    fn build(&self) -> anyhow::Result<Guest> {
+        let program = match self.kind {
+            Kind::Linux => {
+                let linux = linux_guest()?;
+                Program::Linux {
+                    kernel: linux.kernel,
+                    initramfs: Some(linux.initramfs),
+                }
+            }
+            Kind::Probe => Program::Flat {
+                file: build_guest(&workspace()?, "probe")?,
+                load: BARE_LOAD,
+            },
+        };
+        Ok(Guest {
+            program,
+            vcpus: self.vcpus,
+            arguments: self.arguments.clone(),
+        })
+    }
+}
+
+/// The Linux guest's files; fetched from Debian's archive if they are not there yet.
+fn linux_guest() -> anyhow::Result<LinuxGuest> {
+    static LINUX: Mutex<Option<LinuxGuest>> = Mutex::new(None);
+    let mut linux = LINUX.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(linux) = &*linux {
+        return Ok(linux.clone());
+    }
+    let built = prepare::linux_guest(&workspace()?, &|step| println!("{step}"))?;
+    Ok(linux.insert(built).clone())
+}
+
+/// An image of `guest` for a board with as much RAM as it needs.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn image(kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
+    shared(kernel, Some(guest), guest.ram_mib())
+}
+
+/// An image without a guest for a board with `ram_mib` of guest RAM.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn empty_image(kernel: Kernel, ram_mib: u64) -> anyhow::Result<Image> {
+    shared(kernel, None, ram_mib)
+}
+
+/// What distinguishes an image.
+type Key = (Kernel, Option<TestGuest>, u64);
+
+fn shared(kernel: Kernel, guest: Option<&TestGuest>, ram_mib: u64) -> anyhow::Result<Image> {
+    static IMAGES: OnceLock<Mutex<BTreeMap<Key, Image>>> = OnceLock::new();
+    let images = IMAGES.get_or_init(Mutex::default);
+    // Held while building: whoever wants the same image waits for it.
+    let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (kernel, guest.cloned(), ram_mib);
+    if let Some(image) = images.get(&key) {
+        return Ok(image.clone());
+    }
+    let request = ImageRequest {
+        name: name(&key),
+        guest: guest.map(TestGuest::build).transpose()?,
+        ram_mib,
+        kernel,
+        ..ImageRequest::default()
+    };
+    let image = build(&request)?;
+    images.insert(key, image.clone());
+    Ok(image)
+}
+
+/// A name of the image's own, the same in every process.
+fn name((kernel, guest, ram_mib): &Key) -> String {
+    let Some(guest) = guest else {
+        return format!("test-{kernel}-empty-{ram_mib}");
+    };
+    let mut hasher = DefaultHasher::new();
+    guest.arguments.hash(&mut hasher);
+    let TestGuest { kind, vcpus, .. } = guest;
+    format!("test-{kernel}-{kind:?}-{vcpus}-{:016x}", hasher.finish())
+}
+
+/// Builds an image; an error says of which kernel.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn build(request: &ImageRequest) -> anyhow::Result<Image> {
+    let kernel = request.kernel;
+    build_image(request).with_context(|| match kernel {
+        Kernel::Embedded => "an image with the embedded kernel".to_owned(),
+        Kernel::Sel4 => {
+            "an image with seL4; without a Microkit SDK, run the tests with `-- --skip sel4`"
+                .to_owned()
+        }
+    })
+}

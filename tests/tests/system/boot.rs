@@ -1,0 +1,71 @@
+//! A Linux guest comes up with all its CPUs, hears what is typed, and goes when it is told to.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use godwit::image::Kernel;
+use godwit::session::Scratch;
+use migration_pd::protocol::management::Phase;
+use tests::board::Board;
+use tests::guests::{self, TestGuest};
+use tests::{ANSWER, BOOT};
+
+use crate::on_both_kernels;
+
+/// For how long to listen whether the guest ends a second time, or comes back.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
+on_both_kernels! {
+    fn a_guest_boots_to_its_prompt_with_1_cpu(kernel) {
+        boots_to_its_prompt(kernel, 1)
+    }
+
+    fn a_guest_boots_to_its_prompt_with_2_cpus(kernel) {
+        boots_to_its_prompt(kernel, 2)
+    }
+
+    fn a_guest_boots_to_its_prompt_with_4_cpus(kernel) {
+        boots_to_its_prompt(kernel, 4)
+    }
+}
+
+fn boots_to_its_prompt(kernel: Kernel, vcpus: u32) -> anyhow::Result<()> {
+    let scratch = Scratch::new()?;
+    let image = guests::image(kernel, &TestGuest::linux("shell", vcpus))?;
+    let mut board = Board::start("a", &image, &scratch)?;
+    board.expect_linux()?;
+    board.session.expect("/ # ", BOOT)?;
+
+    // What is typed is echoed, character by character, before it is carried out.
+    board.session.send(b"nproc")?;
+    board.session.expect("nproc", ANSWER)?;
+    board.session.send(b"\n")?;
+    let answer = board.session.expect("/ # ", ANSWER)?;
+    let answer = answer.trim_end_matches("/ # ").trim();
+    ensure!(
+        answer == vcpus.to_string(),
+        "nproc says {answer}, the guest has {vcpus} vCPUs"
+    );
+    ensure!(board.client()?.status()?.vcpus == u8::try_from(vcpus)?);
+
+    ends_once(&mut board)
+}
+
+/// `poweroff` ends the guest, once and for good.
+fn ends_once(board: &mut Board) -> anyhow::Result<()> {
+    board.wait_for_phase(Phase::Running)?;
+    board.session.send_line("poweroff -f")?;
+    board.expect_phase_next(Phase::Off)?;
+    let said = board.said();
+    let later = board.phases_within(AFTERMATH)?;
+    ensure!(
+        later.is_empty(),
+        "after it was off, the guest's phase went to {later:?}"
+    );
+    ensure!(board.phase()? == Phase::Off);
+    ensure!(
+        board.said() == said,
+        "the guest said something after it was off"
+    );
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Whole systems in QEMU: a module for each promise that the project makes.
+//!
+//! Responsible for: every test on each kernel. Those that need seL4 have `sel4` in their name, and want a Microkit SDK;
+//! without one, run with `-- --skip sel4`. Never: asserts how long something takes, only what happens and in which order.
+
+mod boot;
+mod moves;
+
+/// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.
+macro_rules! on_both_kernels {
+    ($($(#[$documentation:meta])* fn $name:ident($kernel:ident) $body:block)*) => {
+        $(
+            $(#[$documentation])*
+            fn $name($kernel: godwit::image::Kernel) -> anyhow::Result<()> $body
+        )*
+
+        mod embedded {
+            $(
+                #[test]
+                fn $name() -> anyhow::Result<()> {
+                    super::$name(godwit::image::Kernel::Embedded)
+                }
+            )*
+        }
+
+        mod sel4 {
+            $(
+                #[test]
+                fn $name() -> anyhow::Result<()> {
+                    super::$name(godwit::image::Kernel::Sel4)
+                }
+            )*
+        }
+    };
+}
+
+use on_both_kernels;

@@ -1,0 +1,82 @@
+//! A Linux guest that is moved live loses nothing, whenever and however often that happens.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+use godwit::guest_output::command;
+use godwit::image::Kernel;
+use godwit::session::Scratch;
+use migration_pd::protocol::management::Phase;
+use tests::board::{Board, move_guest};
+use tests::guests::{self, TestGuest};
+use tests::random::Random;
+
+use crate::on_both_kernels;
+
+/// Moves at random moments.
+const MOMENTS: u32 = 20;
+/// The longest time between two of them: long enough for every check of the workload to be anywhere in its round.
+const LONGEST_WAIT: Duration = Duration::from_millis(1500);
+
+on_both_kernels! {
+    fn a_guest_loses_nothing_when_it_is_moved_at_any_of_20_moments(kernel) {
+        let mut random = Random::seeded(0x676f_6477);
+        ping_pong(kernel, 1, MOMENTS, || random.moment(LONGEST_WAIT))
+    }
+
+    fn a_guest_with_2_cpus_loses_nothing_when_it_is_moved_10_times(kernel) {
+        ping_pong(kernel, 2, 10, || Duration::ZERO)
+    }
+
+    fn a_guest_with_4_cpus_loses_nothing_when_it_is_moved_4_times(kernel) {
+        ping_pong(kernel, 4, 4, || Duration::ZERO)
+    }
+}
+
+/// Moves the workload back and forth; `wait` says for how long it is left alone before each move.
+fn ping_pong(
+    kernel: Kernel,
+    vcpus: u32,
+    moves: u32,
+    mut wait: impl FnMut() -> Duration,
+) -> anyhow::Result<()> {
+    let scratch = Scratch::new()?;
+    let guest = TestGuest::linux("workload", vcpus);
+    let full = guests::image(kernel, &guest)?;
+    let empty = guests::empty_image(kernel, guest.ram_mib())?;
+    let mut here = Board::start("a", &full, &scratch)?;
+    let mut there = Board::start("b", &empty, &scratch)?;
+    here.expect_workload()?;
+    let mut before = here.expect_all_checks()?;
+
+    for number in 1..=moves {
+        let wait = wait();
+        println!("move {number} of {moves}, after {wait:?}");
+        thread::sleep(wait);
+        let summary = move_guest(&mut here, &mut there)?;
+        ensure!(summary.figures.pages_sent > 0 && summary.figures.rounds > 0);
+        std::mem::swap(&mut here, &mut there);
+        ensure!(there.phase()? == Phase::Empty, "the source is not empty");
+        let report = here.expect_all_checks()?;
+        ensure!(
+            report.sequence > before.sequence && report.uptime_ms > before.uptime_ms,
+            "the guest's time went from {before:?} to {report:?}"
+        );
+        before = report;
+    }
+
+    ensure!(
+        before.cpus == vcpus,
+        "the workload runs on {} of {vcpus} CPUs",
+        before.cpus
+    );
+    // It ends where it is, by its own verdict: with another status than 0, `init` would say so.
+    here.session.send_line(command::POWER_OFF)?;
+    here.wait_for_phase(Phase::Off)?;
+    ensure!(
+        !here.said().contains("workload failed"),
+        "the workload ended with an error"
+    );
+    Ok(())
+}
