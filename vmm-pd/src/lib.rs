@@ -22,3 +22,6 @@ pub mod psci;
 mod stop;
 pub mod translate;
 mod trap;
+
+#[cfg(test)]
+mod tests;

@@ -289,4 +289,4 @@ fn read_interface<P: DataPage>(port: &mut P, vcpu: VcpuId) -> Result<CpuInterfac
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Capture and restore against a model of the kernel, the processor and the stub.
 
-mod fake;
+pub(crate) mod fake;
 
 use channel::timer::VirtualTimer;
 use channel::vgic::{Answer, CpuInterface, Injection, LIST_REGISTERS, RestorePlan};

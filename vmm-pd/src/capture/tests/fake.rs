@@ -13,12 +13,12 @@ use crate::port::{Frame, KernelError, Port, VcpuRegister};
 
 /// Registers of a thread, all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Thread {
-    pub(super) program_counter: u64,
-    pub(super) stack_pointer: u64,
-    pub(super) state: u64,
-    pub(super) general: [u64; 31],
-    pub(super) pointers: [u64; 2],
+pub(crate) struct Thread {
+    pub(crate) program_counter: u64,
+    pub(crate) stack_pointer: u64,
+    pub(crate) state: u64,
+    pub(crate) general: [u64; 31],
+    pub(crate) pointers: [u64; 2],
 }
 
 impl Frame for Thread {
@@ -56,7 +56,7 @@ impl Frame for Thread {
 
 /// What is in a list register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     /// Nothing, and nobody thinks otherwise.
     Empty,
     Pending(u16),
@@ -68,7 +68,7 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    pub(super) fn occupant(self) -> Option<Intid> {
+    pub(crate) fn occupant(self) -> Option<Intid> {
         match self {
             Self::Empty => None,
             Self::Pending(intid) | Self::Active(intid) | Self::Ended(intid) | Self::Lost(intid) => {
@@ -80,7 +80,7 @@ impl Slot {
 
 /// What the fake was asked to do, where the order matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Run(Command),
     Resume,
     Write(VcpuRegister, u64),
@@ -91,22 +91,22 @@ pub(super) enum Asked {
 
 /// One vCPU and its kernel.
 #[derive(Debug)]
-pub(super) struct Fake {
-    pub(super) page: [u64; layout::PAGE / 8],
-    pub(super) thread: Thread,
-    pub(super) object: BTreeMap<VcpuRegister, u64>,
+pub(crate) struct Fake {
+    pub(crate) page: [u64; layout::PAGE / 8],
+    pub(crate) thread: Thread,
+    pub(crate) object: BTreeMap<VcpuRegister, u64>,
     /// What only the stub can reach.
-    pub(super) registers: RegisterFile,
-    pub(super) timer: [u64; 2],
-    pub(super) slots: [Slot; LIST_REGISTERS],
-    pub(super) interface: CpuInterface,
+    pub(crate) registers: RegisterFile,
+    pub(crate) timer: [u64; 2],
+    pub(crate) slots: [Slot; LIST_REGISTERS],
+    pub(crate) interface: CpuInterface,
     /// How many event counters there are.
-    pub(super) counters: u64,
+    pub(crate) counters: u64,
     /// Deactivations are reported only when the stub has left.
-    pub(super) slow_events: bool,
+    pub(crate) slow_events: bool,
     /// Accesses to debug registers and performance monitor leave the guest.
-    pub(super) closed: bool,
-    pub(super) asked: Vec<Asked>,
+    pub(crate) closed: bool,
+    pub(crate) asked: Vec<Asked>,
     exits: VecDeque<(u64, Exit)>,
 }
 
@@ -115,7 +115,7 @@ fn smc(leave: Leave) -> Exit {
 }
 
 impl Fake {
-    pub(super) fn new(registers: RegisterFile) -> Self {
+    pub(crate) fn new(registers: RegisterFile) -> Self {
         Self {
             page: [0; layout::PAGE / 8],
             thread: Thread::default(),
@@ -132,12 +132,17 @@ impl Fake {
         }
     }
 
-    pub(super) fn occupants(&self) -> Occupants {
+    pub(crate) fn occupants(&self) -> Occupants {
         Occupants(self.slots.map(Slot::occupant))
     }
 
+    /// The stub runs: another exit will come.
+    pub(crate) fn has_exit(&self) -> bool {
+        !self.exits.is_empty()
+    }
+
     /// The next exit; the stub has got as far as this when it comes.
-    pub(super) fn next_exit(&mut self) -> Exit {
+    pub(crate) fn next_exit(&mut self) -> Exit {
         let (reached, exit) = self.exits.pop_front().expect("the vCPU leaves the stub");
         self.page[layout::PROGRESS] = reached;
         exit
@@ -326,7 +331,7 @@ impl Fake {
 }
 
 /// Everything that a processor may have, as the fake's constants say.
-pub(super) fn features() -> Features {
+pub(crate) fn features() -> Features {
     let mut constants = RegisterFile::new();
     for (register, value) in [
         (Register::ID_AA64DFR0_EL1, 0x1030_5106),
