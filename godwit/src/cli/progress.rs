@@ -39,7 +39,7 @@ impl MoveProgress {
         let figures = &progress.report.figures;
         match self {
             Self::Bar(bar) => {
-                bar.set_prefix(format!("  round {}", figures.rounds.max(1)));
+                bar.set_prefix(format!("  round {}", figures.rounds + 1));
                 bar.set_length(figures.pages_total.into());
                 bar.set_position(figures.pages_scanned.into());
                 bar.set_message(cost(progress));

@@ -164,6 +164,8 @@ struct Stage<'a> {
     options: &'a DemoOptions,
     ui: &'a mut dyn Ui,
     boards: [Board; 2],
+    /// Whether the consoles are.
+    shown: bool,
 }
 
 /// A board, and up to where its console was shown.
@@ -206,6 +208,7 @@ impl<'a> Stage<'a> {
             options,
             ui,
             boards,
+            shown: true,
         })
     }
 
@@ -321,7 +324,9 @@ impl<'a> Stage<'a> {
         Ok((clients, summary))
     }
 
+    /// The guest's own account. It is for programs, so the consoles are no longer shown.
     fn report(&mut self, side: Side) -> Result<Report> {
+        self.shown = false;
         let line = self.ask(side, command::REPORT, REPORT)?;
         match Report::parse(&line) {
             Some(Ok(report)) => Ok(report),
@@ -400,7 +405,7 @@ impl<'a> Stage<'a> {
         let board = &mut self.boards[side.index()];
         let (text, end) = board.session.transcript().news(board.shown);
         board.shown = end;
-        if !text.is_empty() {
+        if self.shown && !text.is_empty() {
             self.ui.console(side, &text);
         }
     }
