@@ -1,6 +1,8 @@
 //! Tests of what belongs to several modules; what they need to make records up.
 
 mod admission;
+mod documentation;
 mod golden;
+mod kvm;
 mod register;
 mod roundtrip;
