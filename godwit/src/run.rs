@@ -288,3 +288,6 @@ impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,18 +220,24 @@ impl Lines {
         }
         for part in text.split_inclusive('\n') {
             let line = part.trim_end_matches('\n');
+            let column = &mut self.columns[index(side)];
+            if self.open.is_none() && line.is_empty() && *column > 0 {
+                // The end of a line that was ended already when something came in between.
+                *column = 0;
+                continue;
+            }
             if self.open.is_none() {
                 // Where it left off when something came in between.
-                pieces.push(Piece::Open(side, self.columns[index(side)]));
+                pieces.push(Piece::Open(side, *column));
                 self.open = Some(side);
             }
             if !line.is_empty() {
                 pieces.push(Piece::Text(line.to_owned()));
-                self.columns[index(side)] += line.chars().count();
+                *column += line.chars().count();
             }
             if part.ends_with('\n') {
                 pieces.push(Piece::Close);
-                self.columns[index(side)] = 0;
+                *column = 0;
                 self.open = None;
             }
         }
@@ -294,6 +300,15 @@ mod tests {
         pieces.extend(lines.text(Side::B, "booting\n"));
         pieces.extend(lines.text(Side::A, " whole\n"));
         assert_eq!(shown(&pieces), "A|half\nB|booting\nA|     whole\n");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_is_not_ended_twice() {
+        let mut lines = Lines::default();
+        let mut pieces = lines.text(Side::A, "half");
+        pieces.extend(lines.interrupt());
+        pieces.extend(lines.text(Side::A, "\nnext\n"));
+        assert_eq!(shown(&pieces), "A|half\nA|next\n");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use ui::{Nobody, Ui};
 
 use crate::client::{Client, ClientError};
 use crate::guest_output::{HELLO, MARK, READY, REPORT, Report, WORKLOAD, command};
-use crate::image::{ImageError, Kernel, build_image, workspace};
+use crate::image::{Image, ImageError, Kernel, build_image, workspace};
 use crate::prepare::{self, LinuxGuest, PrepareError};
 use crate::relay::{self, MoveError};
 use crate::session::{LastLines, Scratch, Session, SessionError};
@@ -138,12 +138,14 @@ fn demonstrate(
     scratch: &mut Option<Scratch>,
 ) -> Result<Outcome> {
     let files = prepare(ui)?;
-    let system = |what| move |source| DemoError::System { what, source };
-    let scratch = scratch.insert(Scratch::new().map_err(system("making a directory"))?);
-    let mut stage = Stage::set(options, ui, &files, scratch)?;
+    let images = images(options, ui, &files)?;
+    let made = Scratch::new().map_err(|source| DemoError::System {
+        what: "making a directory",
+        source,
+    });
+    let mut stage = Stage::set(options, ui, images, scratch.insert(made?))?;
     stage.boot()?;
-    let outcome = stage.perform()?;
-    Ok(outcome)
+    stage.perform()
 }
 
 /// Sees to everything that has to be there before an image can be built.
@@ -157,6 +159,21 @@ fn prepare(ui: &mut dyn Ui) -> Result<LinuxGuest> {
         source,
     })?;
     Ok(prepare::linux_guest(&root, &report)?)
+}
+
+/// Builds both boards' images.
+fn images(options: &DemoOptions, ui: &mut dyn Ui, files: &LinuxGuest) -> Result<[Image; 2]> {
+    ui.step(match options.kernel {
+        Kernel::Embedded => "building the domains and the embedded kernel",
+        Kernel::Sel4 => "building the domains and the seL4 images",
+    });
+    let image = |side| {
+        build_image(&options.request(side, files)).map_err(|source| DemoError::Image {
+            side,
+            source: Box::new(source),
+        })
+    };
+    Ok([image(Side::A)?, image(Side::B)?])
 }
 
 /// The boards, and who watches them.
@@ -175,26 +192,14 @@ struct Board {
 }
 
 impl<'a> Stage<'a> {
-    /// Builds both images and starts both boards, the second one later than the first.
+    /// Starts both boards, the second one later than the first.
     fn set(
         options: &'a DemoOptions,
         ui: &'a mut dyn Ui,
-        files: &LinuxGuest,
+        [a, b]: [Image; 2],
         scratch: &Scratch,
     ) -> Result<Self> {
-        ui.step(match options.kernel {
-            Kernel::Embedded => "building the domains and the embedded kernel",
-            Kernel::Sel4 => "building the domains and the seL4 images",
-        });
-        let image = |side| {
-            build_image(&options.request(side, files)).map_err(|source| DemoError::Image {
-                side,
-                source: Box::new(source),
-            })
-        };
-        let images = [image(Side::A)?, image(Side::B)?];
         let root = workspace().unwrap_or_default();
-        let [a, b] = images;
         let mut start = |side, image| {
             ui.step(&options.describe(side, &root));
             let session = Session::start(options.session(side, image), scratch)?;
