@@ -139,6 +139,7 @@ pub fn run(
         tap,
         notice,
         phase: None,
+        known_empty: false,
     };
     match foreground.carry().map_err(failed("its console"))? {
         Some(end) => Ok(end),
@@ -207,6 +208,8 @@ struct Foreground<'a, I, O> {
     notice: &'a mut dyn FnMut(&str),
     /// What its machine was last heard to do.
     phase: Option<Phase>,
+    /// Whether a person knows already that it is empty.
+    known_empty: bool,
 }
 
 impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
@@ -255,17 +258,17 @@ impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
     }
 
     /// What a person should know of a change of phase.
-    fn changed(&self, before: Option<Phase>, status: &StatusReport) -> Option<String> {
+    fn changed(&mut self, before: Option<Phase>, status: &StatusReport) -> Option<String> {
         let moving = status
             .last_move
             .is_some_and(|report| !report.stage.is_end());
         let name = self.name;
         match (before, status.phase) {
             (before, now) if before == Some(now) || moving => None,
-            (None | Some(Phase::Starting), Phase::Empty) => Some(format!(
+            (_, Phase::Empty) if !std::mem::replace(&mut self.known_empty, true) => Some(format!(
                 "waits for a guest; from another terminal: godwit migrate BOARD {name}"
             )),
-            (Some(Phase::Empty | Phase::Imported | Phase::Resuming), Phase::Running) => {
+            (Some(Phase::Imported | Phase::Resuming), Phase::Running) => {
                 Some("its guest runs".to_owned())
             }
             (_, Phase::Stopped) => Some(format!(
@@ -276,13 +279,16 @@ impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
     }
 
     /// What a person should know of the end of a move.
-    fn moved(&self, report: &MoveReport) -> Option<String> {
+    fn moved(&mut self, report: &MoveReport) -> Option<String> {
         match (report.stage, &report.failure) {
-            (Stage::Gone, _) => Some(
-                "its guest has moved to the other board; this one is empty and can take a guest again"
-                    .to_owned(),
-            ),
-            (Stage::Taken, _) => Some("a guest has arrived".to_owned()),
+            (Stage::Gone, _) => {
+                self.known_empty = true;
+                Some("its guest has moved to the other board; this one is empty and can take a guest again".to_owned())
+            }
+            (Stage::Taken, _) => {
+                self.known_empty = false;
+                Some("a guest has arrived".to_owned())
+            }
             (Stage::Failed, Some(failure)) => Some(format!("a move did not take place: {failure}")),
             _ => None,
         }

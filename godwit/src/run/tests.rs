@@ -32,6 +32,7 @@ fn foreground(events: &[Event], console: &str) -> (Option<RunEnd>, String, Vec<S
         tap: Tap::start(link, listener).unwrap(),
         notice: &mut notice,
         phase: None,
+        known_empty: false,
     };
     let end = foreground.carry().unwrap();
     drop(foreground);
@@ -104,7 +105,9 @@ fn moves_are_told_and_end_nothing() {
             Event::MoveEnded(moved(Stage::Failed, refused)),
             Event::PhaseChanged(under_way),
             Event::MoveEnded(moved(Stage::Gone, None)),
+            phase(Phase::Starting),
             phase(Phase::Empty),
+            Event::MoveEnded(moved(Stage::Taken, None)),
             phase(Phase::Imported),
             phase(Phase::Running),
             phase(Phase::Off),
@@ -119,6 +122,7 @@ fn moves_are_told_and_end_nothing() {
         [
             "board a: a move did not take place: nothing was heard from the other board",
             "board a: its guest has moved to the other board; this one is empty and can take a guest again",
+            "board a: a guest has arrived",
             "board a: its guest runs",
         ]
     );
@@ -129,7 +133,7 @@ fn an_empty_board_says_how_to_fill_it_and_a_paused_guest_how_to_go_on() {
     let (_, _, notices) = foreground(
         &[
             phase(Phase::Empty),
-            phase(Phase::Empty),
+            phase(Phase::Imported),
             phase(Phase::Running),
             phase(Phase::Stopped),
             phase(Phase::Off),
