@@ -7,11 +7,21 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod alarm;
+mod cadence_uart;
+mod meson_timer;
+mod meson_uart;
 mod pl011;
 mod registers;
+mod ttc;
 mod uart;
 pub mod virtio;
 
+pub use alarm::{Alarm, rescale};
+pub use cadence_uart::CadenceUart;
+pub use meson_timer::MesonTimer;
+pub use meson_uart::MesonUart;
 pub use pl011::{Divisor, Pl011};
 pub use registers::{Mmio, Registers};
+pub use ttc::Ttc;
 pub use uart::Uart;

@@ -1,0 +1,194 @@
+//! The Cadence UART of the Zynq UltraScale+ MPSoC (UG1085, chapter 21; UG1087, module UART).
+//!
+//! Responsible for: 8 data bits, no parity, one stop bit, FIFOs, interrupts. Must never: rely on
+//! FIFOs deeper than 16 bytes: the device has 64, QEMU's model of it 16.
+//!
+//! Errors on the line are counted by the device for the FIFO as a whole, not for one byte: a
+//! damaged byte is passed on. A link over this UART checks for itself; a console shows it.
+
+use crate::{Registers, Uart};
+use bitflags::bitflags;
+
+// Offsets of the registers (UG1087, module UART).
+const CONTROL: usize = 0x00;
+const MODE: usize = 0x04;
+const INTERRUPT_ENABLE: usize = 0x08;
+const INTERRUPT_DISABLE: usize = 0x0c;
+const INTERRUPT_STATUS: usize = 0x14;
+const BAUD_GENERATOR: usize = 0x18;
+const RECEIVE_TIMEOUT: usize = 0x1c;
+const RECEIVE_TRIGGER: usize = 0x20;
+const STATUS: usize = 0x2c;
+const FIFO: usize = 0x30;
+const BAUD_DIVIDER: usize = 0x34;
+
+bitflags! {
+    /// `Control`.
+    struct Control: u32 {
+        const RECEIVE_RESET = 1 << 0;
+        const TRANSMIT_RESET = 1 << 1;
+        const RECEIVE_ENABLE = 1 << 2;
+        const RECEIVE_DISABLE = 1 << 3;
+        const TRANSMIT_ENABLE = 1 << 4;
+        const TRANSMIT_DISABLE = 1 << 5;
+        const TIMEOUT_RESTART = 1 << 6;
+    }
+
+    /// `Channel_sts`, and with the same meaning the low bits of the interrupts.
+    #[derive(Clone, Copy)]
+    struct Status: u32 {
+        const RECEIVE_EMPTY = 1 << 1;
+        const TRANSMIT_FULL = 1 << 4;
+        const _ = !0;
+    }
+
+    /// `Intrpt_en`, `Intrpt_dis`, `Chnl_int_sts`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Interrupts: u32 {
+        const RECEIVE_TRIGGER = 1 << 0;
+        const TRANSMIT_EMPTY = 1 << 3;
+        const RECEIVE_TIMEOUT = 1 << 8;
+        const ALL = 0x1fff;
+    }
+}
+
+/// `mode`: the reference clock as it is, 8 bits, no parity, one stop bit, no loopback.
+const MODE_8N1: u32 = 0b100 << 3;
+/// `Rcvr_FIFO_trigger_level`: half of the shallowest FIFO, so that there is time to answer.
+const TRIGGER_LEVEL: u32 = 8;
+/// `Rcvr_timeout`, in units of four bits: what came is handed over after a pause of four bytes.
+const TIMEOUT: u32 = 10;
+
+/// A baud rate: `clock / (generator * (divider + 1))` (UG1085, chapter 21, "Baud Rate
+/// Generator").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Divisors {
+    generator: u32,
+    divider: u32,
+}
+
+impl Divisors {
+    /// The divisors that come closest to `baud` from a reference clock of `clock` hertz.
+    fn new(clock: u32, baud: u32) -> Self {
+        let baud = u64::from(baud.max(1));
+        let clock = u64::from(clock);
+        let candidate = |divider: u32| {
+            let step = baud * u64::from(divider + 1);
+            let generator = ((clock + step / 2) / step).clamp(1, 0xffff);
+            let actual = clock / (generator * u64::from(divider + 1));
+            #[expect(clippy::cast_possible_truncation, reason = "at most 0xffff")]
+            let divisors = Self {
+                generator: generator as u32,
+                divider,
+            };
+            (actual.abs_diff(baud), divisors)
+        };
+        // More samples a bit (a larger divider) are better: they come first among equals.
+        (4..=255)
+            .rev()
+            .map(candidate)
+            .min_by_key(|(error, _)| *error)
+            .map_or_else(|| candidate(255).1, |(_, divisors)| divisors)
+    }
+}
+
+/// A Cadence UART.
+#[derive(Debug)]
+pub struct CadenceUart<R> {
+    registers: R,
+    mask: Interrupts,
+}
+
+impl<R: Registers> CadenceUart<R> {
+    /// Sets the UART up (UG1085, chapter 21, "UART Controller Configuration") for `baud` bits a
+    /// second from a reference clock of `clock` hertz, without interrupts. What is still in the
+    /// FIFOs is lost.
+    pub fn new(mut registers: R, clock: u32, baud: u32) -> Self {
+        let divisors = Divisors::new(clock, baud);
+        let mut set = |offset, value| registers.write(offset, value);
+        set(INTERRUPT_DISABLE, Interrupts::ALL.bits());
+        set(
+            CONTROL,
+            (Control::RECEIVE_DISABLE | Control::TRANSMIT_DISABLE).bits(),
+        );
+        set(MODE, MODE_8N1);
+        set(BAUD_GENERATOR, divisors.generator);
+        set(BAUD_DIVIDER, divisors.divider);
+        set(
+            CONTROL,
+            (Control::RECEIVE_RESET | Control::TRANSMIT_RESET).bits(),
+        );
+        set(RECEIVE_TRIGGER, TRIGGER_LEVEL);
+        set(RECEIVE_TIMEOUT, TIMEOUT);
+        set(INTERRUPT_STATUS, Interrupts::ALL.bits());
+        set(
+            CONTROL,
+            (Control::RECEIVE_ENABLE | Control::TRANSMIT_ENABLE | Control::TIMEOUT_RESTART).bits(),
+        );
+        Self {
+            registers,
+            mask: Interrupts::empty(),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        Status::from_bits_retain(self.registers.read(STATUS))
+    }
+
+    fn set_mask(&mut self, interrupts: Interrupts, enabled: bool) {
+        if self.mask.contains(interrupts) == enabled {
+            return;
+        }
+        self.mask.set(interrupts, enabled);
+        let register = if enabled {
+            INTERRUPT_ENABLE
+        } else {
+            INTERRUPT_DISABLE
+        };
+        self.registers.write(register, interrupts.bits());
+    }
+}
+
+impl<R: Registers> Uart for CadenceUart<R> {
+    fn transmit(&mut self, bytes: &[u8]) -> usize {
+        for (count, byte) in bytes.iter().enumerate() {
+            if self.status().contains(Status::TRANSMIT_FULL) {
+                return count;
+            }
+            self.registers.write(FIFO, (*byte).into());
+        }
+        bytes.len()
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) -> usize {
+        for (count, place) in bytes.iter_mut().enumerate() {
+            if self.status().contains(Status::RECEIVE_EMPTY) {
+                return count;
+            }
+            let [byte, ..] = self.registers.read(FIFO).to_le_bytes();
+            *place = byte;
+        }
+        bytes.len()
+    }
+
+    fn interrupt_on_room(&mut self, enabled: bool) {
+        self.set_mask(Interrupts::TRANSMIT_EMPTY, enabled);
+    }
+
+    fn interrupt_on_input(&mut self, enabled: bool) {
+        self.set_mask(
+            Interrupts::RECEIVE_TRIGGER | Interrupts::RECEIVE_TIMEOUT,
+            enabled,
+        );
+    }
+
+    /// The status holds what has happened until it is written. What is still the case, such as
+    /// an empty FIFO, it shows again.
+    fn acknowledge(&mut self) {
+        let happened = self.registers.read(INTERRUPT_STATUS);
+        self.registers.write(INTERRUPT_STATUS, happened);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The driver against a UART that behaves as UG1085 and UG1087 say.
+
+use super::*;
+use std::collections::VecDeque;
+
+/// Bytes that each FIFO holds.
+const DEPTH: usize = 64;
+
+/// A UART whose line takes a byte only when the test says so.
+#[derive(Debug, Default)]
+struct Fake {
+    control: u32,
+    mode: u32,
+    enabled: u32,
+    happened: u32,
+    generator: u32,
+    divider: u32,
+    trigger: usize,
+    timeout: u32,
+    transmit: VecDeque<u8>,
+    receive: VecDeque<u8>,
+    line: Vec<u8>,
+}
+
+impl Fake {
+    fn status(&self) -> u32 {
+        u32::from(self.receive.len() >= self.trigger)
+            | u32::from(self.receive.is_empty()) << 1
+            | u32::from(self.receive.len() == DEPTH) << 2
+            | u32::from(self.transmit.is_empty()) << 3
+            | u32::from(self.transmit.len() == DEPTH) << 4
+    }
+
+    fn latch(&mut self) {
+        self.happened |= self.status();
+    }
+
+    fn interrupts(&self) -> bool {
+        self.happened & self.enabled != 0
+    }
+
+    fn send(&mut self, count: usize) {
+        for _ in 0..count {
+            self.line.extend(self.transmit.pop_front());
+        }
+        self.latch();
+    }
+
+    fn arrive(&mut self, bytes: &[u8]) {
+        self.receive.extend(bytes);
+        assert!(self.receive.len() <= DEPTH, "overrun");
+        self.latch();
+    }
+
+    /// The line is idle for longer than the timeout.
+    fn pause(&mut self) {
+        self.happened |= u32::from(self.timeout != 0) << 8;
+    }
+}
+
+impl Registers for &mut Fake {
+    fn read(&mut self, offset: usize) -> u32 {
+        match offset {
+            STATUS => self.status(),
+            INTERRUPT_STATUS => self.happened,
+            FIFO => self.receive.pop_front().expect("a byte").into(),
+            _ => panic!("unexpected read of {offset:#x}"),
+        }
+    }
+
+    fn write(&mut self, offset: usize, value: u32) {
+        let configuring = self.control & 0b1_0100 == 0;
+        match offset {
+            CONTROL => {
+                if value & 1 != 0 {
+                    self.receive.clear();
+                }
+                if value & 2 != 0 {
+                    self.transmit.clear();
+                }
+                // The resets and the restart are gone at once.
+                self.control = value & !0b100_0011;
+                if self.control & 0b10_1000 != 0 {
+                    self.control &= !0b1_0100;
+                }
+            }
+            MODE => {
+                assert!(configuring);
+                self.mode = value;
+            }
+            BAUD_GENERATOR => {
+                assert!(configuring);
+                self.generator = value;
+            }
+            BAUD_DIVIDER => {
+                assert!(configuring);
+                self.divider = value;
+            }
+            INTERRUPT_ENABLE => self.enabled |= value,
+            INTERRUPT_DISABLE => self.enabled &= !value,
+            INTERRUPT_STATUS => {
+                self.happened &= !value;
+                self.latch();
+            }
+            RECEIVE_TIMEOUT => self.timeout = value,
+            RECEIVE_TRIGGER => self.trigger = value as usize,
+            FIFO => {
+                assert_ne!(self.control & 1 << 4, 0, "the transmitter is off");
+                assert!(self.transmit.len() < DEPTH, "a byte is lost");
+                self.transmit.push_back(value.to_le_bytes()[0]);
+            }
+            _ => panic!("unexpected write of {offset:#x}"),
+        }
+    }
+}
+
+fn uart(fake: &mut Fake) -> CadenceUart<&mut Fake> {
+    CadenceUart::new(fake, 100_000_000, 115_200)
+}
+
+#[test]
+fn is_set_up_as_the_manual_has_it() {
+    let mut fake = Fake::default();
+    fake.enabled = !0;
+    fake.receive.push_back(7);
+    fake.transmit.push_back(7);
+    uart(&mut fake);
+    assert_eq!(fake.control, 0b1_0100, "both directions are enabled");
+    assert_eq!(fake.mode, 0x20, "8N1, clock undivided");
+    assert_eq!(fake.enabled & 0x1fff, 0);
+    assert!(fake.receive.is_empty() && fake.transmit.is_empty());
+    assert!(fake.timeout > 0 && fake.trigger <= 16);
+}
+
+#[test]
+fn baud_rates_are_within_a_percent() {
+    for clock in [50_000_000, 99_990_000, 100_000_000] {
+        for baud in [9600, 115_200, 460_800, 921_600] {
+            let Divisors { generator, divider } = Divisors::new(clock, baud);
+            assert!((4..=255).contains(&divider) && (1..=0xffff).contains(&generator));
+            let actual = clock / (generator * (divider + 1));
+            assert!(actual.abs_diff(baud) * 100 < baud, "{actual} for {baud}");
+        }
+    }
+    // Nonsense is not a panic.
+    Divisors::new(0, 0);
+    Divisors::new(u32::MAX, 1);
+}
+
+#[test]
+fn sends_what_there_is_room_for_and_the_rest_after_the_interrupt() {
+    let mut fake = Fake::default();
+    let bytes: Vec<u8> = (0..100).collect();
+    let mut uart = uart(&mut fake);
+    let sent = uart.transmit(&bytes);
+    assert_eq!(sent, DEPTH);
+    uart.acknowledge();
+    uart.interrupt_on_room(true);
+    assert!(!uart.registers.interrupts(), "it is full");
+    uart.registers.send(DEPTH);
+    assert!(uart.registers.interrupts());
+    uart.acknowledge();
+    assert_eq!(uart.transmit(&bytes[sent..]), 100 - DEPTH);
+    uart.interrupt_on_room(false);
+    uart.registers.send(DEPTH);
+    assert!(!uart.registers.interrupts());
+    assert_eq!(uart.registers.line, bytes);
+}
+
+#[test]
+fn interrupts_for_a_single_byte_and_for_many() {
+    let mut fake = Fake::default();
+    let mut uart = uart(&mut fake);
+    uart.interrupt_on_input(true);
+    uart.acknowledge();
+    uart.registers.arrive(b"a");
+    assert!(!uart.registers.interrupts(), "more may come");
+    uart.registers.pause();
+    assert!(uart.registers.interrupts());
+    uart.acknowledge();
+    let mut bytes = [0; 32];
+    assert_eq!(uart.receive(&mut bytes), 1);
+    uart.registers.arrive(&[3; 20]);
+    assert!(uart.registers.interrupts());
+    uart.acknowledge();
+    assert_eq!(uart.receive(&mut bytes), 20);
+    assert_eq!(uart.receive(&mut bytes), 0);
+    uart.acknowledge();
+    assert!(!uart.registers.interrupts());
+}
+
+#[test]
+fn what_is_left_in_the_fifo_interrupts_again() {
+    let mut fake = Fake::default();
+    let mut uart = uart(&mut fake);
+    uart.interrupt_on_input(true);
+    uart.registers.arrive(&[1; 40]);
+    uart.acknowledge();
+    assert_eq!(uart.receive(&mut [0; 8]), 8);
+    assert!(uart.registers.interrupts());
+}
