@@ -229,19 +229,15 @@ impl Board {
         Ok(self.session.expect("end-of-answer", ANSWER)?)
     }
 
-    /// Waits for the probe's word that it goes on; the number of the round.
+    /// Waits for the probe's word that it has come further than `before`; the number of its round.
     ///
     /// # Errors
     ///
     /// It says nothing, or that something is wrong.
-    pub fn expect_probe_round(&mut self) -> anyhow::Result<u64> {
+    pub fn expect_probe_round(&mut self, before: u64) -> anyhow::Result<u64> {
         loop {
-            let line = self.session.expect_line("probe: ", ANSWER)?;
-            ensure!(
-                !line.contains("MISMATCH") && !line.contains("FAILED"),
-                "{line}"
-            );
-            if let Some(round) = probe_round(&line) {
+            let line = self.expect_probe_line()?;
+            if let Some(round) = probe_round(&line).filter(|round| *round > before) {
                 return Ok(round);
             }
         }
@@ -253,16 +249,17 @@ impl Board {
     ///
     /// It does not come, or says that something is wrong.
     pub fn expect_probe_done(&mut self) -> anyhow::Result<()> {
-        loop {
-            let line = self.session.expect_line("probe: ", ANSWER)?;
-            ensure!(
-                !line.contains("MISMATCH") && !line.contains("FAILED"),
-                "{line}"
-            );
-            if line.contains("probe: done, all ok") {
-                return Ok(());
-            }
-        }
+        while !self.expect_probe_line()?.contains("probe: done, all ok") {}
+        Ok(())
+    }
+
+    fn expect_probe_line(&mut self) -> anyhow::Result<String> {
+        let line = self.session.expect_line("probe: ", ANSWER)?;
+        ensure!(
+            !line.contains("MISMATCH") && !line.contains("FAILED"),
+            "{line}"
+        );
+        Ok(line)
     }
 
     /// What was said on the console so far.

@@ -5,6 +5,7 @@
 
 mod boot;
 mod moves;
+mod probe;
 
 /// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.
 macro_rules! on_both_kernels {
