@@ -49,7 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             downtime_target: Duration::from_millis(50),
-            max_rounds: 30,
+            max_rounds: 16,
             share: 60,
             bandwidth: 0,
             patience: Duration::from_secs(3),

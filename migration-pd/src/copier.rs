@@ -5,8 +5,9 @@
 //!
 //! While the guest runs, each pass compares every page with what it was in the pass before. A
 //! page that differs is only noted; it is sent in a later pass, once it has stopped changing, so a
-//! page that the guest writes all the time is not sent over and over but once, at the end. The
-//! other board's RAM is zero, so a page of zeros is as good as sent.
+//! page that the guest writes all the time is not sent over and over but once, at the end. One
+//! that was sent and changed again has to rest longer ([`PageTable`]). The other board's RAM is
+//! zero, so a page of zeros is as good as sent.
 //!
 //! Once the guest stands still, pages that are known to differ are sent while the last pass looks
 //! for others: the link never waits for the pass.
@@ -148,7 +149,9 @@ impl Copier {
                 if !sink.has_room() {
                     return Slice::Blocked;
                 }
-                self.send(ram, table, scratch, sink, page, true);
+                if table.has_rested(page) {
+                    self.send(ram, table, scratch, sink, page, true);
+                }
             }
             self.look_at_next(print);
         }

@@ -1,11 +1,15 @@
-//! What is known of each page: its fingerprint when last looked at, and whether that was sent.
+//! What is known of each page: its fingerprint when last looked at, whether that was sent, and
+//! for how long the page should rest before it is.
 //!
-//! Responsible for: 128 bits and a flag for each page of guest RAM, in memory given by the shell.
-//! Must never: forget that a page is still to be sent.
+//! Responsible for: 128 bits, a flag and a byte for each page of guest RAM, in memory given by
+//! the shell. Must never: forget that a page is still to be sent.
 //!
-//! One fingerprint serves for two questions. While the flag is off it is what the page was when
-//! last looked at, and a page that is the same now has stopped changing. While it is on it is
+//! One fingerprint serves for two questions. While the page is to be sent it is what the page was
+//! when last looked at, and a page that is the same now has stopped changing. Afterwards it is
 //! what the other board has.
+//!
+//! A page that changed again after it was sent has been sent in vain. It has to rest longer before
+//! the next time, or waits for the end.
 
 use crate::fingerprint::{Digest, Fingerprint};
 use zerocopy::FromBytes;
@@ -19,13 +23,22 @@ pub struct PageTable<'m> {
     prints: &'m mut [Fingerprint],
     /// One bit a page: set if it is still to be sent.
     unsent: &'m mut [u64],
+    /// How often the page was sent, in the upper half; in the lower, for how many more passes it
+    /// has to stay the same before it is sent again.
+    rest: &'m mut [u8],
     count: u32,
 }
+
+/// For how many passes a page has to stay the same before it is sent while the guest runs, by how
+/// often it has been sent. Passes take some 50 ms.
+const REST: [u8; 3] = [1, 4, 15];
+/// Where the number of sends begins in a page's byte.
+const SENDS: u32 = 4;
 
 /// How many bytes a table for so many pages takes.
 #[must_use]
 pub const fn bytes_needed(pages: u32) -> u64 {
-    pages as u64 * size_of::<Fingerprint>() as u64 + words_of_flags(pages) as u64 * 8
+    pages as u64 * (size_of::<Fingerprint>() as u64 + 1) + words_of_flags(pages) as u64 * 8
 }
 
 const fn words_of_flags(pages: u32) -> u32 {
@@ -40,10 +53,12 @@ impl<'m> PageTable<'m> {
         let words = usize::try_from(words_of_flags(pages)).ok()?;
         let pages = usize::try_from(pages).ok()?;
         let (prints, rest) = <[Fingerprint]>::mut_from_prefix_with_elems(memory, pages).ok()?;
-        let (unsent, _) = <[u64]>::mut_from_prefix_with_elems(rest, words).ok()?;
+        let (unsent, rest) = <[u64]>::mut_from_prefix_with_elems(rest, words).ok()?;
+        let rest = rest.get_mut(..pages)?;
         Some(Self {
             prints,
             unsent,
+            rest,
             count: 0,
         })
     }
@@ -58,6 +73,7 @@ impl<'m> PageTable<'m> {
     pub fn reset(&mut self, print: Fingerprint) {
         self.prints.fill(print);
         self.unsent.fill(0);
+        self.rest.fill(0);
         self.count = 0;
     }
 
@@ -87,15 +103,34 @@ impl<'m> PageTable<'m> {
     /// The page was seen to have changed to this.
     pub fn changed(&mut self, page: u32, print: Fingerprint) {
         self.set(page, print);
+        if let Some(byte) = self.rest_of(page) {
+            let sends = *byte >> SENDS;
+            let rest = REST.get(usize::from(sends)).or(REST.last());
+            *byte = sends << SENDS | rest.copied().unwrap_or(1);
+        }
         if let Some(word) = self.unsent.get_mut(word_of(page)) {
             self.count += u32::from(*word & bit_of(page) == 0);
             *word |= bit_of(page);
         }
     }
 
+    /// The page was seen not to have changed, and is still to be sent; true if it should be now.
+    pub fn has_rested(&mut self, page: u32) -> bool {
+        let Some(byte) = self.rest_of(page) else {
+            return true;
+        };
+        let rest = (*byte & ((1 << SENDS) - 1)).saturating_sub(1);
+        *byte = *byte >> SENDS << SENDS | rest;
+        rest == 0
+    }
+
     /// The page is this on both sides.
     pub fn sent(&mut self, page: u32, print: Fingerprint) {
         self.set(page, print);
+        if let Some(byte) = self.rest_of(page) {
+            let sends = (*byte >> SENDS).saturating_add(1).min(u8::MAX >> SENDS);
+            *byte = sends << SENDS;
+        }
         if let Some(word) = self.unsent.get_mut(word_of(page)) {
             self.count -= u32::from(*word & bit_of(page) != 0);
             *word &= !bit_of(page);
@@ -127,6 +162,12 @@ impl<'m> PageTable<'m> {
             digest.word(*high);
         }
         digest.finish()
+    }
+
+    fn rest_of(&mut self, page: u32) -> Option<&mut u8> {
+        usize::try_from(page)
+            .ok()
+            .and_then(|page| self.rest.get_mut(page))
     }
 
     fn set(&mut self, page: u32, print: Fingerprint) {
@@ -170,7 +211,7 @@ mod tests {
         let length = bytes.len();
         assert!(PageTable::new(&mut bytes[..length - 1], PAGES).is_none());
         assert!(PageTable::new(bytes, PAGES).is_some());
-        assert_eq!(bytes_needed(32_768), 524_288 + 4096);
+        assert_eq!(bytes_needed(32_768), 524_288 + 4096 + 32_768);
     }
 
     #[test]
@@ -185,6 +226,21 @@ mod tests {
         table.sent(7, Fingerprint([1, 2]));
         table.sent(8, Fingerprint([3, 4]));
         assert_ne!(table.digest(), first);
+    }
+
+    #[test]
+    fn a_page_that_was_sent_in_vain_rests_longer_each_time() {
+        let mut memory = memory();
+        let mut table = PageTable::new(bytes(&mut memory), PAGES).unwrap();
+        table.reset(Fingerprint::default());
+        let mut rests = Vec::new();
+        for time in 0..20 {
+            table.changed(7, Fingerprint([time, 0]));
+            rests.push(1 + (0..100).position(|_| table.has_rested(7)).unwrap());
+            table.sent(7, Fingerprint([time, 0]));
+        }
+        assert_eq!(rests[..4], [1, 4, 15, 15]);
+        assert!(rests[4..].iter().all(|rest| *rest == 15));
     }
 
     proptest! {
