@@ -1,7 +1,7 @@
 //! The image format of the embedded kernel: what its loader maps and grants.
 //!
 //! Responsible for the layout of the *boot description*, for writing it on the host
-//! ([`builder`]) and for reading and checking it in the kernel ([`Description`]). Must never
+//! (`builder`) and for reading and checking it in the kernel ([`Description`]). Must never
 //! decide policy: every physical address, capability and priority is chosen by the host's builder
 //! from `system.xml`; the kernel only refuses what contradicts itself or reaches for the kernel.
 //!
@@ -29,7 +29,7 @@
 //!    that no load entry names keeps what it held: give every region of RAM an entry;
 //! 3. build a stage 2 for every domain and VM from the mappings, out of the *pool*, a range of RAM
 //!    that the builder reserves for the kernel
-//!    ([`builder::ImageBuilder::pool_length`] says how much; its first [`KERNEL_TABLES`] pages are
+//!    (`ImageBuilder::pool_length` says how much; its first [`KERNEL_TABLES`] pages are
 //!    for the kernel itself);
 //! 4. fill each domain's capability space: its input at slot 1 (an endpoint if it has a VM, a child
 //!    or somebody's protected call, else its notification), the endpoint of its parent at 2, its
