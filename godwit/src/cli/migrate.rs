@@ -20,11 +20,11 @@ use crate::relay::{self, Options, Summary};
 pub(super) struct Arguments {
     #[command(flatten)]
     boards: Boards,
-    #[command(flatten)]
-    tuning: Tuning,
     /// Prints one JSON object last: ok, from, to, rounds, pages_sent, pages_zero, bytes_sent, total_ms, downtime_us.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 /// The two boards of a move.
@@ -41,8 +41,8 @@ pub(super) struct Boards {
 #[command(next_help_heading = "How it is done")]
 pub(super) struct Tuning {
     /// Let the guest stand still as soon as the rest can be sent in this time.
-    #[arg(long, value_name = "MS", default_value_t = 50)]
-    downtime: u64,
+    #[arg(long, value_name = "MS", default_value_t = Options::default().downtime_target.as_millis())]
+    downtime: u128,
     /// Let it stand still after so many passes over its RAM in any case.
     #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
     max_rounds: u16,
@@ -59,7 +59,9 @@ impl Tuning {
     /// The same for the relay.
     pub(super) fn options(&self) -> Options {
         Options {
-            downtime_target: Duration::from_millis(self.downtime),
+            downtime_target: Duration::from_millis(
+                u64::try_from(self.downtime).unwrap_or(u64::MAX),
+            ),
             max_rounds: self.max_rounds,
             share: self.share,
             bandwidth: self.bandwidth,

@@ -49,13 +49,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Moves a running Debian Linux live from one emulated board to another, and shows that it does not notice.
     Demo(demo::Arguments),
-    /// Runs a guest on a board under QEMU, its console in this terminal.
     Run(run::Arguments),
-    /// Builds an image and says where it is.
     Image(image::Arguments),
-    /// Lists the boards that are known, and those that are running.
     Boards(boards::Arguments),
     /// Says what a board's guest is doing, and what became of its last move.
     Status(manage::Arguments),
@@ -67,7 +63,6 @@ enum Command {
     Discard(manage::Arguments),
     /// Counts why a guest left its CPUs, since the board started.
     Statistics(manage::Arguments),
-    /// Moves a running guest from one board to another.
     Migrate(migrate::Arguments),
     /// Lets two boards find out what became of a move that was cut off.
     Settle(migrate::Boards),

@@ -62,5 +62,30 @@ pub(super) fn notice(text: &str) {
 
 /// Says what went wrong.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("{} {error:#}", Paint::errors().red("godwit:"));
+    eprintln!("{} {}", Paint::errors().red("godwit:"), message(error));
+}
+
+/// An error and its causes, but for those that it quotes itself.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            text if text.contains(&cause) => text.to_owned(),
+            text => format!("{text}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = anyhow::anyhow!("no such board");
+        assert_eq!(message(&inner.context("moving")), "moving: no such board");
+        let quoting = anyhow::anyhow!("no such board").context("moving failed: no such board");
+        assert_eq!(message(&quoting), "moving failed: no such board");
+    }
 }
