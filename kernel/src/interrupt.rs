@@ -68,7 +68,7 @@ impl<M: Machine> Kernel<M> {
         match intid {
             KERNEL_TIMER => {
                 // The deadline is set again before anybody runs, which ends the cause.
-                self.machine.set_deadline(u64::MAX);
+                self.stop_timer();
                 self.reprogram = true;
             }
             MAINTENANCE | VIRTUAL_TIMER => self.guest_interrupt(intid),
@@ -85,7 +85,13 @@ impl<M: Machine> Kernel<M> {
 
     /// An interrupt that belongs to the running virtual CPU.
     fn guest_interrupt(&mut self, intid: u32) {
-        // Without time for the fault, or after the guest was left, the line stays or comes again.
+        if intid == VIRTUAL_TIMER && !self.vcpu_active {
+            // Until the guest is entered again, whose own mask then counts.
+            self.machine.mask_interrupt(intid);
+            self.timer_masked = true;
+            return;
+        }
+        // Without time for the fault, the line stays.
         let Some(thread) = self.current else {
             return;
         };

@@ -27,6 +27,8 @@ pub struct Kernel<M> {
     pub(crate) now: Ticks,
     /// What has been used of the current scheduling context and is not charged yet.
     pub(crate) consumed: Ticks,
+    /// When the timer will interrupt.
+    pub(crate) deadline: Ticks,
     /// The least budget that a thread runs on, in ticks.
     pub(crate) least_budget: Ticks,
     /// The thread whose turn it is; none: the processor is idle.
@@ -100,6 +102,7 @@ impl<M: Machine> Kernel<M> {
             delayed: Queue::EMPTY,
             current_budget: None,
             now: 0,
+            deadline: Ticks::MAX,
             consumed: 0,
             reprogram: true,
             least_budget: 1,

@@ -142,14 +142,14 @@ vcpu_registers! {
     SP_EL1 "sp_el1" WIDE,
     ELR_EL1 "elr_el1" WIDE,
     SPSR_EL1 "spsr_el1" WIDE,
-    CNTV_CTL "cntv_ctl_el0" WIDE,
     CNTV_CVAL "cntv_cval_el0" WIDE,
     CNTVOFF "cntvoff_el2" WIDE,
     CNTKCTL_EL1 "cntkctl_el1" WIDE,
+    // Last: it switches the timer on.
+    CNTV_CTL "cntv_ctl_el0" WIDE,
 }
 
-/// Has EL1 and EL0 run as a guest, with the registers that were saved when it was left. Its timer
-/// is switched on last.
+/// Has EL1 and EL0 run as a guest, with the registers that were saved when it was left.
 #[inline(always)]
 pub(crate) fn enter_guest(registers: &VcpuRegisters) {
     macro_rules! load {
@@ -164,10 +164,7 @@ pub(crate) fn enter_guest(registers: &VcpuRegisters) {
     HCR_EL2.set(HCR_GUEST);
     synchronise();
     load!(CPACR);
-    load!(CNTV_CVAL);
-    load!(CNTVOFF);
     load!(CNTKCTL_EL1);
-    load!(CNTV_CTL);
 }
 
 /// Saves what domains have their own value of and has EL0 run domains. The guest's translation is
@@ -182,9 +179,6 @@ pub(crate) fn leave_guest(registers: &mut VcpuRegisters) {
     }
     save!(SCTLR);
     save!(CPACR);
-    save!(CNTV_CTL);
-    save!(CNTV_CVAL);
-    save!(CNTVOFF);
     save!(CNTKCTL_EL1);
     enter_domains();
 }
@@ -199,7 +193,6 @@ pub(crate) fn enter_domains() {
         HCR_EL2.set(HCR_DOMAIN);
         synchronise();
         write_register!("cpacr_el1", CPACR_DOMAIN);
-        write_register!("cntv_ctl_el0", 0);
         write_register!("cntkctl_el1", CNTKCTL_DOMAIN);
     }
 }

@@ -221,6 +221,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Sets the timer to the end of the current slice or the next delay, whichever is first.
+    ///
+    /// A timer that is set to an earlier moment is left alone, because setting it is dear and the
+    /// switch to come likely wants that moment again: at worst it interrupts once for nothing. Only
+    /// an idle processor is not to be woken for nothing.
     fn set_deadline(&mut self) {
         let slice = self
             .current_budget
@@ -230,7 +234,16 @@ impl<M: Machine> Kernel<M> {
             (Some(slice), Some(delay)) => slice.min(delay),
             (one, other) => one.or(other).unwrap_or(Ticks::MAX),
         };
-        self.machine.set_deadline(deadline);
+        if deadline < self.deadline || self.current.is_none() {
+            self.deadline = deadline;
+            self.machine.set_deadline(deadline);
+        }
+    }
+
+    /// The timer has interrupted: ends its cause.
+    pub(crate) fn stop_timer(&mut self) {
+        self.deadline = Ticks::MAX;
+        self.machine.set_deadline(Ticks::MAX);
     }
 
     fn delay_of(&self, thread: ThreadId) -> Option<Ticks> {

@@ -159,7 +159,11 @@ fn check_current(kernel: &Kernel<Fake>) {
         state.floating_point.is_none()
     );
     assert_eq!(kernel.current_budget, state.budget);
-    assert!(kernel.machine.deadline > kernel.now, "a slice ends");
+    let slice = kernel
+        .current_budget
+        .map(|budget| kernel.budgets[budget].head().amount);
+    let end = kernel.now + slice.expect("whoever runs has time");
+    assert!(kernel.machine.deadline <= end, "a slice ends");
 }
 
 /// Something that the current thread or a device does.

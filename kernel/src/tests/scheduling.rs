@@ -35,10 +35,14 @@ fn an_interrupted_slice_goes_on_before_equals() {
     let end = system.kernel.machine.deadline;
     system.kernel.signal(DomainId::new(VMM).unwrap(), 1);
     system.finish();
-    system.kernel.machine.time += 10 * MICROSECOND;
+    system.kernel.machine.time += 100 * MICROSECOND;
     system.run(domain(VMM), |system| system.receive());
     assert_eq!(system.current(), Some(domain(CHILD)));
-    assert_eq!(system.kernel.machine.deadline, end + 10 * MICROSECOND);
+    // The timer was set for the slice as it was, and is set again when it interrupts.
+    assert_eq!(system.kernel.machine.deadline, end);
+    system.until_deadline();
+    assert_eq!(system.current(), Some(domain(CHILD)));
+    assert_eq!(system.kernel.machine.deadline, end + 100 * MICROSECOND);
 }
 
 #[test]

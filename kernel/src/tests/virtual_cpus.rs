@@ -266,6 +266,10 @@ fn a_guests_interrupt_is_nobodys_while_a_domain_runs() {
         assert_eq!(system.kernel.machine.ended.last(), Some(&intid));
     }
     assert_eq!(system.received().1, 8, "the message is still the trap's");
+    assert!(
+        system.kernel.timer_masked,
+        "until the guest is entered again"
+    );
 }
 
 #[test]
