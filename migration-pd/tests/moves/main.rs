@@ -384,11 +384,11 @@ fn bandwidth_is_kept_to() {
     options.bandwidth = 1_000_000;
     world.act(Side::A, &Request::Start(options)).unwrap();
     world.ended(Side::A, MoveId(9));
-    let reports = world.a.events.iter().filter_map(|event| match event {
+    let mut reports = world.a.events.iter().filter_map(|event| match event {
         Event::Progress(report) if report.stage == Stage::Copying => Some(report.figures),
         _ => None,
     });
-    let figures = reports.last().unwrap();
+    let figures = reports.next_back().unwrap();
     // A byte a tick, but for the message that is being filled.
     assert!(figures.bytes > 200_000, "{figures:?}");
     assert!(figures.elapsed_us + 70_000 > figures.bytes, "{figures:?}");
