@@ -15,8 +15,9 @@ pub const KERNEL_TIMER: u32 = 26;
 /// The virtual timer's interrupt (`ARCH_TIMER_VIRT_IRQ` 11).
 pub const VIRTUAL_TIMER: u32 = 27;
 
-/// INTIDs that exist at most: 16 SGIs, 16 PPIs and 256 SPIs on QEMU's `virt`.
-const INTERRUPTS: usize = 288;
+/// INTIDs that can be handled: those that seL4 knows on `qemu_virt_aarch64` (`MAX_IRQ` 159), of the
+/// 288 that QEMU's `virt` has.
+pub(crate) const INTERRUPTS: usize = 160;
 
 /// Who receives an interrupt, and as which badge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

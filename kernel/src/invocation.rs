@@ -11,7 +11,7 @@ use sel4_sys::{
 
 use crate::context::{FAULT_PC, NEXT_PC, SPSR, sanitise_spsr};
 use crate::identifier::{ThreadId, VcpuId};
-use crate::interrupt::VIRTUAL_TIMER;
+use crate::interrupt::{INTERRUPTS, VIRTUAL_TIMER};
 use crate::ipc::MESSAGE;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
@@ -31,8 +31,8 @@ const READ_REGISTER: u64 = label(Invocation::ArmVcpuReadReg);
 const WRITE_REGISTER: u64 = label(Invocation::ArmVcpuWriteReg);
 const ACKNOWLEDGE_PRIVATE: u64 = label(Invocation::ArmVcpuAckVppi);
 
-/// The highest INTID that seL4 knows on `qemu_virt_aarch64` (`MAX_IRQ`).
-const MAXIMUM_INTID: u64 = 159;
+/// The highest INTID that there is.
+const MAXIMUM_INTID: u64 = INTERRUPTS as u64 - 1;
 
 /// How an invocation that was not refused ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! Responsible for giving each domain exactly what its description says, in Microkit's layout.
 //! Expects a description that has passed `kernel_image`'s check.
 
-use kernel_image::{Description, Domain, ImageError, Object, Vcpu as VcpuDescription, slot};
+use kernel_image::{
+    Description, Domain, ImageError, MINIMUM_BUDGET, Object, Vcpu as VcpuDescription, slot,
+};
 
 use crate::budget::Ticks;
 use crate::context::{FAULT_PC, NEXT_PC, SP_EL0, SPSR, SPSR_DOMAIN};
@@ -14,10 +16,6 @@ use crate::object::{Capability, CapabilitySpace, Handler, State};
 
 /// Bit of the badge that marks a fault (Microkit's `FAULT_BADGE`).
 const FAULT_BADGE: u64 = 1 << 62;
-
-/// The least budget that a thread runs on: twice the kernel's worst case, 10 microseconds on
-/// seL4's `qemu_virt_aarch64` (`KERNEL_WCET`).
-const LEAST_BUDGET_MICROSECONDS: u64 = 20;
 
 /// Why a system cannot be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +49,7 @@ impl<M: Machine> Kernel<M> {
         description: &Description<'_>,
         frequency: u64,
     ) -> Result<(), StartError> {
-        self.least_budget = ticks(LEAST_BUDGET_MICROSECONDS, frequency);
+        self.least_budget = ticks(MINIMUM_BUDGET, frequency);
         let ticks = |microseconds| ticks(microseconds, frequency);
         self.now = self.machine.time();
         let mut rooms = FloatingPointId::all();
@@ -172,8 +170,7 @@ impl<M: Machine> Kernel<M> {
 
     fn create_thread(&mut self, thread: ThreadId, priority: u8, budget: Ticks, period: Ticks) {
         let context = thread.own_budget();
-        let budget = budget.max(self.least_budget);
-        self.budgets[context].configure(budget, period.max(budget), self.now);
+        self.budgets[context].configure(budget, period, self.now);
         self.budgets[context].thread = Some(thread);
         self.threads[thread].budget = Some(context);
         self.threads[thread].priority = priority;

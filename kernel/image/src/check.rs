@@ -9,7 +9,9 @@ use core::ops::Range;
 use crate::description::Description;
 use crate::error::{ImageError, Table};
 use crate::types::{Capability, Domain, Load, Mapping, Object, Space, Vcpu, Vm};
-use crate::{ADDRESS_SPACE_END, MAXIMUM_DOMAINS, MAXIMUM_VCPUS, MAXIMUM_VMS, PAGE_SIZE, slot};
+use crate::{
+    ADDRESS_SPACE_END, MAXIMUM_DOMAINS, MAXIMUM_VCPUS, MAXIMUM_VMS, MINIMUM_BUDGET, PAGE_SIZE, slot,
+};
 
 /// Most entries of the tables whose pairs are compared.
 const MAXIMUM_ENTRIES: usize = 2048;
@@ -463,7 +465,7 @@ impl Rule {
 
     fn budget(self, budget: u64, period: u64) -> Result<(), ImageError> {
         // An hour is far above any sensible period and keeps sums of ticks far from overflowing.
-        let good = 0 < budget && budget <= period && period <= 3_600_000_000;
+        let good = MINIMUM_BUDGET <= budget && budget <= period && period <= 3_600_000_000;
         if good {
             Ok(())
         } else {

@@ -73,6 +73,10 @@ pub const KERNEL_TABLES: usize = 8;
 /// Longest name of a domain or VM, in bytes: its field also holds a terminating zero.
 pub const MAXIMUM_NAME: usize = layout::NAME_LENGTH - 1;
 
+/// Least budget in microseconds: twice the kernel's worst case, which is 10 on seL4's
+/// `qemu_virt_aarch64` (`KERNEL_WCET`, `MIN_BUDGET_US`).
+pub const MINIMUM_BUDGET: u64 = 20;
+
 /// Most domains in an image: the size of the kernel's table of them.
 pub const MAXIMUM_DOMAINS: usize = 16;
 

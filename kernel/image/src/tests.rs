@@ -77,8 +77,8 @@ fn system() -> ImageBuilder {
             vm,
             id,
             priority: 50,
-            budget: 5,
-            period: 10,
+            budget: 50,
+            period: 100,
         };
         let vcpu = builder.add_vcpu(&vcpu);
         let slot = |base: u32| base + id;
@@ -183,8 +183,8 @@ fn what_is_written_is_read() {
             vm: 0,
             id: 1,
             priority: 50,
-            budget: 5,
-            period: 10
+            budget: 50,
+            period: 100
         })
     );
     assert_eq!(
@@ -542,8 +542,8 @@ fn a_domain_does_not_come_before_its_parent() {
 }
 
 #[test]
-fn budgets_above_their_period_are_refused() {
-    for (budget, period) in [(0, 10), (11, 10), (1, u64::MAX)] {
+fn budgets_too_small_or_above_their_period_are_refused() {
+    for (budget, period) in [(0, 100), (19, 100), (101, 100), (20, u64::MAX)] {
         let mut builder = system();
         builder.add_vcpu(&Vcpu {
             vm: 0,
