@@ -288,15 +288,21 @@ impl Constants {
     }
 }
 
-/// `CCSIDR_EL1` of the cache that `selection` in `CSSELR_EL1` selects.
+/// `CCSIDR_EL1` of the cache that `selection` in `CSSELR_EL1` selects. vCPUs that share a core share the selection, and
+/// one may take the core between the other's two accesses: what was read under another selection is read again.
 fn cache_geometry(selection: u64) -> u64 {
-    let geometry;
-    // SAFETY: selects a cache and reads its description.
-    unsafe {
-        asm!(
-            "msr csselr_el1, {selection}", "isb", "mrs {geometry}, ccsidr_el1",
-            selection = in(reg) selection, geometry = out(reg) geometry, options(nostack, nomem, preserves_flags),
-        );
+    loop {
+        let (geometry, selected): (u64, u64);
+        // SAFETY: selects a cache and reads its description.
+        unsafe {
+            asm!(
+                "msr csselr_el1, {selection}", "isb", "mrs {geometry}, ccsidr_el1", "mrs {selected}, csselr_el1",
+                selection = in(reg) selection, geometry = out(reg) geometry, selected = out(reg) selected,
+                options(nostack, nomem, preserves_flags),
+            );
+        }
+        if selected == selection {
+            return geometry;
+        }
     }
-    geometry
 }
