@@ -4,6 +4,8 @@
 //! without one, run with `-- --skip sel4`. Never: asserts how long something takes, only what happens and in which order.
 
 mod boot;
+mod destinations;
+mod link_cut;
 mod moves;
 mod probe;
 
