@@ -28,7 +28,7 @@ pub struct Refill {
     pub amount: Ticks,
 }
 
-/// Who a reply object or scheduling context hands time back to, innermost first.
+/// A scheduling context.
 #[derive(Clone, Debug)]
 pub struct Budget {
     /// 0 for round robin.
@@ -41,7 +41,7 @@ pub struct Budget {
     next: Option<Refill>,
     /// The thread that uses it.
     pub thread: Option<ThreadId>,
-    /// The reply object of the last call that passed it on.
+    /// The reply object of the last call that passed it on, which leads to those before.
     pub last_call: Option<DomainId>,
     /// The notification that lends it to its passive domain.
     pub notification: Option<DomainId>,

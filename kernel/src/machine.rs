@@ -93,8 +93,8 @@ pub trait Machine {
     /// saved when it was left.
     fn enter_guest(&mut self, registers: &VcpuRegisters);
     /// Has EL0 run domains: `HCR_EL2` as seL4's `HCR_NATIVE`, `SCTLR_EL1`, `CPACR_EL1` and
-    /// `CNTKCTL_EL1` as they are for domains, the virtual timer off. What those registers (those
-    /// that [`crate::vcpu::is_saved_early`] names) were is saved.
+    /// `CNTKCTL_EL1` as they are for domains. What the last three, those that
+    /// [`crate::vcpu::is_saved_early`] names, were for the guest is saved.
     fn leave_guest(&mut self, registers: &mut VcpuRegisters);
     /// Reads a register of the guest that is loaded.
     fn vcpu_register(&mut self, register: VCpuRegister) -> u64;

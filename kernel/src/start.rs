@@ -114,6 +114,17 @@ impl<M: Machine> Kernel<M> {
         words[SP_EL0] = domain.stack_top;
         words[SPSR] = SPSR_DOMAIN;
 
+        self.grant_standard(index, id, domain.passive, called)
+    }
+
+    /// Gives a domain the capabilities that every Microkit domain has. Its thread exists.
+    fn grant_standard(
+        &mut self,
+        index: usize,
+        id: DomainId,
+        passive: bool,
+        called: bool,
+    ) -> Result<(), StartError> {
         let input = if called {
             Capability::Endpoint {
                 domain: id,
@@ -125,19 +136,18 @@ impl<M: Machine> Kernel<M> {
                 badge: 0,
             }
         };
-        let parent = match parent {
+        let parent = match self.threads[ThreadId::of_domain(id)].handler {
             Handler::Domain { endpoint, badge } => Capability::Endpoint {
                 domain: endpoint,
                 badge,
             },
             Handler::Monitor => Capability::Monitor,
         };
-        let reply = Capability::Reply { domain: id };
         self.insert(index, slot::INPUT, input)?;
         self.insert(index, slot::FAULT_ENDPOINT, parent)?;
         self.insert(index, slot::ADDRESS_SPACE, Capability::AddressSpace)?;
-        self.insert(index, slot::REPLY, reply)?;
-        if domain.passive {
+        self.insert(index, slot::REPLY, Capability::Reply { domain: id })?;
+        if passive {
             self.insert(index, slot::MONITOR, Capability::Monitor)?;
         }
         Ok(())

@@ -3,11 +3,9 @@
 //! Responsible for switching between them *lazily*, as seL4 does: when a guest is left for a
 //! domain, only what would get in the domain's way is saved ([`is_saved_early`]); all other system
 //! registers and the list registers stay in the processor until another virtual CPU needs it. So
-//! the saved copy of a loaded virtual CPU is stale, which [`Kernel::inject`]'s check shows.
+//! the saved copy of a loaded virtual CPU is stale, which an injection's check shows.
 //!
 //! Must never let a domain run under a guest's translation.
-//!
-//! [`Kernel::inject`]: crate::kernel::Kernel
 
 use sel4_sys::VCpuRegister;
 
@@ -20,8 +18,8 @@ use crate::machine::{MOST_LIST_REGISTERS, Machine, VcpuRegisters};
 /// reserved bits, `CP15BEN`, `nTWI`, `nTWE`, `UCT` and `UCI`; MMU and caches off.
 const SCTLR_INITIAL: u64 = 0x30d0_0800 | 1 << 5 | 1 << 16 | 1 << 18 | 1 << 15 | 1 << 26;
 
-/// `GICH_HCR.En`. Of the register's other bits nothing is used; seL4 keeps the count of ends of
-/// interrupts in no list register, which nobody can read.
+/// `GICH_HCR.En`. Nothing else of the register is used; seL4 saves its `EOICount` too, which nobody
+/// can read.
 const INTERFACE_ENABLE: u32 = 1;
 
 /// `GICH_MISR.EOI`: a list register became empty with an EOI maintenance interrupt.
