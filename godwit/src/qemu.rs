@@ -381,6 +381,7 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
     let mut arguments = vec!["-name".to_owned(), escaped_text(&options.name)];
     // The link first: QEMU waits at the console's socket, and nobody should have to connect in a certain order.
     arguments.extend(["-chardev".to_owned(), link, "-chardev".to_owned(), console]);
+    let firmware = options.image.firmware.as_deref().unwrap_or(Path::new(""));
     let ram = options.ram.as_ref().unwrap_or(&template.ram);
     arguments.extend(template.arguments.iter().map(|argument| {
         argument
@@ -390,6 +391,7 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
                 &format!("{:#x}", options.image.load_address),
             )
             .replace("{ram}", ram)
+            .replace("{firmware}", &escaped(firmware))
     }));
     if options.icount {
         arguments.extend(["-icount".to_owned(), "shift=0".to_owned()]);

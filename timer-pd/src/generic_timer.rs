@@ -1,11 +1,12 @@
 //! The EL0 physical timer (DDI 0487, D11.2.4), which QEMU's virt board lets domains use.
 //!
-//! Responsible for: `CNTP_CTL_EL0`, `CNTP_CVAL_EL0`, `CNTPCT_EL0`. The kernel lets whoever runs at
+//! Responsible for: `CNTP_CTL_EL0`, `CNTP_CVAL_EL0`. The kernel lets whoever runs at
 //! EL1 use them as well (it sets `CNTHCTL_EL2` once and for all), so a guest can take the timer
 //! from us. It is set anew at every request that changes a deadline and at every interrupt, and
 //! nothing here assumes what it holds: what a guest gains by it is that its own vCPUs oversleep
 //! and that its own move lacks an alarm.
 
+use crate::counter;
 use channel::Ticks;
 use core::arch::asm;
 use timer_pd::board::BoardTimer;
@@ -16,25 +17,21 @@ const ENABLE: u64 = 1;
 /// The timer. There is one; who makes a second gets the same.
 pub(crate) struct GenericTimer;
 
+impl GenericTimer {
+    /// The timer needs no device.
+    pub(crate) const fn of_board(_device: core::ptr::NonNull<u32>) -> Self {
+        Self
+    }
+}
+
 impl BoardTimer for GenericTimer {
     fn frequency(&self) -> u32 {
-        let frequency: u64;
-        // SAFETY: reads a register that the kernel lets EL0 read along with the counter.
-        unsafe {
-            asm!("mrs {}, CNTFRQ_EL0", out(reg) frequency, options(nomem, nostack, preserves_flags));
-        }
-        // The register has 32 bits; the upper half reads as zero.
-        u32::try_from(frequency).unwrap_or(0)
+        counter::frequency()
     }
 
     #[inline]
     fn now(&self) -> Ticks {
-        let count: u64;
-        // SAFETY: reads the counter, after all instructions before.
-        unsafe {
-            asm!("isb", "mrs {}, CNTPCT_EL0", out(reg) count, options(nostack, preserves_flags));
-        }
-        Ticks(count)
+        counter::count()
     }
 
     #[inline]

@@ -8,12 +8,19 @@
 
 use memory_functions as _;
 
+mod counter;
+#[cfg(any(feature = "ttc", feature = "meson-timer"))]
+mod external_timer;
+#[cfg(not(any(feature = "ttc", feature = "meson-timer")))]
 mod generic_timer;
 
 use channel::{Message, ids, microkit};
 use core::ptr::NonNull;
 use core::slice;
-use generic_timer::GenericTimer;
+#[cfg(any(feature = "ttc", feature = "meson-timer"))]
+use external_timer::ExternalTimer as Board;
+#[cfg(not(any(feature = "ttc", feature = "meson-timer")))]
+use generic_timer::GenericTimer as Board;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, IrqAckError, MessageInfo, memory_region_symbol, protection_domain,
 };
@@ -53,7 +60,7 @@ impl Regions for Memory {
 
 /// The domain.
 struct Timer {
-    service: Service<GenericTimer, Memory>,
+    service: Service<Board, Memory>,
     /// The message that is being handled.
     message: Message,
 }
@@ -65,8 +72,9 @@ fn init() -> Timer {
         import: memory_region_symbol!(timer_import: *mut u8),
         copy: [0; MAX_RECORD],
     };
+    let device = memory_region_symbol!(timer_device: *mut u32);
     Timer {
-        service: Service::new(GenericTimer, memory),
+        service: Service::new(Board::of_board(device), memory),
         message: Message::new(0),
     }
 }

@@ -21,7 +21,7 @@ pub use alarm::{Alarm, rescale};
 pub use cadence_uart::CadenceUart;
 pub use meson_timer::MesonTimer;
 pub use meson_uart::MesonUart;
-pub use pl011::{Divisor, Pl011};
+pub use pl011::Pl011;
 pub use registers::{Mmio, Registers};
 pub use ttc::Ttc;
 pub use uart::Uart;

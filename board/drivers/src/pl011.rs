@@ -53,12 +53,12 @@ bitflags! {
 
 /// A baud rate divisor in 64ths (DDI 0183G, 3.3.5 and 3.3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Divisor(u32);
+struct Divisor(u32);
 
 impl Divisor {
     /// The divisor for `baud` from a reference clock of `clock` hertz (`UARTCLK`): rounded to the
     /// nearest that the registers can express, 1 to 65,535 in whole numbers.
-    pub const fn new(clock: u32, baud: u32) -> Self {
+    const fn new(clock: u32, baud: u32) -> Self {
         let baud = if baud == 0 { 1 } else { baud as u64 };
         // clock / (16 * baud) in 64ths.
         let value = (clock as u64 * 4 + baud / 2) / baud;
@@ -82,9 +82,10 @@ pub struct Pl011<R> {
 }
 
 impl<R: Registers> Pl011<R> {
-    /// Sets the UART up as DDI 0183G, 3.3.8 has it, without interrupts. What is still in the
-    /// FIFOs is lost.
-    pub fn new(mut registers: R, divisor: Divisor) -> Self {
+    /// Sets the UART up as DDI 0183G, 3.3.8 has it, for `baud` bits a second from a reference
+    /// clock of `clock` hertz (`UARTCLK`), without interrupts. What is still in the FIFOs is lost.
+    pub fn new(mut registers: R, clock: u32, baud: u32) -> Self {
+        let divisor = Divisor::new(clock, baud);
         registers.write(CR, 0);
         // With FEN = 0 the FIFOs are flushed.
         registers.write(LCR_H, 0);

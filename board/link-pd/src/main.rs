@@ -12,10 +12,9 @@ use sel4_microkit::{
     memory_region_symbol, protection_domain, var,
 };
 
-/// Where the device is in its page, and the size of its registers: the last of the virtio-mmio
-/// slots of QEMU's virt board, which are 0x200 bytes apart.
-const DEVICE_OFFSET: usize = 0xe00;
+/// The size of a virtio-mmio device's registers (Virtio 1.2, 4.2.2), and of the page it is in.
 const DEVICE_SIZE: usize = 0x200;
+const PAGE_SIZE: usize = 0x1000;
 
 /// The domain.
 struct Shell {
@@ -49,10 +48,14 @@ fn device() -> VirtioLink<MmioTransport<'static>> {
     let queues = memory_region_symbol!(link_queues: *mut u8);
     let queues_physical = *var!(link_queues_paddr: u64 = 0);
     let sent_physical = *var!(migration_to_link_paddr: u64 = 0);
+    // Which of the devices in the page, the image builder writes there.
+    let offset = *var!(device_offset: u64 = 0);
+    let offset = usize::try_from(offset).unwrap_or(0);
+    let offset = offset.min(PAGE_SIZE - DEVICE_SIZE);
     // SAFETY: `system.xml` maps the page with the device's registers there, uncached, for this
-    // domain alone, and this runs once.
+    // domain alone, and this runs once. The device stays within the page.
     let transport = unsafe {
-        let header = page.add(DEVICE_OFFSET).cast::<VirtIOHeader>();
+        let header = page.add(offset).cast::<VirtIOHeader>();
         MmioTransport::new(header, DEVICE_SIZE)
     };
     let transport = transport.unwrap_or_else(|error| panic!("{error}"));

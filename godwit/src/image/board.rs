@@ -35,6 +35,8 @@ pub struct Board {
     pub link: Device,
     /// The timer that `timer-pd` drives.
     pub timer: Device,
+    /// How it is started where it is hardware, for people.
+    pub boot: Option<String>,
     /// How it is started under QEMU, if it can be.
     pub qemu: Option<QemuTemplate>,
     /// Regions of the description whose numbers are this board's.
@@ -74,6 +76,26 @@ pub struct Device {
     /// Cargo features of that package which select the driver.
     #[serde(default)]
     pub features: Vec<String>,
+    /// Its reference clock in hertz.
+    pub clock: Option<u32>,
+    /// Bits a second, of a serial line.
+    pub baud: Option<u32>,
+    /// Where its registers begin in their page, if not at its start.
+    #[serde(default)]
+    pub offset: u64,
+}
+
+impl Device {
+    /// What its driver has to know, with the symbols in the domain's program that are to hold it.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let number = |value: Option<u32>| value.unwrap_or(0).into();
+        [
+            ("device_clock", number(self.clock)),
+            ("device_baud", number(self.baud)),
+            ("device_offset", self.offset),
+        ]
+        .into_iter()
+    }
 }
 
 /// How to start a board under QEMU.
@@ -82,9 +104,11 @@ pub struct Device {
 pub struct QemuTemplate {
     /// The program.
     pub program: String,
-    /// Its arguments, with `{image}`, `{load_address}` and `{ram}` to be filled in. They refer to two character
-    /// devices that whoever starts it adds: `console` and `link`.
+    /// Its arguments, with `{image}`, `{load_address}`, `{ram}` and `{firmware}` to be filled in. They refer to two
+    /// character devices that whoever starts it adds: `console` and `link`.
     pub arguments: Vec<String>,
+    /// The package of a program of ours that runs before the image.
+    pub firmware: Option<String>,
     /// RAM unless somebody asks for another amount, as QEMU's `-m` takes it.
     pub ram: String,
 }
@@ -178,12 +202,23 @@ impl Board {
             })
     }
 
-    /// Cargo features that the board adds to a package.
-    pub fn features<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a str> {
+    /// The devices that a package drives.
+    pub fn devices<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a Device> {
         [&self.console, &self.link, &self.timer]
             .into_iter()
             .filter(move |device| device.domain == package)
+    }
+
+    /// Cargo features that the board adds to a package.
+    pub fn features<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a str> {
+        self.devices(package)
             .flat_map(|device| device.features.iter().map(String::as_str))
+    }
+
+    /// Whether its link is a serial line, which loses and damages bytes.
+    #[must_use]
+    pub const fn link_is_serial(&self) -> bool {
+        self.link.baud.is_some()
     }
 
     /// The description's text with this board's numbers and an image's parameters.

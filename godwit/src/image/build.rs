@@ -14,7 +14,7 @@ use super::board::{Board, Parameters};
 use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
-use super::{Config, ImageError, Kernel, embedded, workspace};
+use super::{Config, ImageError, Kernel, embedded, symbols, workspace};
 use crate::guest::{self, Guest};
 
 /// What the domains and the embedded kernel are built for: no floating-point registers of their own.
@@ -89,6 +89,8 @@ pub struct Image {
     pub guest_ram: u64,
     /// A text that says what lies where and who may reach it.
     pub report: PathBuf,
+    /// A program that runs before it under QEMU, if the board needs one there.
+    pub firmware: Option<PathBuf>,
 }
 
 /// Builds an image.
@@ -108,7 +110,7 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     // Before anything takes long: whoever lacks the SDK should hear of it at once.
     let sdk = match request.kernel {
         Kernel::Embedded => None,
-        Kernel::Sel4 => Some(Sdk::find(&board.name, request.config)?),
+        Kernel::Sel4 => Some(Sdk::find(&board, request.config)?),
     };
     let parameters = parameters(request, &board)?;
     let bundle = padded(guest::bundle(request.guest.as_ref(), parameters.guest_ram)?);
@@ -140,6 +142,7 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
             });
         }
     };
+    let firmware = firmware(&root, &board, &directory)?;
     let load_address = board.load_address;
     Ok(Image {
         path,
@@ -148,7 +151,20 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         kernel: request.kernel,
         guest_ram: parameters.guest_ram,
         report,
+        firmware,
     })
+}
+
+/// Builds what runs before the image under QEMU, and keeps it beside the image.
+fn firmware(root: &Path, board: &Board, directory: &Path) -> Result<Option<PathBuf>, ImageError> {
+    let template = board.qemu.as_ref();
+    let Some(package) = template.and_then(|template| template.firmware.as_deref()) else {
+        return Ok(None);
+    };
+    let built = build_guest(root, package)?;
+    let path = directory.join("firmware.elf");
+    write(&path, &read(&built)?)?;
+    Ok(Some(path))
 }
 
 fn parameters(request: &ImageRequest, board: &Board) -> Result<Parameters, ImageError> {
@@ -185,7 +201,7 @@ fn padded(mut bundle: Vec<u8>) -> Vec<u8> {
 }
 
 /// The programs of the description's domains in order, and the kernel if it is ours.
-fn programs(
+pub(crate) fn programs(
     root: &Path,
     system: &System,
     board: &Board,
@@ -217,7 +233,11 @@ fn programs(
             Some(path) => read(path)?,
             None => built(package(&domain.program))?.clone(),
         };
-        programs.push(Program::parse(&domain.program, bytes)?);
+        let mut program = Program::parse(&domain.program, bytes)?;
+        for device in board.devices(package(&domain.program)) {
+            symbols::patch_variables(&mut program, device.variables())?;
+        }
+        programs.push(program);
     }
     let kernel = match request.kernel {
         Kernel::Embedded => Some(Program::parse(KERNEL.0, built(KERNEL.0)?.clone())?),

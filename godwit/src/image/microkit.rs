@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::elf::Program;
 use super::symbols::{self, KernelFacts};
-use super::{Config, ImageError};
+use super::{Board, Config, ImageError};
 
 /// The version that everything here was written for.
 pub const VERSION: &str = "2.3.0";
 
 /// Options of the kernel that Godwit depends on: its name in `gen_config.json`, what it must be, and why.
-const OPTIONS: [(&str, bool, &str); 5] = [
+const OPTIONS: [(&str, bool, &str); 4] = [
     ("ARM_HYPERVISOR_SUPPORT", true, "guests run at EL1 under it"),
     (
         "KERNEL_MCS",
@@ -36,8 +36,16 @@ const OPTIONS: [(&str, bool, &str); 5] = [
         true,
         "timer-pd reads the physical counter",
     ),
-    ("EXPORT_PTMR_USER", true, "timer-pd sets the physical timer"),
 ];
+
+/// The option that a board without a timer of its own needs besides.
+const PHYSICAL_TIMER: (&str, bool, &str) =
+    ("EXPORT_PTMR_USER", true, "timer-pd sets the physical timer");
+/// The kind of timer of such a board.
+const GENERIC_TIMER: &str = "arm-generic";
+
+/// The file beside an image that lists its objects and capabilities.
+pub const CAPDL: &str = "capdl.json";
 
 /// The option that lets a domain print through the kernel.
 const PRINTING: &str = "PRINTING";
@@ -120,6 +128,7 @@ pub struct Sdk {
     path: PathBuf,
     board: String,
     config: Config,
+    options: BTreeMap<String, serde_json::Value>,
     facts: KernelFacts,
 }
 
@@ -129,11 +138,15 @@ impl Sdk {
     /// # Errors
     ///
     /// There is none, or it does not fit.
-    pub fn find(board: &str, config: Config) -> Result<Self, SdkError> {
+    pub fn find(board: &Board, config: Config) -> Result<Self, SdkError> {
         let home = std::env::var_os("HOME").unwrap_or_else(|| OsString::from("/"));
         let default = Path::new(&home).join(format!("microkit-sdk-{VERSION}"));
         let path = std::env::var_os("MICROKIT_SDK").map_or(default, PathBuf::from);
-        Self::at(path, board, config)
+        let sdk = Self::at(path, &board.name, config)?;
+        if board.timer.kind == GENERIC_TIMER {
+            sdk.require(PHYSICAL_TIMER)?;
+        }
+        Ok(sdk)
     }
 
     /// Checks the SDK at a path.
@@ -162,17 +175,6 @@ impl Sdk {
         }
         let options: BTreeMap<String, serde_json::Value> =
             json(&directory.join("include/kernel/gen_config.json"))?;
-        for (option, needed, reason) in OPTIONS {
-            if options.get(option).and_then(serde_json::Value::as_bool) != Some(needed) {
-                return Err(SdkError::Option {
-                    board,
-                    config,
-                    option,
-                    needed,
-                    reason,
-                });
-            }
-        }
         let labels: BTreeMap<String, u64> = json(&directory.join("invocations_all.json"))?;
         let labels =
             InvocationLabels::from_names(|name| labels.get(name).copied()).map_err(|source| {
@@ -183,18 +185,46 @@ impl Sdk {
             })?;
         let printing = options.get(PRINTING).and_then(serde_json::Value::as_bool) == Some(true);
         let facts = KernelFacts { labels, printing };
-        Ok(Self {
+        let sdk = Self {
             path,
             board,
             config,
+            options,
             facts,
+        };
+        OPTIONS
+            .into_iter()
+            .try_for_each(|option| sdk.require(option))?;
+        Ok(sdk)
+    }
+
+    /// Checks an option of the kernel.
+    fn require(
+        &self,
+        (option, needed, reason): (&'static str, bool, &'static str),
+    ) -> Result<(), SdkError> {
+        if self
+            .options
+            .get(option)
+            .and_then(serde_json::Value::as_bool)
+            == Some(needed)
+        {
+            return Ok(());
+        }
+        Err(SdkError::Option {
+            board: self.board.clone(),
+            config: self.config,
+            option,
+            needed,
+            reason,
         })
     }
 
     /// Has the tool make an image.
     ///
-    /// `directory` receives the description, the programs with this kernel's labels, the prefilled files, the image
-    /// and the report; everything in it with those names is overwritten. Returns the paths of image and report.
+    /// `directory` receives the description, the programs with this kernel's labels, the prefilled files, the image,
+    /// the report and the image's capDL description ([`CAPDL`]); everything in it with those names is overwritten.
+    /// Returns the paths of image and report.
     ///
     /// # Errors
     ///
@@ -226,6 +256,8 @@ impl Sdk {
             .arg(&image)
             .arg("-r")
             .arg(&report)
+            .arg("--capdl-json")
+            .arg(directory.join(CAPDL))
             .env("MICROKIT_SDK", &self.path)
             .output()
             .map_err(|error| SdkError::Tool {
@@ -360,12 +392,24 @@ mod tests {
     #[test]
     fn a_kernel_that_lacks_an_option_or_an_invocation_is_refused() {
         let fake = Fake::new("lacks");
+        assert!(matches!(
+            fake.open().unwrap().require(PHYSICAL_TIMER),
+            Err(SdkError::Option {
+                option: "EXPORT_PTMR_USER",
+                ..
+            })
+        ));
         fake.change(
             "board/b/release/invocations_all.json",
             "TCBResume",
             "TCBOther",
         );
         assert!(matches!(fake.open(), Err(SdkError::Invocation { .. })));
+        fake.change(
+            "board/b/release/invocations_all.json",
+            "TCBOther",
+            "TCBResume",
+        );
         fake.change(
             "board/b/release/include/kernel/gen_config.json",
             "KERNEL_MCS",

@@ -1,7 +1,7 @@
 //! What the image builder writes into the domains' programs.
 //!
 //! Responsible for: the symbols of Microkit's runtime and the description's variables (both as Microkit's tool writes
-//! them), and the table of invocation labels. Never: touches a symbol that is none of these.
+//! them), the table of invocation labels, and the numbers of a board's devices. Never: touches a symbol that is none of these.
 
 use sel4_sys::{INVOCATION_LABELS_SYMBOL, InvocationLabels, PRINTING_SYMBOL};
 
@@ -72,6 +72,25 @@ pub fn patch_facts(program: &mut Program, facts: &KernelFacts) -> Result<(), Elf
     }
     if program.has_symbol(PRINTING_SYMBOL) {
         program.write_file(PRINTING_SYMBOL, &u64::from(facts.printing).to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// Writes a board's numbers into a program, its file included.
+///
+/// A program that has no use for one of them lacks its symbol.
+///
+/// # Errors
+///
+/// A symbol is of another size, or not in the file.
+pub fn patch_variables(
+    program: &mut Program,
+    variables: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Result<(), ElfError> {
+    for (symbol, value) in variables {
+        if program.has_symbol(symbol) {
+            program.write_file(symbol, &value.to_le_bytes())?;
+        }
     }
     Ok(())
 }
@@ -193,6 +212,19 @@ mod tests {
             FACTS.labels.to_le_bytes()
         );
         assert_eq!(data[0x80..0x88], [1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_boards_numbers_are_written_where_the_program_has_a_place_for_them() {
+        let mut program = with_symbols(&[("device_clock", 0x10, 8)]);
+        patch_variables(&mut program, [("device_clock", 24), ("device_baud", 9600)]).unwrap();
+        let again = Program::parse("again", program.file().to_vec()).unwrap();
+        assert_eq!(again.segments()[0].data[0x10..0x18], 24_u64.to_le_bytes());
+        let mut short = with_symbols(&[("device_clock", 0x10, 4)]);
+        assert!(matches!(
+            patch_variables(&mut short, [("device_clock", 24)]),
+            Err(ElfError::SymbolSize { .. })
+        ));
     }
 
     #[test]

@@ -12,6 +12,7 @@ fn options(name: &str) -> MachineOptions {
             kernel: Kernel::Embedded,
             guest_ram: 128 << 20,
             report: PathBuf::new(),
+            firmware: None,
         },
         ram: None,
         console: Console::Socket(PathBuf::from("/tmp/console")),

@@ -112,7 +112,7 @@ fn initialisation_leaves_the_uart_on_and_silent() {
         raw: 0x7ff,
         ..Fake::default()
     };
-    Pl011::new(&mut fake, DIVISOR);
+    Pl011::new(&mut fake, 24_000_000, 115_200);
     assert_eq!(fake.stored(CR), 0x301);
     assert_eq!(fake.stored(LCR_H), 0x70);
     assert_eq!((fake.stored(IBRD), fake.stored(FBRD)), (13, 1));
@@ -123,7 +123,7 @@ fn initialisation_leaves_the_uart_on_and_silent() {
 fn output_stops_at_a_full_fifo_and_its_draining_interrupts() {
     let mut fake = Fake::default();
     let text: Vec<u8> = (0..40).collect();
-    let mut uart = Pl011::new(&mut fake, DIVISOR);
+    let mut uart = Pl011::new(&mut fake, 24_000_000, 115_200);
     assert_eq!(uart.transmit(&text), 16);
     uart.interrupt_on_room(true);
     assert_eq!(uart.transmit(&text[16..]), 0);
@@ -145,7 +145,7 @@ fn output_stops_at_a_full_fifo_and_its_draining_interrupts() {
 #[test]
 fn an_empty_fifo_is_asked_once_for_sixteen_bytes() {
     let mut fake = Fake::default();
-    let mut uart = Pl011::new(&mut fake, DIVISOR);
+    let mut uart = Pl011::new(&mut fake, 24_000_000, 115_200);
     assert_eq!(uart.transmit(&[0; 16]), 16);
     assert_eq!(fake.flag_reads, 1);
 }
@@ -153,7 +153,7 @@ fn an_empty_fifo_is_asked_once_for_sixteen_bytes() {
 #[test]
 fn input_is_taken_in_order_and_without_damaged_bytes() {
     let mut fake = Fake::default();
-    let mut uart = Pl011::new(&mut fake, DIVISOR);
+    let mut uart = Pl011::new(&mut fake, 24_000_000, 115_200);
     uart.interrupt_on_input(true);
     for word in [0x041, 0x142, 0x243, 0x444, 0x845, 0x046] {
         uart.registers.arrive(word);
@@ -171,7 +171,7 @@ fn input_is_taken_in_order_and_without_damaged_bytes() {
 #[test]
 fn input_that_nobody_has_room_for_does_not_interrupt() {
     let mut fake = Fake::default();
-    let mut uart = Pl011::new(&mut fake, DIVISOR);
+    let mut uart = Pl011::new(&mut fake, 24_000_000, 115_200);
     uart.interrupt_on_input(true);
     uart.registers.arrive(0x41);
     uart.interrupt_on_input(false);
