@@ -214,7 +214,7 @@ pub fn migrate(
     let began = Instant::now();
     relay
         .prepare()
-        .and_then(|start| relay.carry_out(&start, began, on_progress))
+        .and_then(|plan| relay.carry_out(&plan, began, on_progress))
         .map_err(|cause| relay.explain(cause))
 }
 
@@ -253,6 +253,13 @@ fn now_since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
+/// A move that can be begun.
+struct Plan {
+    start: StartMove,
+    /// The guest runs, and is to run on arrival.
+    runs: bool,
+}
+
 struct Relay<'a> {
     source: &'a mut Client,
     destination: &'a mut Client,
@@ -261,7 +268,7 @@ struct Relay<'a> {
 
 impl Relay<'_> {
     /// Asks both boards whether a move can be begun, before anything is.
-    fn prepare(&mut self) -> Result<StartMove, Cause> {
+    fn prepare(&mut self) -> Result<Plan, Cause> {
         let source = ready(self.source)?;
         let destination = ready(self.destination)?;
         if !matches!(source.phase, Phase::Running | Phase::Stopped) {
@@ -285,7 +292,7 @@ impl Relay<'_> {
         // Numbers grow with the time of day, so that they grow over restarts of the boards too.
         let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
         let options = self.options;
-        Ok(StartMove {
+        let start = StartMove {
             id: MoveId(now.max(newest.0.saturating_add(1))),
             seed: random_bits(),
             downtime_target_us: u32::try_from(options.downtime_target.as_micros())
@@ -294,19 +301,23 @@ impl Relay<'_> {
             share: options.share,
             bandwidth: options.bandwidth,
             patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
+        };
+        Ok(Plan {
+            start,
+            runs: source.phase == Phase::Running,
         })
     }
 
     fn carry_out(
         &mut self,
-        start: &StartMove,
+        plan: &Plan,
         began: Instant,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Cause> {
-        let mut pump = Pump::start(start, began);
+        let mut pump = Pump::start(plan, began);
         let ending = self.pump_until_ended(&mut pump, on_progress)?;
         match ending.report.stage {
-            Stage::Gone => self.arrived(start.id, began, &ending, &pump),
+            Stage::Gone => self.arrived(plan, began, &ending, &pump),
             _ => Err(called_off(&ending.report)),
         }
     }
@@ -363,36 +374,40 @@ impl Relay<'_> {
     /// The source has given the guest up: it must be at the destination.
     fn arrived(
         &mut self,
-        id: MoveId,
+        plan: &Plan,
         began: Instant,
         ending: &Ending,
         pump: &Pump,
     ) -> Result<Summary, Cause> {
-        let runs_at = match pump.destination_runs_at() {
+        let arrived_at = match pump.destination_runs_at() {
             Some(at) => at,
-            None => {
-                let status = self.destination.status()?;
-                let wanted = match status.phase {
-                    Phase::Imported => Phase::Imported,
-                    _ => Phase::Running,
-                };
-                match self.destination.wait_for(wanted, ARRIVAL) {
-                    Ok(_) => Instant::now(),
-                    Err(ClientError::Late { address, phase, .. }) => {
-                        return Err(Cause::DoesNotRun { address, phase });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            None => self.wait_for_arrival(plan.runs)?,
         };
+        let downtime = pump
+            .source_stopped_at()
+            .filter(|_| plan.runs)
+            .map(|at| arrived_at.saturating_duration_since(at));
         Ok(Summary {
-            id,
+            id: plan.start.id,
             figures: ending.report.figures,
-            total: runs_at.saturating_duration_since(began),
-            downtime: pump
-                .source_stopped_at()
-                .map(|at| runs_at.saturating_duration_since(at)),
+            total: arrived_at.saturating_duration_since(began),
+            downtime,
         })
+    }
+
+    fn wait_for_arrival(&mut self, runs: bool) -> Result<Instant, Cause> {
+        let wanted = if runs {
+            Phase::Running
+        } else {
+            Phase::Imported
+        };
+        match self.destination.wait_for(wanted, ARRIVAL) {
+            Ok(_) => Ok(Instant::now()),
+            Err(ClientError::Late { address, phase, .. }) => {
+                Err(Cause::DoesNotRun { address, phase })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn settle(&mut self) -> Result<MoveReport, Cause> {

@@ -1,6 +1,6 @@
 //! The relay's loop: one thread for each direction, and one that follows the move.
 
-use super::Progress;
+use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
@@ -61,6 +61,8 @@ pub(super) struct Pump {
     /// The request that starts the move, until the source has accepted it. It is made here
     /// because the source's first message to the destination comes with the answer.
     start: Option<StartMove>,
+    /// The guest is expected to run at the destination.
+    will_run: bool,
     began: Instant,
     give_up_after: Duration,
     source_stopped_at: Option<Instant>,
@@ -75,6 +77,7 @@ impl Pump {
         Self {
             id,
             start: None,
+            will_run: false,
             began,
             give_up_after: GIVE_UP_AFTER,
             source_stopped_at: None,
@@ -85,10 +88,11 @@ impl Pump {
     }
 
     /// Of a move that is to be started.
-    pub(super) fn start(start: &StartMove, began: Instant) -> Self {
+    pub(super) fn start(plan: &Plan, began: Instant) -> Self {
         Self {
-            start: Some(*start),
-            ..Self::new(start.id, began)
+            start: Some(plan.start),
+            will_run: plan.runs,
+            ..Self::new(plan.start.id, began)
         }
     }
 
@@ -243,6 +247,7 @@ impl Pump {
     fn ending(&self) -> Option<Ending> {
         let (report, at) = self.ended?;
         let waits = report.stage == Stage::Gone
+            && self.will_run
             && self.destination_runs_at.is_none()
             && at.elapsed() < LINGER;
         (!waits).then_some(Ending { report })
