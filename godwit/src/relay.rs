@@ -429,7 +429,7 @@ impl Relay<'_> {
 
     /// Finds out where the guest is.
     fn explain(&mut self, cause: Cause) -> MoveError {
-        let source = ask_again(self.source);
+        let source = call_off(self.source);
         let destination = ask_again(self.destination);
         let has_guest =
             |status: &StatusReport| !matches!(status.phase, Phase::Empty | Phase::Starting);
@@ -498,6 +498,16 @@ fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
         return Ok(board.wait_for(Phase::Running, ARRIVAL)?);
     }
     Ok(board.status()?)
+}
+
+/// The status of a source for which no relay works any more: a move that can still be called off
+/// is, so that its guest need not wait until the board notices.
+fn call_off(source: &mut Client) -> Option<StatusReport> {
+    let status = ask_again(source)?;
+    match ready(source) {
+        Ok(status) => Some(status),
+        Err(_) => Some(ask_again(source).unwrap_or(status)),
+    }
 }
 
 fn ask_again(board: &mut Client) -> Option<StatusReport> {
