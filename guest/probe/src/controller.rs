@@ -1,7 +1,7 @@
 //! What an interrupt controller can be held to.
 
 use guest_runtime::arguments::Arguments;
-use guest_runtime::gic;
+use guest_runtime::gic::{self, cpu_interface};
 
 /// Which interrupt controller the guest has: `gic=physical`, else one that is emulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,5 +29,30 @@ impl Controller {
             Self::Physical => acknowledged,
             Self::Emulated => acknowledged & gic::SPURIOUS,
         }
+    }
+
+    /// Acknowledges an interrupt that should be there; [`gic::SPURIOUS`] if it is not.
+    pub(crate) fn acknowledge(self) -> u32 {
+        self.patiently(
+            || gic::read_interface(cpu_interface::IAR),
+            |found| found != gic::SPURIOUS,
+        )
+    }
+
+    /// Reads until `right`. Who emulates a controller learns of an interrupt's end by an interrupt of its own, a few of
+    /// the guest's instructions later; nobody has to wait for a physical one.
+    pub(crate) fn patiently<T: Copy>(self, read: impl Fn() -> T, right: impl Fn(T) -> bool) -> T {
+        let tries = match self {
+            Self::Physical => 1,
+            Self::Emulated => 1_000,
+        };
+        let mut found = read();
+        for _ in 1..tries {
+            if right(found) {
+                break;
+            }
+            found = read();
+        }
+        found
     }
 }

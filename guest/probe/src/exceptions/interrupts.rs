@@ -1,16 +1,24 @@
 //! The interrupt controller's corners, on one vCPU.
 //!
-//! With interrupts masked in `PSTATE`, what is delivered is seen by reading `GICC_IAR`.
+//! With interrupts masked in `PSTATE`, what is delivered is seen by reading `GICC_IAR`. What may change after an
+//! interrupt was given to a list register, an emulated controller cannot take back ([`Controller::Emulated`]): the
+//! cases prepare it while the distributor is off, where that matters.
 
 use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::timer;
 
 use super::Checker;
+use crate::controller::Controller;
 
-/// The first SPI that is used here.
+/// The first SPI that is used here, and how many there are.
 const FIRST: u32 = 40;
+const SPIS: u32 = 40;
 /// `GICC_RPR` when nothing is active.
 const IDLE: u32 = 0xff;
+/// More than any CPU interface has list registers.
+const MANY: u32 = 20;
+/// As many as every CPU interface has list registers.
+const FEW: u32 = 4;
 
 pub(super) fn acknowledge() -> u32 {
     gic::read_interface(cpu_interface::IAR)
@@ -31,174 +39,298 @@ pub(super) fn set_up(intid: u32, priority: u8, targets: u8) {
     gic::set_bit(distributor::ISENABLER, intid);
 }
 
+/// Takes and ends whatever a case that failed has left behind.
+pub(super) fn clean_up() {
+    gic::write(distributor::CTLR, 1);
+    for intid in FIRST..FIRST + SPIS {
+        gic::set_bit(distributor::ICENABLER, intid);
+        gic::set_bit(distributor::ICPENDR, intid);
+    }
+    gic::write_interface(cpu_interface::CTLR, gic::ENABLE_GROUP_0 | gic::EOI_MODE);
+    for intid in (0..16).chain(FIRST..FIRST + SPIS) {
+        if gic::bit(distributor::ISACTIVER, intid) {
+            end(intid);
+            gic::write_interface(cpu_interface::DIR, intid);
+        }
+    }
+    gic::write_interface(cpu_interface::CTLR, gic::ENABLE_GROUP_0);
+    for _ in 0..MANY {
+        let acknowledged = acknowledge();
+        if acknowledged == gic::SPURIOUS {
+            break;
+        }
+        end(acknowledged);
+    }
+}
+
 fn pend(intid: u32) {
     gic::set_bit(distributor::ISPENDR, intid);
 }
 
+fn switch(on: bool) {
+    gic::write(distributor::CTLR, u32::from(on));
+}
+
 fn expect_taken(checker: &mut Checker, expected: u32) {
-    let acknowledged = acknowledge();
-    checker.expect("GICC_IAR", expected, acknowledged);
+    let acknowledged = expect_acknowledged(checker, expected);
     if acknowledged != gic::SPURIOUS {
         end(acknowledged);
     }
 }
 
-/// An SGI knows who sent it, also when the sender was written into `GICD_SPENDSGIRn`.
+/// Acknowledges `expected`, or [`gic::SPURIOUS`]; what it was.
+fn expect_acknowledged(checker: &mut Checker, expected: u32) -> u32 {
+    let acknowledged = match expected {
+        gic::SPURIOUS => acknowledge(),
+        _ => checker.controller.acknowledge(),
+    };
+    let shown = checker.controller.shown(acknowledged);
+    checker.expect("GICC_IAR", checker.controller.shown(expected), shown);
+    acknowledged
+}
+
+fn expect_active(checker: &mut Checker, active: bool, intid: u32) {
+    let read = || gic::bit(distributor::ISACTIVER, intid);
+    let found = checker.controller.patiently(read, |found| found == active);
+    checker.expect(
+        format_args!("GICD_ISACTIVER of {intid}"),
+        u8::from(active),
+        u8::from(found),
+    );
+}
+
+fn expect_running(checker: &mut Checker, priority: u32) {
+    checker.expect(
+        "GICC_RPR",
+        priority,
+        gic::read_interface(cpu_interface::RPR),
+    );
+}
+
+/// An SGI is delivered once for each vCPU that sent it, and knows which.
 pub(super) fn sgi_source(checker: &mut Checker) {
     const SGI: u32 = 5;
     set_up(SGI, 0x80, 1);
     gic::send(SGI, 1);
     expect_taken(checker, SGI);
-    // From vCPU 3, then from 1 and 2 together, of which 2 is taken back.
-    gic::set_byte(distributor::SPENDSGIR, SGI, 1 << 3);
+    // All at once, of which one is taken back.
+    let senders: u8 = (1 << checker.vcpus) - 1;
+    switch(false);
+    gic::set_byte(distributor::SPENDSGIR, SGI, senders);
     checker.expect(
         "GICD_SPENDSGIR",
-        1 << 3,
+        senders,
         gic::byte(distributor::SPENDSGIR, SGI),
     );
-    expect_taken(checker, 3 << 10 | SGI);
-    gic::set_byte(distributor::SPENDSGIR, SGI, 1 << 1 | 1 << 2);
-    gic::set_byte(distributor::CPENDSGIR, SGI, 1 << 2);
+    let withdrawn = (senders + 1) >> 1;
+    gic::set_byte(distributor::CPENDSGIR, SGI, withdrawn);
+    let left = senders & !withdrawn;
     checker.expect(
         "GICD_CPENDSGIR",
-        1 << 1,
+        left,
         gic::byte(distributor::CPENDSGIR, SGI),
     );
-    expect_taken(checker, 1 << 10 | SGI);
+    switch(true);
+    let mut seen = 0;
+    for _ in 0..left.count_ones() {
+        let acknowledged = checker.controller.acknowledge();
+        checker.expect("GICC_IAR", SGI, acknowledged & gic::SPURIOUS);
+        seen |= 1_u8 << (acknowledged >> 10);
+        end(acknowledged);
+    }
+    if checker.controller == Controller::Physical {
+        checker.expect("sources", left, seen);
+    }
     expect_taken(checker, gic::SPURIOUS);
     // To all but itself: not to itself (IHI 0048B, 4.3.15).
     gic::write(distributor::SGIR, 1 << 24 | SGI);
     expect_taken(checker, gic::SPURIOUS);
-    // Filter 2: to itself, whatever the target list says.
+    // To itself only, whatever the target list says.
     gic::write(distributor::SGIR, 2 << 24 | SGI);
     expect_taken(checker, SGI);
 }
 
 /// Priorities decide, also when they change while interrupts are pending; then numbers.
 pub(super) fn priorities(checker: &mut Checker) {
+    switch(false);
     for (intid, priority) in [(FIRST, 0xa0), (FIRST + 1, 0x80), (FIRST + 2, 0xa0)] {
         set_up(intid, priority, 1);
         pend(intid);
     }
     gic::set_byte(distributor::IPRIORITYR, FIRST + 2, 0x40);
+    gic::set_byte(distributor::IPRIORITYR, FIRST + 1, 0xa0);
+    switch(true);
     checker.expect(
         "GICC_HPPIR",
         FIRST + 2,
         gic::read_interface(cpu_interface::HPPIR),
     );
     expect_taken(checker, FIRST + 2);
-    gic::set_byte(distributor::IPRIORITYR, FIRST + 1, 0xa0);
     // Of equal priorities, the lower number.
     expect_taken(checker, FIRST);
     expect_taken(checker, FIRST + 1);
     expect_taken(checker, gic::SPURIOUS);
 }
 
-/// More pending than any CPU interface has list registers, in order of priority.
+/// More pending than there are list registers, delivered in order of priority.
 pub(super) fn many_pending(checker: &mut Checker) {
-    const COUNT: u32 = 20;
-    for number in 0..COUNT {
+    switch(false);
+    for number in 0..MANY {
         set_up(FIRST + number, nested_priority(number), 1);
         pend(FIRST + number);
     }
-    for number in (0..COUNT).rev() {
+    switch(true);
+    for number in (0..MANY).rev() {
         expect_taken(checker, FIRST + number);
     }
     expect_taken(checker, gic::SPURIOUS);
 }
 
-/// More active than any CPU interface has list registers: each interrupts the one before.
-pub(super) fn many_active(checker: &mut Checker) {
-    const COUNT: u32 = 20;
-    for number in 0..COUNT {
-        let intid = FIRST + number;
-        set_up(intid, nested_priority(number), 1);
-        pend(intid);
-        checker.expect("GICC_IAR", intid, acknowledge());
-        let running = gic::read_interface(cpu_interface::RPR);
-        checker.expect("GICC_RPR", u32::from(nested_priority(number)), running);
+/// However many are pending, one that is more urgent than all of them comes next.
+pub(super) fn urgent(checker: &mut Checker) {
+    for number in 0..MANY {
+        set_up(FIRST + number, 0xa0, 1);
+        pend(FIRST + number);
     }
-    for number in (0..COUNT).rev() {
-        let intid = FIRST + number;
-        checker.expect(
-            "GICD_ISACTIVER",
-            1,
-            u8::from(gic::bit(distributor::ISACTIVER, intid)),
-        );
-        end(intid);
-        checker.expect(
-            "GICD_ISACTIVER after",
-            0,
-            u8::from(gic::bit(distributor::ISACTIVER, intid)),
-        );
+    let urgent = FIRST + MANY;
+    set_up(urgent, 0x40, 1);
+    pend(urgent);
+    expect_taken(checker, urgent);
+    let mut taken = 0_u32;
+    for _ in 0..MANY {
+        let acknowledged = checker.controller.acknowledge();
+        if (FIRST..urgent).contains(&acknowledged) {
+            taken |= 1 << (acknowledged - FIRST);
+            end(acknowledged);
+        }
     }
-    checker.expect("GICC_RPR", IDLE, gic::read_interface(cpu_interface::RPR));
+    checker.expect("interrupts taken", (1 << MANY) - 1, taken);
     expect_taken(checker, gic::SPURIOUS);
 }
 
-/// The higher `number`, the more urgent; 20 of them fit.
+/// Interrupts that interrupt each other, as many as the controller can have active.
+pub(super) fn many_active(checker: &mut Checker) {
+    let count = most_active(checker);
+    for number in 0..count {
+        let intid = FIRST + number;
+        set_up(intid, nested_priority(number), 1);
+        pend(intid);
+        expect_acknowledged(checker, intid);
+        expect_running(checker, u32::from(nested_priority(number)));
+    }
+    for number in (0..count).rev() {
+        let intid = FIRST + number;
+        expect_active(checker, true, intid);
+        end(intid);
+        expect_active(checker, false, intid);
+    }
+    expect_running(checker, IDLE);
+    expect_taken(checker, gic::SPURIOUS);
+}
+
+/// One more than fit into list registers is not lost: it comes when another has ended.
+pub(super) fn too_many_active(checker: &mut Checker) {
+    for number in 0..MANY {
+        let intid = FIRST + number;
+        set_up(intid, nested_priority(number), 1);
+        pend(intid);
+        // Taken or not, that depends on the list registers.
+        let _ = acknowledge();
+    }
+    let mut seen = 0_u32;
+    for _ in 0..2 * MANY {
+        let active = (FIRST..FIRST + MANY).rev().find(|intid| {
+            let number = intid - FIRST;
+            gic::bit(distributor::ISACTIVER, *intid)
+                && gic::read_interface(cpu_interface::RPR) == u32::from(nested_priority(number))
+        });
+        match active {
+            Some(intid) => {
+                seen |= 1 << (intid - FIRST);
+                end(intid);
+            }
+            None => {
+                let _ = acknowledge();
+            }
+        }
+    }
+    checker.expect("interrupts taken", (1 << MANY) - 1, seen);
+    expect_running(checker, IDLE);
+}
+
+fn most_active(checker: &Checker) -> u32 {
+    match checker.controller {
+        Controller::Physical => MANY,
+        Controller::Emulated => FEW,
+    }
+}
+
+/// The higher `number`, the more urgent; [`MANY`] of them fit.
 fn nested_priority(number: u32) -> u8 {
     (0xf0 - number * 8).to_le_bytes()[0]
 }
 
 /// With `EOImode` 1 interrupts are deactivated in any order, and none comes again before.
 pub(super) fn split_end(checker: &mut Checker) {
-    const COUNT: u32 = 8;
     gic::write_interface(cpu_interface::CTLR, gic::ENABLE_GROUP_0 | gic::EOI_MODE);
-    for number in 0..COUNT {
+    for number in 0..FEW {
         let intid = FIRST + number;
-        set_up(intid, 0x80, 1);
+        set_up(intid, nested_priority(number), 1);
         pend(intid);
-        checker.expect("GICC_IAR", intid, acknowledge());
+        expect_acknowledged(checker, intid);
         end(intid);
         // Still active: pending again, it does not come.
         pend(intid);
-        checker.expect("GICC_IAR while active", gic::SPURIOUS, acknowledge());
+        expect_acknowledged(checker, gic::SPURIOUS);
     }
-    checker.expect("GICC_RPR", IDLE, gic::read_interface(cpu_interface::RPR));
-    for number in [3, 0, 7, 1, 6, 2, 5, 4] {
+    expect_running(checker, IDLE);
+    for number in [3, 0, 2, 1] {
         let intid = FIRST + number;
+        expect_active(checker, true, intid);
         gic::write_interface(cpu_interface::DIR, intid);
-        checker.expect("GICC_IAR after DIR", intid, acknowledge());
+        expect_acknowledged(checker, intid);
         end(intid);
         gic::write_interface(cpu_interface::DIR, intid);
     }
-    checker.expect("GICC_IAR at the end", gic::SPURIOUS, acknowledge());
+    expect_acknowledged(checker, gic::SPURIOUS);
 }
 
 /// What is switched off is not delivered, and not lost.
 pub(super) fn switches(checker: &mut Checker) {
     set_up(FIRST, 0x80, 1);
-    gic::write(distributor::CTLR, 0);
+    switch(false);
     pend(FIRST);
     expect_taken(checker, gic::SPURIOUS);
-    gic::write(distributor::CTLR, 1);
     gic::set_bit(distributor::ICENABLER, FIRST);
+    switch(true);
     expect_taken(checker, gic::SPURIOUS);
-    checker.expect(
-        "GICD_ISPENDR while disabled",
-        1,
-        u8::from(gic::bit(distributor::ISPENDR, FIRST)),
-    );
-    gic::set_bit(distributor::ISENABLER, FIRST);
+    let pending = gic::bit(distributor::ISPENDR, FIRST);
+    checker.expect("GICD_ISPENDR while disabled", 1, u8::from(pending));
     gic::write_interface(cpu_interface::PMR, 0x80);
+    gic::set_bit(distributor::ISENABLER, FIRST);
     expect_taken(checker, gic::SPURIOUS);
     gic::write_interface(cpu_interface::PMR, 0xf8);
     expect_taken(checker, FIRST);
+    // Taken back before it was delivered.
+    gic::set_bit(distributor::ICENABLER, FIRST);
     pend(FIRST);
     gic::set_bit(distributor::ICPENDR, FIRST);
+    gic::set_bit(distributor::ISENABLER, FIRST);
     expect_taken(checker, gic::SPURIOUS);
-    // Deactivated from outside.
+}
+
+/// `GICD_ICACTIVERn` ends an interrupt that the guest has taken.
+pub(super) fn deactivated(checker: &mut Checker) {
+    set_up(FIRST, 0x80, 1);
     pend(FIRST);
-    checker.expect("GICC_IAR", FIRST, acknowledge());
+    expect_acknowledged(checker, FIRST);
+    expect_active(checker, true, FIRST);
     gic::set_bit(distributor::ICACTIVER, FIRST);
-    checker.expect(
-        "GICD_ISACTIVER",
-        0,
-        u8::from(gic::bit(distributor::ISACTIVER, FIRST)),
-    );
+    expect_active(checker, false, FIRST);
     end(FIRST);
-    checker.expect("GICC_RPR", IDLE, gic::read_interface(cpu_interface::RPR));
+    expect_running(checker, IDLE);
+    pend(FIRST);
+    expect_taken(checker, FIRST);
 }
 
 /// A timer that is due while its interrupt is disabled disturbs nobody, and is delivered when it is enabled.
@@ -209,7 +341,7 @@ pub(super) fn timer_masked(checker: &mut Checker) {
     timer::set_compare(timer::counter());
     timer::set_control(timer::ENABLE);
     let disabled = time_of_work();
-    checker.expect("GICC_IAR while disabled", gic::SPURIOUS, acknowledge());
+    expect_acknowledged(checker, gic::SPURIOUS);
     gic::set_bit(distributor::ISENABLER, gic::TIMER_INTID);
     // Now it waits behind PSTATE only.
     let masked = time_of_work();
@@ -221,7 +353,7 @@ pub(super) fn timer_masked(checker: &mut Checker) {
             ));
         }
     }
-    checker.expect("GICC_IAR", gic::TIMER_INTID, acknowledge());
+    expect_acknowledged(checker, gic::TIMER_INTID);
     timer::set_control(0);
     end(gic::TIMER_INTID);
     expect_taken(checker, gic::SPURIOUS);

@@ -1,7 +1,7 @@
 //! Mode `exceptions`: what trips up hypervisors, a case each.
 //!
-//! Lines: `probe: <case> ok`, or `probe: <case> FAILED: …` for each thing that is not as it should be. `only=<case>`
-//! runs one. Cases that need a second vCPU are skipped on a machine with one, and say so.
+//! Lines: `probe: <case> ok`, or `probe: <case> FAILED: …` for each thing that is not as it should be. `only=<case>,…`
+//! runs some, `gic=physical` holds an interrupt controller that nobody emulates to all of the architecture. Cases that need a second vCPU are skipped on a machine with one, and say so.
 
 mod aborts;
 mod calls;
@@ -15,6 +15,8 @@ use core::fmt::{Display, LowerHex};
 use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::machine::{Machine, power_off};
 use guest_runtime::println;
+
+use crate::controller::Controller;
 
 pub(crate) use traps::{attempt, exception};
 
@@ -41,7 +43,7 @@ const fn pair(name: &'static str, run: fn(&mut Checker)) -> Case {
     }
 }
 
-static CASES: [Case; 22] = [
+static CASES: [Case; 25] = [
     case("smc_unknown", calls::smc_unknown),
     case("smc_preserves", calls::smc_preserves),
     case("psci", calls::psci),
@@ -58,9 +60,12 @@ static CASES: [Case; 22] = [
     case("sgi_source", interrupts::sgi_source),
     case("priorities", interrupts::priorities),
     case("many_pending", interrupts::many_pending),
+    case("urgent", interrupts::urgent),
     case("many_active", interrupts::many_active),
+    case("too_many_active", interrupts::too_many_active),
     case("split_end", interrupts::split_end),
     case("switches", interrupts::switches),
+    case("deactivated", interrupts::deactivated),
     case("timer_masked", interrupts::timer_masked),
     pair("targets", neighbour::targets),
     pair("off_and_on", neighbour::off_and_on),
@@ -71,6 +76,10 @@ static CASES: [Case; 22] = [
 pub(crate) struct Checker {
     name: &'static str,
     ok: bool,
+    /// vCPUs of the machine.
+    vcpus: usize,
+    /// What its interrupt controller is held to.
+    controller: Controller,
 }
 
 impl Checker {
@@ -105,7 +114,7 @@ pub(crate) fn run(vcpu: usize, machine: &'static Machine) -> ! {
     let mut failed = 0;
     for case in CASES
         .iter()
-        .filter(|case| only.is_none_or(|only| only == case.name))
+        .filter(|case| only.is_none_or(|only| only.split(',').any(|name| name == case.name)))
     {
         if machine.vcpus < case.vcpus {
             println!("probe: {} skipped, needs {} vCPUs", case.name, case.vcpus);
@@ -115,8 +124,11 @@ pub(crate) fn run(vcpu: usize, machine: &'static Machine) -> ! {
         let mut checker = Checker {
             name: case.name,
             ok: true,
+            vcpus: machine.vcpus,
+            controller: Controller::new(&machine.arguments),
         };
         (case.run)(&mut checker);
+        interrupts::clean_up();
         if checker.ok {
             println!("probe: {} ok", case.name);
         } else {

@@ -106,9 +106,11 @@ pub(super) fn targets(checker: &mut Checker) {
     checker.expect("GICC_IAR of vCPU 0", SPI, acknowledge());
     end(SPI);
     // Pending for vCPU 0, which does not take it, then for vCPU 1.
+    gic::write(distributor::CTLR, 0);
     gic::set_bit(distributor::ISPENDR, SPI);
     expect_there(checker, SPI, "its target since it is pending", || {
-        gic::set_byte(distributor::ITARGETSR, SPI, 1 << 1)
+        gic::set_byte(distributor::ITARGETSR, SPI, 1 << 1);
+        gic::write(distributor::CTLR, 1);
     });
     checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
     stop(checker);

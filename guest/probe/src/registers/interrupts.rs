@@ -228,7 +228,8 @@ impl Interrupts {
             gic::read_interface(cpu_interface::RPR),
         );
         for word in [0, 1] {
-            let left = State::read(word, self.mask(word));
+            let read = || State::read(word, self.mask(word));
+            let left = self.controller.patiently(read, State::is_idle);
             left.compare(&State::default(), word, self.controller, reporter);
         }
     }
@@ -279,7 +280,7 @@ impl Interrupts {
     fn take_from_all(&self, reporter: Reporter) {
         let (mut sources, mut taken) = (0_u32, 0);
         for _ in 0..self.vcpus {
-            let acknowledged = gic::read_interface(cpu_interface::IAR);
+            let acknowledged = self.controller.acknowledge();
             if acknowledged & INTID == SGI_FROM_ALL {
                 sources |= 1 << (acknowledged >> 10);
                 taken += 1;
@@ -304,7 +305,7 @@ impl Interrupts {
         } else {
             let mut taken = [gic::SPURIOUS; 2];
             for acknowledged in &mut taken {
-                *acknowledged = gic::read_interface(cpu_interface::IAR);
+                *acknowledged = self.controller.acknowledge();
                 self.end(*acknowledged);
             }
             taken.sort_unstable();
@@ -384,7 +385,10 @@ impl Interrupts {
     }
 
     fn take(&self, reporter: Reporter, name: &str, expected: u32) -> u32 {
-        let acknowledged = gic::read_interface(cpu_interface::IAR);
+        let acknowledged = match expected {
+            gic::SPURIOUS => gic::read_interface(cpu_interface::IAR),
+            _ => self.controller.acknowledge(),
+        };
         let shown = self.controller.shown(acknowledged);
         reporter.expect(
             format_args!("GICC_IAR for {name}"),

@@ -140,6 +140,11 @@ impl State {
         }
     }
 
+    /// Whether nothing is active or pending.
+    pub(crate) const fn is_idle(self) -> bool {
+        self.active | self.pending == 0
+    }
+
     /// Reports what is not as it `truly` is. Of an emulated controller: nothing that is active or pending is missing,
     /// nothing else is there, and only something pending may be shown as active instead.
     pub(crate) fn compare(
