@@ -170,7 +170,10 @@ impl World {
 
 fn pattern(length: usize, factor: u8) -> Vec<u8> {
     (0..length)
-        .map(|index| (index / 251) as u8 ^ (index as u8).wrapping_mul(factor))
+        .map(|index| {
+            let [low, middle, ..] = index.to_le_bytes();
+            low.wrapping_mul(factor) ^ middle
+        })
         .collect()
 }
 

@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod serial;
 mod virtio;
 
 use channel::ring::{Consumer, Duplex, Producer, RingError};
 use drivers::virtio::VirtioError;
+pub use serial::SerialLink;
 pub use virtio::VirtioLink;
 
 /// A device that a link goes over. It moves what it can, and never waits.

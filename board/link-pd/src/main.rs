@@ -4,21 +4,27 @@
 
 use channel::ids::link::{INTERRUPT, MIGRATION};
 use channel::ring::Duplex;
-use drivers::virtio::{MmioTransport, Port, VirtIOHeader};
-use link_pd::{Link, VirtioLink};
+use link_pd::Link;
 use memory_functions as _;
 use sel4_microkit::{
     Channel, ChannelSet, DeferredAction, DeferredActionSlot, Handler, Infallible, debug_println,
     memory_region_symbol, protection_domain, var,
 };
 
-/// The size of a virtio-mmio device's registers (Virtio 1.2, 4.2.2), and of the page it is in.
-const DEVICE_SIZE: usize = 0x200;
-const PAGE_SIZE: usize = 0x1000;
+#[cfg(any(feature = "cadence-uart", feature = "meson-uart"))]
+#[path = "shell/serial.rs"]
+mod serial;
+#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart")))]
+#[path = "shell/virtio.rs"]
+mod virtio;
+#[cfg(any(feature = "cadence-uart", feature = "meson-uart"))]
+use serial::{BoardLink, device};
+#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart")))]
+use virtio::{BoardLink, device};
 
 /// The domain.
 struct Shell {
-    link: Link<VirtioLink<MmioTransport<'static>>>,
+    link: Link<BoardLink>,
     deferred: DeferredActionSlot,
 }
 
@@ -41,31 +47,6 @@ fn rings() -> Duplex {
     // write, and this runs once.
     let rings = unsafe { Duplex::new(received, received_size, sent, sent_size) };
     rings.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn device() -> VirtioLink<MmioTransport<'static>> {
-    let page = memory_region_symbol!(link_device: *mut u8);
-    let queues = memory_region_symbol!(link_queues: *mut u8);
-    let queues_physical = *var!(link_queues_paddr: u64 = 0);
-    let sent_physical = *var!(migration_to_link_paddr: u64 = 0);
-    // Which of the devices in the page, the image builder writes there.
-    let offset = *var!(device_offset: u64 = 0);
-    let offset = usize::try_from(offset).unwrap_or(0);
-    let offset = offset.min(PAGE_SIZE - DEVICE_SIZE);
-    // SAFETY: `system.xml` maps the page with the device's registers there, uncached, for this
-    // domain alone, and this runs once. The device stays within the page.
-    let transport = unsafe {
-        let header = page.add(offset).cast::<VirtIOHeader>();
-        MmioTransport::new(header, DEVICE_SIZE)
-    };
-    let transport = transport.unwrap_or_else(|error| panic!("{error}"));
-    // SAFETY: `system.xml` maps a region of the size of a `PortMemory` there, zero, for this
-    // domain alone, and gives its physical address; this runs once.
-    let port = unsafe { Port::new(transport, queues.cast(), queues_physical) };
-    VirtioLink::new(
-        port.unwrap_or_else(|error| panic!("{error}")),
-        sent_physical,
-    )
 }
 
 impl Shell {
