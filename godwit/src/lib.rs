@@ -7,6 +7,7 @@ pub mod demo;
 pub mod guest;
 pub mod guest_output;
 pub mod image;
+pub mod isolation;
 pub mod link;
 pub mod prepare;
 pub mod qemu;

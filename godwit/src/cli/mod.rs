@@ -8,6 +8,7 @@ mod boards;
 mod demo;
 mod guest;
 mod image;
+mod isolation;
 mod manage;
 mod migrate;
 mod progress;
@@ -52,6 +53,7 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Image(image::Arguments),
+    Isolation(isolation::Arguments),
     Boards(boards::Arguments),
     /// Says what a board's guest is doing, and what became of its last move.
     Status(manage::Arguments),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Isolation(arguments) => isolation::run(&arguments),
         Command::Boards(arguments) => boards::run(&arguments),
         Command::Status(arguments) => manage::status(&arguments),
         Command::Pause(arguments) => manage::pause(&arguments),

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use board::Board;
+pub(crate) use build::programs;
 pub use build::{
     Image, ImageRequest, Placement, TARGET, build_guest, build_image, build_program, build_variant,
     target_directory,

@@ -1,0 +1,649 @@
+//! Facts of the image for seL4: every frame, mapping and capability that Microkit's tool puts into it.
+//!
+//! Responsible for: reading the tool's capDL description (`--capdl-json`) and following it from each thread: its address
+//! space down to the frames, its capability space down to the slots. A capability that is not understood becomes a fact
+//! that no policy permits. Never: believes the name of an object where authority can be followed instead; names only tell
+//! which region a frame belongs to.
+//!
+//! Slots follow Microkit 2.3.0 (`libmicrokit/include/microkit.h`), slots of a thread seL4's capDL (`cteVTable` and so on).
+
+mod spec;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kernel_image::slot;
+
+use self::spec::{Cap, Object, Spec, Tcb, tcb};
+use super::IsolationError;
+use super::facts::{Access, Fact, Facts, MONITOR, OWN_MEMORY, Source};
+use crate::image::system::System;
+
+/// Bit of a badge that marks a protected call (Microkit's `PPC_BADGE`).
+const CALL_BADGE: u64 = 1 << 63;
+/// Bit of a badge that marks a fault (Microkit's `FAULT_BADGE`).
+const FAULT_BADGE: u64 = 1 << 62;
+
+/// Facts of an image, by the names of the domains and machines of the description.
+///
+/// # Errors
+///
+/// The text is no capDL description of the kind that Microkit 2.3.0 emits.
+pub fn facts(
+    json: &str,
+    system: &System,
+    ram: &std::ops::Range<u64>,
+) -> Result<Facts, IsolationError> {
+    let spec: Spec = serde_json::from_str(json)?;
+    let mut reader = Reader {
+        spec: &spec,
+        ram: ram.clone(),
+        regions: system
+            .regions
+            .iter()
+            .map(|region| region.name.clone())
+            .collect(),
+        threads: Vec::new(),
+        endpoints: BTreeMap::new(),
+        notifications: BTreeMap::new(),
+        owned: BTreeMap::new(),
+        mapped: BTreeMap::new(),
+        facts: Facts::new(Source::Sel4Image),
+    };
+    reader.threads(system);
+    reader.own_objects();
+    for thread in reader.threads.clone() {
+        reader.thread(&thread);
+    }
+    reader.interrupts();
+    reader.memory();
+    Ok(reader.facts)
+}
+
+/// What a thread is.
+#[derive(Clone, PartialEq, Eq)]
+enum Role {
+    Domain,
+    Vcpu(u8),
+    Monitor,
+    /// Not of the description.
+    Unknown,
+}
+
+#[derive(Clone)]
+struct Thread<'a> {
+    /// The domain, the machine, or the object's name.
+    subject: String,
+    role: Role,
+    name: &'a str,
+    tcb: &'a Tcb,
+    object: usize,
+}
+
+struct Reader<'a> {
+    spec: &'a Spec,
+    ram: std::ops::Range<u64>,
+    regions: BTreeSet<String>,
+    threads: Vec<Thread<'a>>,
+    /// Whose endpoint an endpoint is: who receives there with its input capability.
+    endpoints: BTreeMap<usize, String>,
+    /// Whose notification a notification is: to whose thread it is bound.
+    notifications: BTreeMap<usize, String>,
+    /// Objects that one thread only may have, with that thread's name.
+    owned: BTreeMap<usize, String>,
+    /// Frames, by who maps them, with all rights that it has to them.
+    mapped: BTreeMap<(usize, String), Access>,
+    facts: Facts,
+}
+
+impl<'a> Reader<'a> {
+    fn other(&mut self, subject: &str, object: &str, what: String) {
+        let subject = subject.to_owned();
+        self.facts.add_from(Fact::Other { subject, what }, object);
+    }
+
+    fn name(&self, object: usize) -> &'a str {
+        self.spec.name(object)
+    }
+
+    fn threads(&mut self, system: &System) {
+        for (object, name, tcb) in self.spec.threads() {
+            let short = name.strip_prefix("tcb_").unwrap_or(name);
+            let machine = system.domains.iter().find_map(|domain| {
+                let machine = domain.machine.as_ref()?;
+                let id = short.strip_prefix(&machine.name)?.strip_prefix('_')?;
+                Some((machine.name.clone(), id.parse().ok()?))
+            });
+            let (subject, role) = if system.domain(short).is_some() {
+                (short.to_owned(), Role::Domain)
+            } else if let Some((machine, vcpu)) = machine {
+                (machine, Role::Vcpu(vcpu))
+            } else if short == MONITOR {
+                (MONITOR.to_owned(), Role::Monitor)
+            } else {
+                (name.to_owned(), Role::Unknown)
+            };
+            self.threads.push(Thread {
+                subject,
+                role,
+                name,
+                tcb,
+                object,
+            });
+        }
+    }
+
+    /// Endpoints and notifications belong to whom authority says, not to whom their names say.
+    fn own_objects(&mut self) {
+        for thread in self.threads.clone() {
+            if let Some(Cap::Notification { object, .. }) = thread.tcb.slot(tcb::BOUND_NOTIFICATION)
+            {
+                self.notifications.insert(*object, thread.subject.clone());
+            }
+            let input = if thread.role == Role::Monitor {
+                1
+            } else {
+                slot::INPUT
+            };
+            for (slot, cap) in self.slots(thread.tcb) {
+                if let Cap::Endpoint {
+                    object, badge: 0, ..
+                } = cap
+                    && slot == input
+                {
+                    self.endpoints.insert(*object, thread.subject.clone());
+                }
+            }
+        }
+    }
+
+    /// The capabilities that a thread can name, by their slot in the last level.
+    fn slots(&self, tcb: &'a Tcb) -> Vec<(u32, &'a Cap)> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut nodes: Vec<usize> = tcb
+            .slot(tcb::CSPACE)
+            .and_then(Cap::cnode)
+            .into_iter()
+            .collect();
+        while let Some(node) = nodes.pop() {
+            let Object::CNode(cnode) = self.spec.object(node) else {
+                continue;
+            };
+            for entry in &cnode.slots {
+                match entry.cap.cnode() {
+                    // A root of two levels; the tool never puts a node into the last level.
+                    Some(inner) if cnode.size_bits < 9 && seen.insert(inner) => nodes.push(inner),
+                    _ => found.push((entry.slot, &entry.cap)),
+                }
+            }
+        }
+        found
+    }
+
+    fn thread(&mut self, thread: &Thread<'a>) {
+        let Thread {
+            subject, name, tcb, ..
+        } = thread;
+        if thread.role == Role::Unknown {
+            self.other(
+                "system",
+                name,
+                format!("there is a thread {name}, which the description does not have"),
+            );
+        }
+        if thread.role != Role::Monitor {
+            self.facts.add_from(
+                Fact::Priority {
+                    subject: subject.clone(),
+                    priority: tcb.extra.prio,
+                },
+                name,
+            );
+        }
+        if tcb.extra.max_prio != tcb.extra.prio && thread.role != Role::Monitor {
+            let what = format!("may give priorities up to {}", tcb.extra.max_prio);
+            self.other(subject, name, what);
+        }
+        // All threads of a machine share its address space; everything else is one thread's own.
+        self.claim(thread, tcb::VSPACE, subject);
+        self.claim(thread, tcb::IPC_BUFFER, subject);
+        for own in [
+            tcb::CSPACE,
+            tcb::SCHEDULING_CONTEXT,
+            tcb::BOUND_NOTIFICATION,
+            tcb::VCPU,
+        ] {
+            self.claim(thread, own, name);
+        }
+        if let Some(root) = tcb.slot(tcb::VSPACE).and_then(Cap::page_table) {
+            self.space(subject, root);
+        }
+        self.fault_handler(thread);
+        let vcpu = tcb.slot(tcb::VCPU).is_some();
+        if vcpu != matches!(thread.role, Role::Vcpu(_)) {
+            self.other(
+                subject,
+                name,
+                "is bound to a vCPU, or lacks one, against its kind".to_owned(),
+            );
+        }
+        if thread.role == Role::Monitor {
+            return;
+        }
+        for (slot, cap) in self.slots(tcb) {
+            self.capability(thread, slot, cap);
+        }
+    }
+
+    /// Notes that an object belongs to somebody, and complains if it belongs to another already.
+    fn claim(&mut self, thread: &Thread<'a>, slot: u32, owner: &str) {
+        let Some(object) = thread.tcb.slot(slot).and_then(Cap::object) else {
+            return;
+        };
+        let first = self.owned.entry(object).or_insert_with(|| owner.to_owned());
+        if first != owner {
+            let what = format!("shares {} with {first}", self.spec.name(object));
+            self.other(&thread.subject, thread.name, what);
+        }
+    }
+
+    fn fault_handler(&mut self, thread: &Thread<'a>) {
+        let handler = thread.tcb.slot(tcb::FAULT_HANDLER);
+        let (subject, name) = (&thread.subject, thread.name);
+        let Some(Cap::Endpoint { object, badge, .. }) = handler else {
+            if thread.role != Role::Monitor {
+                self.other(subject, name, "its faults go nowhere".to_owned());
+            }
+            return;
+        };
+        let owner = self.endpoints.get(object).cloned();
+        match (&thread.role, owner) {
+            (Role::Vcpu(vcpu), Some(owner)) if *badge == FAULT_BADGE | u64::from(*vcpu) => {
+                let fact = Fact::Faults {
+                    subject: owner,
+                    machine: subject.clone(),
+                    vcpu: *vcpu,
+                };
+                self.facts.add_from(fact, name);
+            }
+            (Role::Domain, Some(owner)) if owner == MONITOR => {}
+            (_, owner) => {
+                let owner = owner.unwrap_or_else(|| "nobody".to_owned());
+                self.other(
+                    subject,
+                    name,
+                    format!("its faults go to {owner} with badge {badge:#x}"),
+                );
+            }
+        }
+    }
+
+    fn capability(&mut self, thread: &Thread<'a>, slot: u32, cap: &Cap) {
+        let subject = thread.subject.clone();
+        let object = format!("{} slot {slot}", thread.name);
+        let known = match (slot, cap) {
+            (
+                slot::INPUT,
+                Cap::Notification {
+                    object, badge: 0, ..
+                },
+            ) => self.notifications.get(object) == Some(&subject),
+            (
+                slot::INPUT,
+                Cap::Endpoint {
+                    object, badge: 0, ..
+                },
+            ) => self.endpoints.get(object) == Some(&subject),
+            (
+                slot::FAULT_ENDPOINT | slot::MONITOR,
+                Cap::Endpoint {
+                    object: endpoint,
+                    badge,
+                    ..
+                },
+            ) => self.monitors_endpoint(thread, *endpoint, *badge, cap, &object),
+            (slot::ADDRESS_SPACE, Cap::PageTable { object }) => {
+                thread.tcb.slot(tcb::VSPACE).and_then(Cap::page_table) == Some(*object)
+            }
+            (slot::REPLY, Cap::Reply { object }) => {
+                let name = thread.name.to_owned();
+                *self.owned.entry(*object).or_insert(name) == thread.name
+            }
+            (
+                slot,
+                Cap::Notification {
+                    object: peer,
+                    badge,
+                    ..
+                },
+            ) => self.notification(&subject, slot, *peer, *badge, &object),
+            (
+                slot,
+                Cap::Endpoint {
+                    object: peer,
+                    badge,
+                    ..
+                },
+            ) => self.endpoint(&subject, slot, *peer, *badge, cap, &object),
+            (slot, Cap::ArmIrqHandler { object: handler }) => {
+                self.handler(&subject, slot, *handler, &object)
+            }
+            (slot, Cap::Tcb { object: target }) => {
+                self.vcpu(&subject, slot, slot::VM_THREADS, *target, &object)
+            }
+            (slot, Cap::VCpu { object: target }) => {
+                let bound = self.threads.iter().find(|thread| {
+                    thread.tcb.slot(tcb::VCPU).and_then(Cap::object) == Some(*target)
+                });
+                let bound = bound.map(|thread| thread.object);
+                bound.is_some_and(|bound| self.vcpu(&subject, slot, slot::VCPUS, bound, &object))
+            }
+            _ => false,
+        };
+        if !known {
+            let target = cap.object().map_or("", |object| self.name(object));
+            let what = format!("holds {} {target} in slot {slot}", cap.kind());
+            self.other(&subject, &object, what);
+        }
+    }
+
+    /// The monitor's endpoint, with the badge that the monitor knows the domain by.
+    fn monitors_endpoint(
+        &mut self,
+        thread: &Thread<'a>,
+        endpoint: usize,
+        badge: u64,
+        cap: &Cap,
+        from: &str,
+    ) -> bool {
+        let own = match thread.tcb.slot(tcb::FAULT_HANDLER) {
+            Some(Cap::Endpoint { badge, .. }) => *badge,
+            _ => return false,
+        };
+        if self.endpoints.get(&endpoint).map(String::as_str) != Some(MONITOR) || badge != own {
+            return false;
+        }
+        self.may_receive(&thread.subject, MONITOR, cap, from);
+        true
+    }
+
+    fn may_receive(&mut self, subject: &str, peer: &str, cap: &Cap, from: &str) {
+        if cap.rights().is_some_and(|rights| rights.read) {
+            let fact = Fact::ReceiveAt {
+                subject: subject.to_owned(),
+                peer: peer.to_owned(),
+            };
+            self.facts.add_from(fact, from);
+        }
+    }
+
+    fn notification(
+        &mut self,
+        subject: &str,
+        slot: u32,
+        object: usize,
+        badge: u64,
+        from: &str,
+    ) -> bool {
+        let (Some(channel), Some(peer)) = (
+            identifier(slot, slot::NOTIFICATIONS),
+            self.notifications.get(&object),
+        ) else {
+            return false;
+        };
+        // To receive at a notification that is bound to a thread is refused to all other threads (seL4,
+        // `handleRecv`), so that the right to read which the tool grants gives nothing.
+        let fact = Fact::Notify {
+            subject: subject.to_owned(),
+            channel,
+            peer: peer.clone(),
+            peer_channel: u8::try_from(badge.trailing_zeros()).unwrap_or(u8::MAX),
+        };
+        self.facts.add_from(fact, from);
+        badge.is_power_of_two()
+    }
+
+    fn endpoint(
+        &mut self,
+        subject: &str,
+        slot: u32,
+        object: usize,
+        badge: u64,
+        cap: &Cap,
+        from: &str,
+    ) -> bool {
+        let (Some(channel), Some(peer)) = (
+            identifier(slot, slot::ENDPOINTS),
+            self.endpoints.get(&object).cloned(),
+        ) else {
+            return false;
+        };
+        let fact = Fact::Call {
+            subject: subject.to_owned(),
+            channel,
+            peer: peer.clone(),
+            peer_channel: u8::try_from(badge & 0x3f).unwrap_or(u8::MAX),
+        };
+        self.facts.add_from(fact, from);
+        self.may_receive(subject, &peer, cap, from);
+        badge & !0x3f == CALL_BADGE
+    }
+
+    fn handler(&mut self, subject: &str, slot: u32, handler: usize, from: &str) -> bool {
+        let intid = self.spec.irqs.iter().find(|irq| irq.handler == handler);
+        let (Some(channel), Some(irq)) = (identifier(slot, slot::INTERRUPTS), intid) else {
+            return false;
+        };
+        let fact = Fact::Interrupt {
+            subject: subject.to_owned(),
+            channel,
+            intid: irq.irq,
+        };
+        self.facts.add_from(fact, from);
+        true
+    }
+
+    /// A thread or vCPU of a machine, at the slot of its identifier.
+    fn vcpu(&mut self, subject: &str, slot: u32, base: u32, thread: usize, from: &str) -> bool {
+        let target = self
+            .threads
+            .iter()
+            .find(|other| other.object == thread)
+            .cloned();
+        let Some(Thread {
+            subject: machine,
+            role: Role::Vcpu(vcpu),
+            ..
+        }) = target
+        else {
+            return false;
+        };
+        let (subject, at) = (subject.to_owned(), identifier(slot, base));
+        let fact = if base == slot::VCPUS {
+            Fact::Vcpu {
+                subject,
+                machine,
+                vcpu,
+            }
+        } else {
+            Fact::Thread {
+                subject,
+                machine,
+                vcpu,
+            }
+        };
+        self.facts.add_from(fact, from);
+        at == Some(vcpu)
+    }
+
+    /// Each interrupt is delivered to who handles it, under the identifier of its slot.
+    fn interrupts(&mut self) {
+        let handled: Vec<(String, u8, u32)> = self
+            .facts
+            .iter()
+            .filter_map(|fact| match fact {
+                Fact::Interrupt {
+                    subject,
+                    channel,
+                    intid,
+                } => Some((subject.clone(), *channel, *intid)),
+                _ => None,
+            })
+            .collect();
+        for irq in &self.spec.irqs {
+            let target = match self.spec.object(irq.handler) {
+                Object::ArmIrq(handler) => handler.slots.first().map(|entry| &entry.cap),
+                _ => None,
+            };
+            let delivered = match target {
+                Some(Cap::Notification { object, badge, .. }) if badge.is_power_of_two() => {
+                    self.notifications.get(object).map(|owner| {
+                        (
+                            owner.clone(),
+                            u8::try_from(badge.trailing_zeros()).unwrap_or(u8::MAX),
+                        )
+                    })
+                }
+                _ => None,
+            };
+            let (owner, channel) = delivered.unwrap_or_else(|| ("nobody".to_owned(), u8::MAX));
+            for (subject, id, _) in handled.iter().filter(|(.., intid)| *intid == irq.irq) {
+                if (subject, *id) != (&owner, channel) {
+                    let what = format!(
+                        "handles interrupt {} (id {id}), which is delivered to {owner} as {channel}",
+                        irq.irq
+                    );
+                    self.other(subject, self.spec.name(irq.handler), what);
+                }
+            }
+            if !handled.iter().any(|(.., intid)| *intid == irq.irq) {
+                let what = format!("receives interrupt {} without handling it", irq.irq);
+                self.other(&owner, self.spec.name(irq.handler), what);
+            }
+        }
+    }
+
+    /// Follows page tables down to the frames.
+    fn space(&mut self, subject: &str, root: usize) {
+        let mut tables = vec![root];
+        let mut seen = BTreeSet::from([root]);
+        while let Some(table) = tables.pop() {
+            let owner = self
+                .owned
+                .entry(table)
+                .or_insert_with(|| subject.to_owned());
+            if owner != subject {
+                let what = format!(
+                    "shares the page table {} with {owner}",
+                    self.spec.name(table)
+                );
+                self.other(subject, self.spec.name(table), what);
+            }
+            let Object::PageTable(object) = self.spec.object(table) else {
+                continue;
+            };
+            for entry in &object.slots {
+                match &entry.cap {
+                    Cap::PageTable { object } => {
+                        if seen.insert(*object) {
+                            tables.push(*object);
+                        }
+                    }
+                    Cap::Frame {
+                        object,
+                        rights,
+                        cached,
+                        executable,
+                    } => {
+                        self.frame(subject, *object, rights.write, *executable, *cached);
+                    }
+                    other => {
+                        let what = format!("has {} in a page table", other.kind());
+                        self.other(subject, self.spec.name(table), what);
+                    }
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, subject: &str, frame: usize, write: bool, execute: bool, cached: bool) {
+        let access = self
+            .mapped
+            .entry((frame, subject.to_owned()))
+            .or_insert(Access {
+                write: false,
+                execute: false,
+                cached,
+            });
+        access.write |= write;
+        access.execute |= execute;
+        access.cached &= cached;
+    }
+
+    fn memory(&mut self) {
+        for ((frame, subject), access) in std::mem::take(&mut self.mapped) {
+            let name = self.name(frame);
+            let sharers = self
+                .owned
+                .entry(frame)
+                .or_insert_with(|| subject.clone())
+                .clone();
+            let region = match self.region(name) {
+                Some(region) => {
+                    self.device(frame, &region);
+                    region
+                }
+                None if sharers == subject => OWN_MEMORY.to_owned(),
+                None => format!("{name} of {sharers}"),
+            };
+            // The monitor is Microkit's own; what it has of ours would be wrong.
+            if subject == MONITOR && region == OWN_MEMORY {
+                continue;
+            }
+            self.facts.add_from(
+                Fact::Memory {
+                    subject,
+                    region,
+                    access,
+                },
+                name,
+            );
+        }
+    }
+
+    /// The region of the description that a frame is part of (`frame_mr_<region>_<index>`).
+    fn region(&self, frame: &str) -> Option<String> {
+        let (region, index) = frame.strip_prefix("frame_mr_")?.rsplit_once('_')?;
+        let index = index.bytes().all(|byte| byte.is_ascii_digit());
+        (index && self.regions.contains(region)).then(|| region.to_owned())
+    }
+
+    fn device(&mut self, frame: usize, region: &str) {
+        let Object::Frame(object) = self.spec.object(frame) else {
+            return;
+        };
+        let Some(physical) = object.paddr.filter(|start| !self.ram.contains(start)) else {
+            return;
+        };
+        // The first frame says where the device is; the rest follow it.
+        let index: u64 = self
+            .name(frame)
+            .rsplit_once('_')
+            .and_then(|(_, index)| index.parse().ok())
+            .unwrap_or(0);
+        let physical = physical.wrapping_sub(index << object.size_bits);
+        let fact = Fact::Device {
+            region: region.to_owned(),
+            physical,
+        };
+        self.facts.add_from(fact, self.name(frame));
+    }
+}
+
+/// The identifier that a slot stands for in the range that starts at `base`.
+fn identifier(slot: u32, base: u32) -> Option<u8> {
+    let id = slot
+        .checked_sub(base)
+        .filter(|&id| id < slot::IDENTIFIERS)?;
+    u8::try_from(id).ok()
+}

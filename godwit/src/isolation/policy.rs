@@ -1,0 +1,324 @@
+//! The policy: who may touch what, and why.
+//!
+//! Responsible for: the file that people write (`policy.toml`), and the facts that it permits on a board. Never: reads
+//! anything that is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::IsolationError;
+use super::facts::{Access, Fact, MONITOR};
+use crate::image::Board;
+
+/// The policy as it stands in its file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Domains and the machine, by name.
+    pub subject: BTreeMap<String, Subject>,
+    /// Who may call and notify whom.
+    pub channel: Vec<Channel>,
+    /// Devices, by name.
+    pub device: BTreeMap<String, Device>,
+    /// What devices of a kind could reach by themselves.
+    pub dma: BTreeMap<String, String>,
+    /// Regions that several domains write, with the reason.
+    pub two_writers: BTreeMap<String, String>,
+    /// Who may both write and execute a region, with the reason.
+    pub write_and_execute: BTreeMap<String, String>,
+    /// What Microkit grants beyond the description.
+    pub granted_by_microkit: GrantedByMicrokit,
+    /// Whom each may influence directly.
+    pub flows: BTreeMap<String, BTreeSet<String>>,
+    /// Flows that no capability shows.
+    #[serde(default)]
+    pub hardware_flow: Vec<HardwareFlow>,
+    /// What every path must pass.
+    pub barrier: Vec<Barrier>,
+    /// What an attacker is after, with the regions that hold it.
+    pub assets: BTreeMap<String, Vec<String>>,
+    /// Column and row of each box of the picture.
+    pub picture: BTreeMap<String, (f64, f64)>,
+}
+
+/// What one subject may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// What it is for.
+    pub is: String,
+    /// Its priority.
+    pub priority: u8,
+    /// Regions, each with rights and the reason.
+    #[serde(default)]
+    pub memory: BTreeMap<String, (String, String)>,
+    /// Interrupts by its identifiers, each with the reason.
+    #[serde(default)]
+    pub interrupts: BTreeMap<String, String>,
+    /// Regions whose physical address it is told, each with the reason.
+    #[serde(default)]
+    pub physical_addresses: BTreeMap<String, String>,
+    /// Machines whose vCPUs it controls: how many, and the reason.
+    #[serde(default)]
+    pub machine: BTreeMap<String, (u8, String)>,
+    /// What else an attacker could do who has it.
+    #[serde(default)]
+    pub can: Vec<String>,
+    /// What an attacker could not do, each with the test (`path::name`) that shows it.
+    #[serde(default)]
+    pub cannot: Vec<(String, String)>,
+}
+
+/// A channel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// Both ends, `domain:identifier`.
+    pub ends: [String; 2],
+    /// The end that calls, if one does.
+    pub calls: Option<String>,
+    /// The ends that notify.
+    pub notifies: Vec<String>,
+    /// What for.
+    pub why: String,
+}
+
+/// A device.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// The region that is its registers.
+    pub region: String,
+    /// The only one that may have it.
+    pub owner: String,
+}
+
+/// What Microkit's tool grants beyond the description, with the reason why that is bearable.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantedByMicrokit {
+    /// Everyone may receive at the monitor's endpoint.
+    pub monitor_endpoint: Option<String>,
+    /// A caller may receive at the callee's endpoint.
+    pub callee_endpoint: Option<String>,
+}
+
+/// A flow that no capability shows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardwareFlow {
+    /// Who influences.
+    pub from: String,
+    /// Whom.
+    pub to: String,
+    /// Boards where it exists.
+    pub boards: Vec<String>,
+    /// How.
+    pub why: String,
+}
+
+/// What every path must pass.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Barrier {
+    /// Where paths start.
+    pub from: String,
+    /// Where they end.
+    pub to: Vec<String>,
+    /// They pass one of these.
+    pub through: Vec<String>,
+    /// What is gained.
+    pub why: String,
+}
+
+/// The facts that a policy permits, each with its reason.
+pub type Permitted = BTreeMap<Fact, String>;
+
+impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed; the message has the place.
+    pub fn parse(file: &str, text: &str) -> Result<Self, IsolationError> {
+        let policy: Self = toml::from_str(text).map_err(|error| IsolationError::Policy {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        })?;
+        // Whatever is wrong with a right or an end is wrong on every board.
+        policy.rights().map_err(|reason| IsolationError::Policy {
+            file: file.to_owned(),
+            reason,
+        })?;
+        Ok(policy)
+    }
+
+    /// What is permitted on a board, without what Microkit adds.
+    #[must_use]
+    pub fn permitted(&self, board: &Board) -> Permitted {
+        let mut permitted = self.rights().unwrap_or_default();
+        for (subject, rights) in &self.subject {
+            for (id, why) in &rights.interrupts {
+                let number = board
+                    .interrupts
+                    .iter()
+                    .find(|number| number.domain == *subject && number.id.to_string() == *id);
+                if let Some(number) = number {
+                    let fact = Fact::Interrupt {
+                        subject: subject.clone(),
+                        channel: number.id,
+                        intid: number.irq,
+                    };
+                    permitted.insert(fact, why.clone());
+                }
+            }
+        }
+        for (name, device) in &self.device {
+            if let Some(numbers) = board.regions.get(&device.region) {
+                let fact = Fact::Device {
+                    region: device.region.clone(),
+                    physical: numbers.phys_addr,
+                };
+                permitted.insert(fact, format!("the board's {name}"));
+            }
+        }
+        permitted
+    }
+
+    /// What Microkit adds to [`Self::permitted`], as far as the policy accepts it.
+    #[must_use]
+    pub fn permitted_by_microkit(&self) -> Permitted {
+        let mut permitted = Permitted::new();
+        let granted = &self.granted_by_microkit;
+        if let Some(why) = &granted.monitor_endpoint {
+            // Machines have empty capability spaces.
+            for subject in self.domains() {
+                let fact = Fact::ReceiveAt {
+                    subject: subject.to_owned(),
+                    peer: MONITOR.to_owned(),
+                };
+                permitted.insert(fact, why.clone());
+            }
+        }
+        if let Some(why) = &granted.callee_endpoint {
+            for fact in self.rights().unwrap_or_default().into_keys() {
+                if let Fact::Call { subject, peer, .. } = fact {
+                    permitted.insert(Fact::ReceiveAt { subject, peer }, why.clone());
+                }
+            }
+        }
+        permitted
+    }
+
+    /// Everyone who is not a machine.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.subject
+            .keys()
+            .map(String::as_str)
+            .filter(|name| self.owner_of_machine(name).is_none())
+    }
+
+    /// Who controls the vCPUs of a machine, if it is one.
+    #[must_use]
+    pub fn owner_of_machine(&self, name: &str) -> Option<&str> {
+        self.subject
+            .iter()
+            .find(|(_, subject)| subject.machine.contains_key(name))
+            .map(|(owner, _)| owner.as_str())
+    }
+
+    /// What is permitted on every board.
+    fn rights(&self) -> Result<Permitted, String> {
+        let mut permitted = Permitted::new();
+        for (name, subject) in &self.subject {
+            permitted.insert(
+                Fact::Priority {
+                    subject: name.clone(),
+                    priority: subject.priority,
+                },
+                subject.is.clone(),
+            );
+            for (region, (rights, why)) in &subject.memory {
+                let access = Access::parse(rights)
+                    .ok_or_else(|| format!("{name}: '{rights}' is no right to '{region}'"))?;
+                let fact = Fact::Memory {
+                    subject: name.clone(),
+                    region: region.clone(),
+                    access,
+                };
+                permitted.insert(fact, why.clone());
+            }
+            for (region, why) in &subject.physical_addresses {
+                let fact = Fact::PhysicalAddress {
+                    subject: name.clone(),
+                    region: region.clone(),
+                };
+                permitted.insert(fact, why.clone());
+            }
+            for (machine, (vcpus, why)) in &subject.machine {
+                let mut controls = super::facts::Facts::new(super::Source::Description);
+                (0..*vcpus).for_each(|vcpu| controls.controls(name, machine, vcpu));
+                permitted.extend(controls.facts.into_keys().map(|fact| (fact, why.clone())));
+            }
+        }
+        for channel in &self.channel {
+            channel.rights(&mut permitted)?;
+        }
+        Ok(permitted)
+    }
+}
+
+impl Channel {
+    /// Domain and identifier of both ends.
+    fn parsed(&self) -> Result<[(&str, u8); 2], String> {
+        let end = |end: &'_ str| -> Option<(usize, u8)> {
+            let (name, id) = end.split_once(':')?;
+            Some((name.len(), id.parse().ok()?))
+        };
+        let parse = |text: &'static str, whole: &str| format!("channel: '{whole}' {text}");
+        let mut ends = [("", 0); 2];
+        for (parsed, whole) in ends.iter_mut().zip(&self.ends) {
+            let (length, id) = end(whole).ok_or_else(|| parse("is no domain:identifier", whole))?;
+            *parsed = (&whole[..length], id);
+        }
+        let named = |name: &String| ends.iter().any(|(end, _)| end == name);
+        match self
+            .calls
+            .iter()
+            .chain(&self.notifies)
+            .find(|name| !named(name))
+        {
+            Some(stranger) => Err(parse("has no such end", stranger)),
+            None => Ok(ends),
+        }
+    }
+
+    fn rights(&self, permitted: &mut Permitted) -> Result<(), String> {
+        let [first, second] = self.parsed()?;
+        for ((subject, channel), (peer, peer_channel)) in [(first, second), (second, first)] {
+            let names = || (subject.to_owned(), peer.to_owned());
+            if self.calls.as_deref() == Some(subject) {
+                let (subject, peer) = names();
+                let fact = Fact::Call {
+                    subject,
+                    channel,
+                    peer,
+                    peer_channel,
+                };
+                permitted.insert(fact, self.why.clone());
+            }
+            if self.notifies.iter().any(|name| name == subject) {
+                let (subject, peer) = names();
+                let fact = Fact::Notify {
+                    subject,
+                    channel,
+                    peer,
+                    peer_channel,
+                };
+                permitted.insert(fact, self.why.clone());
+            }
+        }
+        Ok(())
+    }
+}
