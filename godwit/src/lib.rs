@@ -8,6 +8,7 @@ pub mod guest;
 pub mod guest_output;
 pub mod image;
 pub mod isolation;
+pub mod line;
 pub mod link;
 pub mod prepare;
 pub mod qemu;

@@ -3,6 +3,7 @@
 //! Responsible for: reaching a board under the address that the operator names, and cutting its
 //! byte stream into frames. Must never: look into a frame that is for the other board.
 
+use crate::line::{attach, open_port};
 use migration_pd::protocol::frame::{Decoder, finish};
 use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME};
 use std::fmt;
@@ -71,15 +72,6 @@ pub enum LinkError {
         address: Address,
         /// What the system says.
         error: io::Error,
-    },
-    /// A kind of link that this version does not carry moves over.
-    #[error(
-        "board {address} is on a serial line, which loses bytes: this version has no \
-         retransmission and reaches boards through sockets only"
-    )]
-    Serial {
-        /// The board.
-        address: Address,
     },
 }
 
@@ -152,11 +144,9 @@ impl Stream {
         let connected = match address {
             Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
             Address::Tcp { host, port } => connect_tcp(host, *port).map(Self::Tcp),
-            Address::Serial { .. } => {
-                return Err(LinkError::Serial {
-                    address: address.clone(),
-                });
-            }
+            Address::Serial { device, baud } => open_port(device, *baud)
+                .and_then(|port| attach(port, *baud))
+                .map(Self::Unix),
         };
         connected
             .and_then(|stream| {
@@ -260,7 +250,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Connect`] with the last reason, or [`LinkError::Serial`].
+    /// [`LinkError::Connect`] with the last reason.
     pub fn open(address: &Address, timeout: Duration) -> Result<Self, LinkError> {
         let deadline = Instant::now() + timeout;
         let stream = loop {
@@ -458,12 +448,5 @@ mod tests {
             .to_string();
         assert!(error.contains("unix:/nowhere/board.sock"), "{error}");
         assert!(error.contains("Is it running"), "{error}");
-    }
-
-    #[test]
-    fn a_serial_line_is_refused_with_the_reason() {
-        let address: Address = "serial:/dev/ttyUSB0,115200".parse().unwrap();
-        let error = Link::open(&address, Duration::ZERO).unwrap_err();
-        assert!(matches!(error, LinkError::Serial { .. }));
     }
 }

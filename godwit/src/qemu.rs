@@ -8,7 +8,7 @@ mod spawn;
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::image::Image;
+use crate::line::Carrier;
 
 /// Lines of QEMU's own messages that are kept.
 const STDERR_LINES: usize = 50;
@@ -91,6 +92,14 @@ pub enum MachineError {
         /// The path.
         path: PathBuf,
     },
+    /// The link cannot be offered.
+    #[error("{name}: cannot offer the link: {source}")]
+    Link {
+        /// The machine.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// QEMU ended.
     #[error("{name}: QEMU ended ({status}){messages}")]
     Ended {
@@ -132,6 +141,8 @@ pub struct Machine {
     console: Option<PathBuf>,
     link: Option<PathBuf>,
     log: Option<PathBuf>,
+    /// Where the link is a serial line, what makes it one that loses nothing.
+    _carrier: Option<Carrier>,
 }
 
 impl Machine {
@@ -147,6 +158,7 @@ impl Machine {
             console,
             console_log,
             link,
+            image,
             ..
         } = options;
         let (socket, log) = match console {
@@ -154,8 +166,11 @@ impl Machine {
             Console::Socket(path) => (Some(path), console_log),
             Console::File(path) => (None, Some(path)),
         };
+        let line = link.as_deref().zip(image.board.link.baud);
+        let line = line.map(|(link, baud)| (line_path(link), baud));
         // A socket that an earlier machine left behind would accept nobody.
-        for stale in socket.iter().chain(&link) {
+        let lines = line.iter().map(|(path, _)| path);
+        for stale in socket.iter().chain(&link).chain(lines) {
             let _ = std::fs::remove_file(stale);
         }
         let inherit = arguments
@@ -188,6 +203,18 @@ impl Machine {
                 source,
             },
         })?;
+        let carrier = link.as_deref().zip(line).map(|(link, (line, baud))| {
+            UnixListener::bind(link)
+                .and_then(|listener| Carrier::start(listener, line, baud))
+                .map_err(|source| {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    MachineError::Link {
+                        name: name.clone(),
+                        source,
+                    }
+                })
+        });
         let messages = Arc::default();
         if let Some(stderr) = child.stderr.take() {
             keep_messages(stderr, Arc::clone(&messages));
@@ -199,6 +226,7 @@ impl Machine {
             console: socket,
             link,
             log,
+            _carrier: carrier.transpose()?,
         })
     }
 
@@ -333,7 +361,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
-        for socket in self.console.iter().chain(&self.link) {
+        let line = self.link.as_deref().map(line_path);
+        for socket in self.console.iter().chain(&self.link).chain(&line) {
             let _ = std::fs::remove_file(socket);
         }
     }
@@ -352,7 +381,10 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
         Console::Socket(path) => Some(path),
         _ => None,
     };
-    for path in console_socket.into_iter().chain(&options.link) {
+    let line = options.link.as_deref().filter(|_| board.link_is_serial());
+    let line = line.map(line_path);
+    let sockets = console_socket.into_iter().chain(&options.link);
+    for path in sockets.chain(&line) {
         if path.as_os_str().len() > SOCKET_PATH {
             return Err(MachineError::SocketPath {
                 name: options.name.clone(),
@@ -374,8 +406,15 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
     ) {
         console += &format!(",logfile={}", escaped(log));
     }
-    let link = match &options.link {
-        Some(path) => format!("socket,id=link,path={},server=on,wait=off", escaped(path)),
+    let link = options
+        .link
+        .as_deref()
+        .map(|path| match board.link_is_serial() {
+            true => line_path(path),
+            false => path.to_owned(),
+        });
+    let link = match link {
+        Some(path) => format!("socket,id=link,path={},server=on,wait=off", escaped(&path)),
         None => "null,id=link".to_owned(),
     };
     let mut arguments = vec!["-name".to_owned(), escaped_text(&options.name)];
@@ -398,6 +437,13 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
     }
     arguments.extend(options.extra.iter().cloned());
     Ok((template.program.clone(), arguments))
+}
+
+/// Where QEMU offers the line that a link goes over.
+fn line_path(link: &Path) -> PathBuf {
+    let mut path = link.as_os_str().to_owned();
+    path.push(".line");
+    path.into()
 }
 
 /// A value within one of QEMU's comma-separated arguments.

@@ -358,9 +358,7 @@ impl Relay<'_> {
 
     /// Connects again to the board whose link broke.
     fn reach_again(&mut self, error: LinkError, left: Duration) -> Result<(), Cause> {
-        let (LinkError::Lost { address, .. }
-        | LinkError::Connect { address, .. }
-        | LinkError::Serial { address }) = &error;
+        let (LinkError::Lost { address, .. } | LinkError::Connect { address, .. }) = &error;
         if address == self.source.address() {
             self.source.reconnect(left)?;
         } else if let Err(unreachable) = self.destination.reconnect(left) {

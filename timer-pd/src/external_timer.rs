@@ -4,7 +4,6 @@
 //! Responsible for: telling the board's timer when to interrupt, in its own ticks. Its clock need
 //! not be exact: it may interrupt early, and is set again for the rest.
 
-use crate::counter;
 use channel::Ticks;
 use core::ptr::NonNull;
 use drivers::{Alarm, Mmio, rescale};
@@ -51,12 +50,12 @@ impl<A: Alarm> BoardTimer for WithAlarm<A> {
 
     #[inline]
     fn now(&self) -> Ticks {
-        counter::count()
+        Ticks(counter::count())
     }
 
     fn set(&mut self, deadline: Option<Ticks>) {
         let after = deadline.map(|deadline| {
-            let ticks = deadline.0.saturating_sub(counter::count().0);
+            let ticks = deadline.0.saturating_sub(counter::count());
             rescale(ticks, counter::frequency(), self.0.frequency())
         });
         self.0.set(after);

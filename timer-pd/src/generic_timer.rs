@@ -6,7 +6,6 @@
 //! nothing here assumes what it holds: what a guest gains by it is that its own vCPUs oversleep
 //! and that its own move lacks an alarm.
 
-use crate::counter;
 use channel::Ticks;
 use core::arch::asm;
 use timer_pd::board::BoardTimer;
@@ -31,7 +30,7 @@ impl BoardTimer for GenericTimer {
 
     #[inline]
     fn now(&self) -> Ticks {
-        counter::count()
+        Ticks(counter::count())
     }
 
     #[inline]

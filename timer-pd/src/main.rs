@@ -8,7 +8,6 @@
 
 use memory_functions as _;
 
-mod counter;
 #[cfg(any(feature = "ttc", feature = "meson-timer"))]
 mod external_timer;
 #[cfg(not(any(feature = "ttc", feature = "meson-timer")))]

@@ -2,8 +2,9 @@
 //!
 //! Responsible for: giving all interrupts to the Non-secure world (IHI 0048B, 4.3.4), because seL4
 //! runs there and may not do it itself; a clean EL2 (DDI 0487, D1.6.2); entering the loader
-//! there; and as much of PSCI (DEN 0022) as seL4's loader asks for, which is the version. On a
-//! board with U-Boot, TF-A does all of this. Must never: keep anything for later but the vectors;
+//! there; as much of PSCI (DEN 0022) as seL4's loader asks for, which is the version; and the
+//! system counter, which QEMU keeps from EL0 (see the crate `counter`). On a board with U-Boot,
+//! TF-A does all of this but the last, which nobody needs there. Must never: keep anything for later but the vectors;
 //! it has neither data nor a stack.
 #![no_std]
 #![no_main]
@@ -32,6 +33,8 @@ const SMC: usize = 0x17;
 /// `PSCI_VERSION` and its answer, 1.1 (DEN 0022, 5.1.1).
 const PSCI_VERSION: usize = 0x8400_0000;
 const PSCI_1_1: usize = 0x1_0001;
+/// What domains ask for the system counter with (DEN 0028, 5.1: OEM service calls, SMC64).
+const COUNT: usize = 0xc300_0001;
 
 global_asm!(
     r#"
@@ -105,11 +108,17 @@ call:
     lsr     x1, x1, #26
     cmp     x1, #{smc}
     b.ne    .
+    ldr     x1, ={count}
+    cmp     x0, x1
+    b.eq    1f
     ldr     w1, ={psci_version}
     ldr     x2, ={psci_1_1}
     cmp     w0, w1
     mov     x0, #-1
     csel    x0, x2, x0, eq
+    eret
+1:  isb
+    mrs     x0, cntpct_el0
     eret
     "#,
     secure_configuration = const SECURE_CONFIGURATION,
@@ -123,6 +132,7 @@ call:
     smc = const SMC,
     psci_version = const PSCI_VERSION,
     psci_1_1 = const PSCI_1_1,
+    count = const COUNT,
 );
 
 #[panic_handler]

@@ -2,7 +2,8 @@
 //!
 //! Responsible for: `board/<name>/board.toml`, and for putting its numbers and an image's parameters into the
 //! description's text, so that both kernels' builders read one text. Never: adds or removes a domain, a mapping or a
-//! channel: who may do what is the same on every board.
+//! channel: who may do what is the same on every board, but for
+//! calls to the firmware where a board cannot do without.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,6 +36,8 @@ pub struct Board {
     pub link: Device,
     /// The timer that `timer-pd` drives.
     pub timer: Device,
+    /// How domains read the system counter, if they cannot by its register.
+    pub counter: Option<Counter>,
     /// How it is started where it is hardware, for people.
     pub boot: Option<String>,
     /// How it is started under QEMU, if it can be.
@@ -63,6 +66,16 @@ impl AddressRange {
     pub const fn range(self) -> Range<u64> {
         self.start..self.end
     }
+}
+
+/// A way to the system counter through the firmware.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counter {
+    /// The domains that need it and may therefore call the firmware.
+    pub domains: Vec<String>,
+    /// Cargo features that make their packages do so.
+    pub features: Vec<String>,
 }
 
 /// A device that a domain drives.
@@ -211,8 +224,14 @@ impl Board {
 
     /// Cargo features that the board adds to a package.
     pub fn features<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a str> {
+        let counter = self.counter.iter().filter(move |counter| {
+            let domains = &mut counter.domains.iter();
+            domains.any(|domain| domain.replace('_', "-") == package)
+        });
         self.devices(package)
-            .flat_map(|device| device.features.iter().map(String::as_str))
+            .flat_map(|device| &device.features)
+            .chain(counter.flat_map(|counter| &counter.features))
+            .map(String::as_str)
     }
 
     /// Whether its link is a serial line, which loses and damages bytes.
@@ -249,6 +268,9 @@ impl Board {
                 );
             }
         }
+        for name in self.counter.iter().flat_map(|counter| &counter.domains) {
+            edits.set(&domain(&document, name)?, "smc", "true");
+        }
         let guest_ram = region(&document, GUEST_RAM)?;
         edits.set(&guest_ram, "size", &format!("{:#x}", parameters.guest_ram));
         if let Some(address) = parameters.guest_ram_at {
@@ -271,6 +293,19 @@ fn region<'a, 'input>(
         .find(|node| node.has_tag_name("memory_region") && node.attribute("name") == Some(name))
         .ok_or_else(|| ImageError::Substitution {
             what: format!("no memory region '{name}'"),
+        })
+}
+
+fn domain<'a, 'input>(
+    document: &'a Document<'input>,
+    name: &str,
+) -> Result<Node<'a, 'input>, ImageError> {
+    document
+        .root_element()
+        .children()
+        .find(|node| node.has_tag_name("protection_domain") && node.attribute("name") == Some(name))
+        .ok_or_else(|| ImageError::Substitution {
+            what: format!("no domain '{name}'"),
         })
 }
 

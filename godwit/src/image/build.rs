@@ -120,6 +120,13 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     let xml = board.substitute(&xml, &parameters)?;
     let system = System::parse("system.xml", &xml, &prefill)?;
 
+    // The embedded kernel knows no calls to the firmware.
+    if request.kernel == Kernel::Embedded && system.domains.iter().any(|domain| domain.firmware) {
+        return Err(ImageError::NoSuchKernel {
+            board: board.name,
+            kernel: request.kernel,
+        });
+    }
     let (programs, kernel) = programs(&root, &system, &board, request)?;
     let directory = target_directory(&root)?.join("images").join(&request.name);
     std::fs::create_dir_all(&directory).map_err(|source| ImageError::Write {

@@ -50,6 +50,9 @@ pub const CAPDL: &str = "capdl.json";
 /// The option that lets a domain print through the kernel.
 const PRINTING: &str = "PRINTING";
 
+/// The invocation that calls the firmware, in `invocations_all.json`.
+const FIRMWARE_CALL: &str = "ARMSMCCall";
+
 /// Why an SDK cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SdkError {
@@ -176,6 +179,7 @@ impl Sdk {
         let options: BTreeMap<String, serde_json::Value> =
             json(&directory.join("include/kernel/gen_config.json"))?;
         let labels: BTreeMap<String, u64> = json(&directory.join("invocations_all.json"))?;
+        let firmware_call = labels.get(FIRMWARE_CALL).copied();
         let labels =
             InvocationLabels::from_names(|name| labels.get(name).copied()).map_err(|source| {
                 SdkError::Invocation {
@@ -184,7 +188,11 @@ impl Sdk {
                 }
             })?;
         let printing = options.get(PRINTING).and_then(serde_json::Value::as_bool) == Some(true);
-        let facts = KernelFacts { labels, printing };
+        let facts = KernelFacts {
+            labels,
+            printing,
+            firmware_call,
+        };
         let sdk = Self {
             path,
             board,

@@ -57,7 +57,12 @@ pub struct KernelFacts {
     pub labels: InvocationLabels,
     /// Whether it prints what a domain wants printed.
     pub printing: bool,
+    /// The label of a call to the firmware, if it offers that.
+    pub firmware_call: Option<u64>,
 }
+
+/// The symbol of that label.
+const FIRMWARE_CALL_SYMBOL: &str = "sel4_smc_label";
 
 /// Writes facts about the kernel into a program, its file included.
 ///
@@ -72,6 +77,11 @@ pub fn patch_facts(program: &mut Program, facts: &KernelFacts) -> Result<(), Elf
     }
     if program.has_symbol(PRINTING_SYMBOL) {
         program.write_file(PRINTING_SYMBOL, &u64::from(facts.printing).to_le_bytes())?;
+    }
+    if let Some(label) = facts.firmware_call
+        && program.has_symbol(FIRMWARE_CALL_SYMBOL)
+    {
+        program.write_file(FIRMWARE_CALL_SYMBOL, &label.to_le_bytes())?;
     }
     Ok(())
 }
@@ -191,6 +201,7 @@ mod tests {
     const FACTS: KernelFacts = KernelFacts {
         labels: InvocationLabels::DEFAULT,
         printing: true,
+        firmware_call: None,
     };
 
     fn with_symbols(symbols: &[(&str, u64, u64)]) -> Program {

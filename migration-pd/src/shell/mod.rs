@@ -4,7 +4,6 @@ mod memory;
 
 use channel::ring::Duplex;
 use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
-use core::arch::asm;
 use memory::{Inbound, Outbound, Ram};
 use migration_pd::copier::Compressor;
 use migration_pd::port::{MAX_RECORD, Port};
@@ -129,21 +128,11 @@ impl Port for Shell {
 
     #[inline]
     fn now(&mut self) -> u64 {
-        let count: u64;
-        // SAFETY: reads the counter, which the kernel lets EL0 read, after all instructions before.
-        unsafe {
-            asm!("isb", "mrs {}, CNTPCT_EL0", out(reg) count, options(nostack, preserves_flags));
-        }
-        count
+        counter::count()
     }
 
     fn frequency(&self) -> u64 {
-        let frequency: u64;
-        // SAFETY: reads a register that the kernel lets EL0 read along with the counter.
-        unsafe {
-            asm!("mrs {}, CNTFRQ_EL0", out(reg) frequency, options(nomem, nostack, preserves_flags));
-        }
-        frequency.max(1)
+        counter::frequency().max(1).into()
     }
 
     // A neighbour whose counters contradict ours is as good as one that sends and takes nothing:

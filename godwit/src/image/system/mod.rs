@@ -182,6 +182,8 @@ pub struct Domain {
     pub scheduling: Scheduling,
     /// Runs on its callers' time only, once it has initialised.
     pub passive: bool,
+    /// May call the firmware.
+    pub firmware: bool,
     /// May use floating-point registers.
     pub fpu: bool,
     /// Bytes of stack.

@@ -159,12 +159,13 @@ fn rights(element: &Element<'_, '_>) -> Result<Rights> {
     }
 }
 
-const DOMAIN_ATTRIBUTES: [&str; 7] = [
+const DOMAIN_ATTRIBUTES: [&str; 8] = [
     "name",
     "priority",
     "budget",
     "period",
     "passive",
+    "smc",
     "stack_size",
     "fpu",
 ];
@@ -177,6 +178,7 @@ fn domain(element: &Element<'_, '_>, regions: &[Region]) -> Result<Domain> {
         name: element.required("name")?.to_owned(),
         scheduling: element.scheduling()?,
         passive: element.flag("passive", false)?,
+        firmware: element.flag("smc", false)?,
         fpu: element.flag("fpu", true)?,
         stack_size: element.aligned("stack_size", stack_size, PAGE)?,
         program: String::new(),
