@@ -4,7 +4,7 @@
 //! that hands over every key, and is what it was before once this ends, however it ends; the one key that is not the
 //! guest's. Never: knows what a board is doing, or writes anything of its own in between unless it is told to.
 
-use std::io::{ErrorKind, IsTerminal as _, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -316,18 +316,12 @@ impl Watch {
 ///
 /// The operating system's.
 pub fn ending_signals() -> std::io::Result<UnixStream> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let (received, sender) = UnixStream::pair()?;
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
     }
     Ok(received)
-}
-
-/// Whether the standard output is a terminal, and so may have colours.
-#[must_use]
-pub fn output_is_terminal() -> bool {
-    std::io::stdout().is_terminal()
 }
 
 #[cfg(test)]

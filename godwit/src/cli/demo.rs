@@ -149,17 +149,23 @@ fn figures(outcome: &Outcome) -> Vec<String> {
             ),
         ),
         line(
-            "stood still",
+            "downtime",
             format!(
-                "{} as the host saw it, {} as the board it left did, {} by the guest's own clock{}",
+                "{} by the host, {} by the board it left{}",
                 milliseconds(summary.downtime_us),
                 milliseconds(sources.max().unwrap_or(0)),
-                milliseconds(outcome.report.largest_gap_us),
                 if outcome.moves.len() > 1 {
-                    " (the longest each)"
+                    " (the longest)"
                 } else {
                     ""
                 }
+            ),
+        ),
+        line(
+            "",
+            format!(
+                "by the guest's own clock, which stands still with it, no gap was longer than {}",
+                milliseconds(outcome.report.largest_gap_us)
             ),
         ),
         line(

@@ -9,12 +9,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::guest::{Guest, Program};
 use crate::guest_output;
 use crate::image::{self, Config, ImageRequest, Kernel, Placement};
-use crate::prepare::{self, DEMO, Need};
+use crate::prepare::{self, Need};
 
 use super::style::notice;
 
 /// What a Linux guest's console is, and nothing else: what it then does is up to its initramfs.
 const COMMAND_LINE: &str = "console=ttyAMA0";
+
+/// What Debian's guest is made with.
+const DEBIAN: [Need; 2] = [Need::Target(prepare::WORKLOAD_TARGET), Need::PackageTools];
 
 /// The kernel and board that an image is for.
 #[derive(Debug, Args)]
@@ -97,7 +100,7 @@ impl GuestArguments {
             };
             (program, file_name(kernel), &self.cmdline)
         } else {
-            prepare::prerequisites(&DEMO, &notice)?;
+            prepare::prerequisites(&DEBIAN, &notice)?;
             let files = prepare::linux_guest(&image::workspace()?, &notice)?;
             let program = Program::Linux {
                 kernel: files.kernel,

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::guest::{BoardArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
+use crate::prepare::{self, Need};
 use crate::run::{RunEnd, RunOptions, run as run_board};
 
 /// Runs a guest on a board under QEMU, its console in this terminal.
@@ -25,6 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    prepare::prerequisites(&[Need::Qemu], &style::notice)?;
     let chosen = arguments.guest.choose()?;
     let options = RunOptions {
         name: arguments.name.clone(),

@@ -115,7 +115,12 @@ type Result<T, E = DemoError> = std::result::Result<T, E>;
 /// It could not be brought to its end. A guest whose checks do not hold is no error but an [`Outcome`].
 pub fn run(options: &DemoOptions, ui: &mut dyn Ui) -> Result<Outcome, DemoFailure> {
     let mut scratch = None;
-    let result = demonstrate(options, ui, &mut scratch);
+    let stopped = || options.stop.load(Ordering::Relaxed);
+    let result = match demonstrate(options, ui, &mut scratch) {
+        // Whatever failed meanwhile, cargo for instance, was asked to end as well.
+        Err(_) if stopped() => Err(DemoError::Stopped),
+        result => result,
+    };
     let failed = !result.as_ref().is_ok_and(Outcome::ok);
     let logs = scratch
         .filter(|_| failed || options.keep)
