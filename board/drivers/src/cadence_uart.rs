@@ -76,9 +76,8 @@ impl Divisors {
             let step = baud * u64::from(divider + 1);
             let generator = ((clock + step / 2) / step).clamp(1, 0xffff);
             let actual = clock / (generator * u64::from(divider + 1));
-            #[expect(clippy::cast_possible_truncation, reason = "at most 0xffff")]
             let divisors = Self {
-                generator: generator as u32,
+                generator: u32::try_from(generator).unwrap_or(0xffff),
                 divider,
             };
             (actual.abs_diff(baud), divisors)
