@@ -120,8 +120,10 @@ fn uart(fake: &mut Fake) -> CadenceUart<&mut Fake> {
 
 #[test]
 fn is_set_up_as_the_manual_has_it() {
-    let mut fake = Fake::default();
-    fake.enabled = !0;
+    let mut fake = Fake {
+        enabled: !0,
+        ..Fake::default()
+    };
     fake.receive.push_back(7);
     fake.transmit.push_back(7);
     uart(&mut fake);
