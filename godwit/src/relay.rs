@@ -237,6 +237,21 @@ pub fn settle(
     relay.settle().map_err(|cause| relay.explain(cause))
 }
 
+/// The request that starts a move with these options, on boards that have seen moves up to `newest`.
+pub(crate) fn start_request(options: &Options, newest: MoveId) -> StartMove {
+    // Numbers grow with the time of day, so that they grow over restarts of the boards too.
+    let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
+    StartMove {
+        id: MoveId(now.max(newest.0.saturating_add(1))),
+        seed: random_bits(),
+        downtime_target_us: u32::try_from(options.downtime_target.as_micros()).unwrap_or(u32::MAX),
+        max_rounds: options.max_rounds,
+        share: options.share,
+        bandwidth: options.bandwidth,
+        patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
+    }
+}
+
 /// Random bits from the system; if it has none to give, from the clock.
 pub(crate) fn random_bits() -> [u64; 2] {
     let mut bytes = [0; 16];
@@ -289,21 +304,8 @@ impl Relay<'_> {
             refusal,
         })?;
         let newest = source.newest_move.max(destination.newest_move);
-        // Numbers grow with the time of day, so that they grow over restarts of the boards too.
-        let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
-        let options = self.options;
-        let start = StartMove {
-            id: MoveId(now.max(newest.0.saturating_add(1))),
-            seed: random_bits(),
-            downtime_target_us: u32::try_from(options.downtime_target.as_micros())
-                .unwrap_or(u32::MAX),
-            max_rounds: options.max_rounds,
-            share: options.share,
-            bandwidth: options.bandwidth,
-            patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
-        };
         Ok(Plan {
-            start,
+            start: start_request(self.options, newest),
             runs: source.phase == Phase::Running,
         })
     }
@@ -469,7 +471,7 @@ fn in_doubt(status: &StatusReport) -> Option<MoveId> {
 }
 
 /// A board's status, once it has started and has nothing left over from a relay that died.
-fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
+pub(crate) fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
     let mut status = board.status()?;
     let deadline = Instant::now() + ARRIVAL;
     while status.phase == Phase::Starting && Instant::now() < deadline {

@@ -8,12 +8,15 @@ mod boards;
 mod demo;
 mod guest;
 mod image;
+mod inspect;
 mod isolation;
 mod manage;
 mod migrate;
 mod progress;
+mod reg;
 mod run;
 mod screen;
+mod snapshot;
 mod style;
 
 use std::process::ExitCode;
@@ -68,6 +71,17 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Lets two boards find out what became of a move that was cut off.
     Settle(migrate::Boards),
+    /// Keeps a running or paused guest in a file; it goes on as it was.
+    Snapshot(snapshot::SnapshotArguments),
+    /// Puts a guest from a file onto an empty board.
+    Restore(snapshot::RestoreArguments),
+    /// Shows what is in a snapshot: registers, interrupts, timers, a picture of its memory.
+    Inspect(inspect::InspectArguments),
+    /// Shows what changed from one snapshot to another.
+    Diff(inspect::DiffArguments),
+    /// Shows and changes registers, by name or identifier.
+    #[command(subcommand)]
+    Reg(reg::Command),
 }
 
 /// The operator's program: reads the command line, does what it says.
@@ -86,6 +100,11 @@ pub fn main() -> ExitCode {
         Command::Statistics(arguments) => manage::statistics(&arguments),
         Command::Migrate(arguments) => migrate::migrate(&arguments),
         Command::Settle(boards) => migrate::settle(&boards),
+        Command::Snapshot(arguments) => snapshot::snapshot(&arguments),
+        Command::Restore(arguments) => snapshot::restore(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Diff(arguments) => inspect::diff(&arguments),
+        Command::Reg(command) => reg::run(&command),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         style::error(&error);

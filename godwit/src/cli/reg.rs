@@ -1,0 +1,133 @@
+//! `godwit reg list`, `godwit reg get` and `godwit reg set`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use state::Register;
+
+use super::board::BoardName;
+use super::{SUCCESS, style};
+use crate::inspect::{access, list, text};
+use crate::relay::Options;
+use crate::snapshot::{self, SnapshotFile, State};
+
+/// Registers, by name or identifier.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Shows the table: names, identifiers, where each is captured and what a restore does with it.
+    List(ListArguments),
+    /// Shows registers of a snapshot, or of a board's guest, which goes on as it was.
+    Get(GetArguments),
+    /// Changes registers in a snapshot.
+    Set(SetArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArguments {
+    /// A snapshot; a file that does not exist is taken for the name of a board, or its link.
+    place: PathBuf,
+    /// Names, or identifiers as Linux's KVM numbers them; all registers if there are none.
+    registers: Vec<String>,
+    /// Which vCPU.
+    #[arg(long, default_value_t = 0)]
+    vcpu: usize,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetArguments {
+    /// A snapshot.
+    file: PathBuf,
+    /// What to set, as NAME=VALUE or ID=VALUE; numbers in decimal, or hexadecimal with 0x in front.
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    values: Vec<String>,
+    /// Which vCPU.
+    #[arg(long, default_value_t = 0)]
+    vcpu: usize,
+}
+
+/// `godwit reg`.
+pub(super) fn run(command: &Command) -> anyhow::Result<u8> {
+    match command {
+        Command::List(ListArguments { json: true }) => println!("{:#}", list::json()),
+        Command::List(_) => print!("{}", list::text()),
+        Command::Get(arguments) => get(arguments)?,
+        Command::Set(arguments) => set(arguments)?,
+    }
+    Ok(SUCCESS)
+}
+
+fn get(arguments: &GetArguments) -> anyhow::Result<()> {
+    let state = state_at(&arguments.place)?;
+    let named = arguments.registers.iter().map(|name| access::find(name));
+    let mut wanted = named.collect::<Result<Vec<Register>, _>>()?;
+    let everything = wanted.is_empty();
+    if everything {
+        wanted = Register::ALL.to_vec();
+    }
+    let mut found = Vec::new();
+    for register in wanted {
+        match access::get(&state, arguments.vcpu, register) {
+            Ok(value) => found.push((register, value)),
+            Err(access::AccessError::Absent { .. }) if everything => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if arguments.json {
+        let object: serde_json::Map<_, _> = found
+            .iter()
+            .map(|(register, value)| (register.name().to_owned(), json!(format!("{value:#x}"))))
+            .collect();
+        println!("{:#}", json!(object));
+    } else {
+        for (register, value) in found {
+            println!("{}", text::line(register, value));
+        }
+    }
+    Ok(())
+}
+
+/// The state in a file, or of a board's guest.
+fn state_at(place: &Path) -> anyhow::Result<State> {
+    if place.is_file() {
+        return Ok(SnapshotFile::open(place)?.state().clone());
+    }
+    let board: BoardName = place
+        .to_str()
+        .context("the name of a board is text")?
+        .parse()?;
+    let mut client = board
+        .connect()
+        .with_context(|| format!("{} is no file", place.display()))?;
+    let taken = snapshot::take(&mut client, &Options::default(), &mut |_| {});
+    let taken = taken.with_context(|| format!("looking at the guest of board {board}"))?;
+    Ok(taken.state)
+}
+
+fn set(arguments: &SetArguments) -> anyhow::Result<()> {
+    let file = SnapshotFile::open(&arguments.file)?;
+    let mut state = file.state().clone();
+    for assignment in &arguments.values {
+        let (name, value) = assignment
+            .split_once('=')
+            .with_context(|| format!("{assignment:?}: not NAME=VALUE"))?;
+        let register = access::find(name)?;
+        let value = access::number(value).with_context(|| format!("{value:?} is no number"))?;
+        let before = access::get(&state, arguments.vcpu, register)?;
+        access::set(&mut state, arguments.vcpu, register, value)?;
+        style::notice(&format!("{}: {before:#x} → {value:#x}", register.name()));
+    }
+    snapshot::write(&arguments.file, &state, &file)?;
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! One accessor for all registers: by name or identifier, get and set.
+//!
+//! Responsible for: finding a register in whichever record holds it. Never: lets a constant be changed, which a restore
+//! compares and does not write, or invents a register that was not captured.
+
+use state::{Class, Policy, REGISTER_COUNT, Register, TimerRecordV1};
+use thiserror::Error;
+
+use crate::snapshot::State;
+
+/// Why a register cannot be read or set.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AccessError {
+    /// No register of the table.
+    #[error(
+        "{given:?} is no register of the {REGISTER_COUNT} that a vCPU has: `godwit reg list` shows \
+         names and identifiers"
+    )]
+    Unknown {
+        /// What was given.
+        given: String,
+    },
+    /// No such vCPU.
+    #[error("there is no vCPU {vcpu}: the guest has {vcpus}, numbered from 0")]
+    NoVcpu {
+        /// What was given.
+        vcpu: usize,
+        /// How many there are.
+        vcpus: usize,
+    },
+    /// It was not captured.
+    #[error(
+        "{} of vCPU {vcpu} was not captured: the vCPU is off, or the processor has no such register",
+        register.name()
+    )]
+    Absent {
+        /// The register.
+        register: Register,
+        /// The vCPU.
+        vcpu: usize,
+    },
+    /// It is not for changing.
+    #[error(
+        "{} is compared by a restore and never written ({})", register.name(), register.reason()
+    )]
+    Constant {
+        /// The register.
+        register: Register,
+    },
+    /// The value does not fit.
+    #[error("{value:#x} is too wide for {}", register.name())]
+    TooWide {
+        /// The register.
+        register: Register,
+        /// The value.
+        value: u128,
+    },
+}
+
+/// The register with this name, in any case, or public identifier, in decimal or with `0x` in front.
+///
+/// # Errors
+///
+/// [`AccessError::Unknown`].
+pub fn find(given: &str) -> Result<Register, AccessError> {
+    let identifier = || {
+        let number = number(given)?;
+        Register::from_identifier(u64::try_from(number).ok()?)
+    };
+    Register::from_name(given)
+        .or_else(identifier)
+        .ok_or_else(|| AccessError::Unknown {
+            given: given.to_owned(),
+        })
+}
+
+/// A number, in decimal or with `0x` in front; underscores may divide it.
+pub fn number(text: &str) -> Option<u128> {
+    let digits = text.replace('_', "");
+    match digits.strip_prefix("0x") {
+        Some(digits) => u128::from_str_radix(digits, 16).ok(),
+        None => digits.parse().ok(),
+    }
+}
+
+/// The value of a register of a vCPU. Constants, and the machine's count, are the same for all.
+///
+/// # Errors
+///
+/// [`AccessError`].
+pub fn get(state: &State, vcpu: usize, register: Register) -> Result<u128, AccessError> {
+    let vcpus = &state.vcpus.vcpus;
+    let this = vcpus.get(vcpu).ok_or(AccessError::NoVcpu {
+        vcpu,
+        vcpus: vcpus.len(),
+    })?;
+    let value = match register.class() {
+        Class::Timer => timer(&state.timer, vcpu, register).map(u128::from),
+        Class::Constant if register != Register::MPIDR_EL1 => state.machine.constants.get(register),
+        _ => this.registers.get(register),
+    };
+    value.ok_or(AccessError::Absent { register, vcpu })
+}
+
+fn timer(timer: &TimerRecordV1, vcpu: usize, register: Register) -> Option<u64> {
+    let this = timer.vcpus.get(vcpu)?;
+    match register {
+        Register::CNTV_CTL_EL0 => Some(this.control.into()),
+        Register::CNTV_CVAL_EL0 => Some(this.compare),
+        Register::CNTKCTL_EL1 => Some(this.kernel_control.into()),
+        Register::CNTVCT_EL0 => Some(timer.count),
+        _ => None,
+    }
+}
+
+/// Sets a register of a vCPU.
+///
+/// # Errors
+///
+/// [`AccessError`]; nothing has changed then.
+pub fn set(
+    state: &mut State,
+    vcpu: usize,
+    register: Register,
+    value: u128,
+) -> Result<(), AccessError> {
+    get(state, vcpu, register)?;
+    if register.policy() != Policy::Write {
+        return Err(AccessError::Constant { register });
+    }
+    let too_wide = AccessError::TooWide { register, value };
+    let done = if register.class() == Class::Timer {
+        set_timer(&mut state.timer, vcpu, register, value).is_some()
+    } else {
+        let this = state.vcpus.vcpus.get_mut(vcpu);
+        this.is_some_and(|this| this.registers.set(register, value))
+    };
+    if done { Ok(()) } else { Err(too_wide) }
+}
+
+fn set_timer(
+    timer: &mut TimerRecordV1,
+    vcpu: usize,
+    register: Register,
+    value: u128,
+) -> Option<()> {
+    let this = timer.vcpus.get_mut(vcpu)?;
+    match register {
+        // Only ENABLE and IMASK are state.
+        Register::CNTV_CTL_EL0 => {
+            this.control = u32::try_from(value).ok().filter(|control| *control < 4)?;
+        }
+        Register::CNTV_CVAL_EL0 => this.compare = u64::try_from(value).ok()?,
+        Register::CNTKCTL_EL1 => this.kernel_control = u32::try_from(value).ok()?,
+        Register::CNTVCT_EL0 => timer.count = u64::try_from(value).ok()?,
+        _ => return None,
+    }
+    Some(())
+}

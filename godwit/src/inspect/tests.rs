@@ -1,0 +1,1 @@
+//! What is shown is what is there.

@@ -1,0 +1,478 @@
+//! A snapshot's file, read a piece at a time and written whole.
+//!
+//! Responsible for: telling a file that is cut off from one that is damaged, from one that is something else, and from
+//! one of a newer version; and for never leaving half a file under the name that was asked for. Never: trusts a length
+//! or a place that the file names, or holds guest RAM in memory.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use state::record::{self, Record, RecordError};
+use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV1, VgicRecordV1};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::error::{FileError, Part};
+use super::format::{
+    CHECKSUM, Entry, FLAG_RUNNING, HEADER_ROOM, Header, HeaderError, PAGE, Section, is_in_order,
+};
+
+type Result<T, E = FileError> = std::result::Result<T, E>;
+
+/// A machine without its memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// When the guest stood still: µs since 1970, UTC, by the host's clock.
+    pub taken_us: u64,
+    /// Whether it was running, and not paused.
+    pub running: bool,
+    /// What it was on.
+    pub machine: MachineRecordV1,
+    /// Its vCPUs and its console.
+    pub vcpus: VcpusRecordV1,
+    /// Its interrupt controller.
+    pub vgic: VgicRecordV1,
+    /// Its time.
+    pub timer: TimerRecordV1,
+}
+
+impl State {
+    /// Which part does not belong to the machine that is described, if one does not.
+    fn stranger(&self) -> Option<Part> {
+        let vcpus = self.vcpus.vcpus.len();
+        if usize::from(self.machine.vcpus) < vcpus {
+            return Some(Part::Vcpus);
+        }
+        let shared = usize::from(self.machine.shared_interrupts);
+        if self.vgic.vcpus.len() < vcpus || self.vgic.shared.len() != shared {
+            return Some(Part::Vgic);
+        }
+        let frequency = self.machine.counter_frequency();
+        let same = frequency.is_none_or(|frequency| frequency == u64::from(self.timer.frequency));
+        (self.timer.vcpus.len() < vcpus || !same).then_some(Part::Timer)
+    }
+}
+
+/// What is known of a page without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageKind {
+    /// All zero.
+    Zero,
+    /// Something else.
+    Used {
+        /// Which stored page: the same for pages of the same contents.
+        slot: u32,
+        /// CRC-32 of its contents.
+        checksum: u32,
+    },
+}
+
+/// An open snapshot.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    path: PathBuf,
+    file: File,
+    state: State,
+    index: Vec<Entry>,
+    pages_offset: u64,
+    stored: u32,
+}
+
+impl SnapshotFile {
+    /// Opens a snapshot and reads everything but the pages.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`]; damage to a page shows when it is read, or in [`Self::verify`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(io_error(path))?;
+        let found = file.metadata().map_err(io_error(path))?.len();
+        let header = read_header(path, &file, found)?;
+        let reader = Reader {
+            path,
+            file: &file,
+            length: found,
+        };
+        let state = reader.state(&header)?;
+        let index = reader.index(&header, &state)?;
+        let pages_offset = header.pages_offset.get();
+        let stored = header.stored.get();
+        let end = pages_offset.checked_add(u64::from(stored) * PAGE);
+        if !pages_offset.is_multiple_of(PAGE) || end != Some(header.file_length.get()) {
+            return Err(corrupted(path, Part::Header));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            state,
+            index,
+            pages_offset,
+            stored,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything but the memory.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How many pages of guest RAM there are.
+    pub fn pages(&self) -> u32 {
+        u32::try_from(self.index.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many are stored: different ones that are not zero.
+    pub const fn stored(&self) -> u32 {
+        self.stored
+    }
+
+    /// What a page is; zero beyond the end.
+    pub fn kind(&self, page: u32) -> PageKind {
+        match self.entry(page) {
+            Entry::ZERO => PageKind::Zero,
+            entry => PageKind::Used {
+                slot: entry.slot.get(),
+                checksum: entry.checksum.get(),
+            },
+        }
+    }
+
+    /// Reads a page; false if it is zero.
+    ///
+    /// # Errors
+    ///
+    /// The system's, or [`FileError::Corrupted`].
+    pub fn read(&self, page: u32, into: &mut Page) -> Result<bool> {
+        let entry = self.entry(page);
+        let Some(slot) = entry.slot.get().checked_sub(1) else {
+            into.fill(0);
+            return Ok(false);
+        };
+        let offset = self.pages_offset + u64::from(slot) * PAGE;
+        self.file
+            .read_exact_at(into, offset)
+            .map_err(io_error(&self.path))?;
+        if CHECKSUM.checksum(into) != entry.checksum.get() {
+            return Err(corrupted(&self.path, Part::Page(page)));
+        }
+        Ok(true)
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn verify(&self) -> Result<()> {
+        let mut page = [0; PAGE_SIZE];
+        (0..self.pages()).try_for_each(|number| self.read(number, &mut page).map(|_| ()))
+    }
+
+    fn entry(&self, page: u32) -> Entry {
+        usize::try_from(page)
+            .ok()
+            .and_then(|page| self.index.get(page))
+            .copied()
+            .unwrap_or(Entry::ZERO)
+    }
+}
+
+fn read_header(path: &Path, file: &File, found: u64) -> Result<Header> {
+    let truncated = |expected| FileError::Truncated {
+        path: path.to_owned(),
+        expected,
+        found,
+    };
+    let room = usize::try_from(found.min(HEADER_ROOM as u64)).unwrap_or(0);
+    let mut bytes = vec![0; room];
+    file.read_exact_at(&mut bytes, 0).map_err(io_error(path))?;
+    let header = Header::read(&bytes).map_err(|error| match error {
+        HeaderError::Foreign => FileError::Foreign {
+            path: path.to_owned(),
+        },
+        HeaderError::Newer(version) => FileError::Newer {
+            path: path.to_owned(),
+            version,
+        },
+        HeaderError::TooShort => truncated(HEADER_ROOM as u64),
+        HeaderError::Corrupted => corrupted(path, Part::Header),
+    })?;
+    let expected = header.file_length.get();
+    match found {
+        _ if found < expected => Err(truncated(expected)),
+        _ if found > expected => Err(corrupted(path, Part::Header)),
+        _ => Ok(header),
+    }
+}
+
+/// Reads parts of a file whose length is known.
+struct Reader<'a> {
+    path: &'a Path,
+    file: &'a File,
+    length: u64,
+}
+
+impl Reader<'_> {
+    fn state(&self, header: &Header) -> Result<State> {
+        let [machine, vcpus, vgic, timer] = header.records;
+        let state = State {
+            taken_us: header.taken_us.get(),
+            running: header.flags.get() & FLAG_RUNNING != 0,
+            machine: self.record(machine, Part::Machine)?,
+            vcpus: self.record(vcpus, Part::Vcpus)?,
+            vgic: self.record(vgic, Part::Vgic)?,
+            timer: self.record(timer, Part::Timer)?,
+        };
+        match state.stranger() {
+            Some(part) => Err(self.inconsistent(part)),
+            None => Ok(state),
+        }
+    }
+
+    fn record<T: Record>(&self, section: Section, part: Part) -> Result<T> {
+        let bytes = self.section(section, part, record::MAX_SIZE as u64)?;
+        record::decode(&bytes).map_err(|error| FileError::Record {
+            path: self.path.to_owned(),
+            part,
+            error,
+        })
+    }
+
+    fn index(&self, header: &Header, state: &State) -> Result<Vec<Entry>> {
+        let pages = u64::from(header.pages.get());
+        if pages.checked_mul(PAGE) != Some(state.machine.ram_size) {
+            return Err(self.inconsistent(Part::Index));
+        }
+        let length = pages * size_of::<Entry>() as u64;
+        let bytes = self.section(header.index, Part::Index, length)?;
+        let index = <[Entry]>::ref_from_bytes(&bytes)
+            .ok()
+            .filter(|index| index.len() as u64 == pages)
+            .filter(|index| is_in_order(index, header.stored.get()));
+        index
+            .map(<[Entry]>::to_vec)
+            .ok_or_else(|| corrupted(self.path, Part::Index))
+    }
+
+    /// A part's bytes. What is allocated is bounded by the file's own length and by `limit`.
+    fn section(&self, section: Section, part: Part, limit: u64) -> Result<Vec<u8>> {
+        let (offset, length) = (section.offset.get(), u64::from(section.length.get()));
+        let inside = offset
+            .checked_add(length)
+            .is_some_and(|end| end <= self.length);
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|_| inside && length <= limit);
+        let mut bytes = vec![0; length.ok_or_else(|| corrupted(self.path, Part::Header))?];
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(io_error(self.path))?;
+        if CHECKSUM.checksum(&bytes) != section.checksum.get() {
+            return Err(corrupted(self.path, part));
+        }
+        Ok(bytes)
+    }
+
+    fn inconsistent(&self, part: Part) -> FileError {
+        FileError::Inconsistent {
+            path: self.path.to_owned(),
+            part,
+        }
+    }
+}
+
+fn corrupted(path: &Path, part: Part) -> FileError {
+    FileError::Corrupted {
+        path: path.to_owned(),
+        part,
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |error| FileError::Io { path, error }
+}
+
+/// Where the pages of a snapshot that is written come from.
+pub trait Memory {
+    /// How many there are.
+    fn pages(&self) -> u32;
+
+    /// Reads one; false if it is zero.
+    ///
+    /// # Errors
+    ///
+    /// If they come from another file.
+    fn read(&self, page: u32, into: &mut Page) -> Result<bool>;
+}
+
+impl Memory for SnapshotFile {
+    fn pages(&self) -> u32 {
+        self.pages()
+    }
+
+    fn read(&self, page: u32, into: &mut Page) -> Result<bool> {
+        self.read(page, into)
+    }
+}
+
+/// Writes a snapshot. The file appears under its name when it is complete, and replaces what was there.
+///
+/// # Errors
+///
+/// The system's, or that a record cannot be encoded.
+pub fn write(path: &Path, state: &State, memory: &impl Memory) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let written = File::create(&partial)
+        .map_err(io_error(&partial))
+        .and_then(|file| Writer::new(&partial, file, memory).write(state))
+        .and_then(|()| fs::rename(&partial, path).map_err(io_error(path)));
+    if written.is_err() {
+        // What is left of it is of no use, and the first error is the one to be told.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+struct Writer<'a, M> {
+    path: &'a Path,
+    file: BufWriter<File>,
+    memory: &'a M,
+    position: u64,
+}
+
+impl<'a, M: Memory> Writer<'a, M> {
+    fn new(path: &'a Path, file: File, memory: &'a M) -> Self {
+        Self {
+            path,
+            file: BufWriter::with_capacity(1 << 20, file),
+            memory,
+            position: 0,
+        }
+    }
+
+    fn write(mut self, state: &State) -> Result<()> {
+        let mut header = Header::new();
+        header.flags = U32::new(if state.running { FLAG_RUNNING } else { 0 });
+        header.taken_us = U64::new(state.taken_us);
+        header.pages = U32::new(self.memory.pages());
+        self.put(&[0; HEADER_ROOM])?;
+        header.records = [
+            self.record(&state.machine, Part::Machine)?,
+            self.record(&state.vcpus, Part::Vcpus)?,
+            self.record(&state.vgic, Part::Vgic)?,
+            self.record(&state.timer, Part::Timer)?,
+        ];
+        // The index's length is known, its contents are not.
+        let index_offset = self.position;
+        let length = u64::from(self.memory.pages()) * size_of::<Entry>() as u64;
+        self.position += length;
+        self.position = self.position.next_multiple_of(PAGE);
+        header.pages_offset = U64::new(self.position);
+        let seek = |file: &mut BufWriter<File>, position| {
+            io::Seek::seek(file, io::SeekFrom::Start(position)).map(|_| ())
+        };
+        seek(&mut self.file, self.position).map_err(io_error(self.path))?;
+        let (index, stored) = self.store_pages()?;
+        header.stored = U32::new(stored);
+        header.file_length = U64::new(self.position);
+        header.index = Section {
+            offset: U64::new(index_offset),
+            length: U32::new(u32::try_from(length).unwrap_or(u32::MAX)),
+            checksum: U32::new(CHECKSUM.checksum(index.as_bytes())),
+        };
+        let finish = |mut file: BufWriter<File>, header: Header| {
+            seek(&mut file, index_offset)?;
+            file.write_all(index.as_bytes())?;
+            seek(&mut file, 0)?;
+            file.write_all(header.sealed().as_bytes())?;
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            // Without a stored page nothing was written behind the index.
+            file.set_len(header.file_length.get())?;
+            file.sync_all()
+        };
+        finish(self.file, header).map_err(io_error(self.path))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(io_error(self.path))?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn record<T: Record>(&mut self, record: &T, part: Part) -> Result<Section> {
+        let bytes = encode(record).map_err(|error| FileError::Record {
+            path: self.path.to_owned(),
+            part,
+            error,
+        })?;
+        let section = Section {
+            offset: U64::new(self.position),
+            length: U32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+            checksum: U32::new(CHECKSUM.checksum(&bytes)),
+        };
+        self.put(&bytes)?;
+        Ok(section)
+    }
+
+    /// Writes the pages that are not zero, each contents once.
+    fn store_pages(&mut self) -> Result<(Vec<Entry>, u32)> {
+        let key = Key::new(crate::relay::random_bits());
+        let mut first_with: HashMap<[u64; 2], Vec<u32>> = HashMap::new();
+        let mut index: Vec<Entry> = Vec::new();
+        let mut stored = 0;
+        let mut page = [0; PAGE_SIZE];
+        for number in 0..self.memory.pages() {
+            if !self.memory.read(number, &mut page)? {
+                index.push(Entry::ZERO);
+                continue;
+            }
+            let Fingerprint(print) = key.fingerprint_of(&page);
+            let alike = first_with.entry(print).or_default();
+            if let Some(twin) = self.twin(alike, &page)? {
+                let entry = usize::try_from(twin).ok().and_then(|twin| index.get(twin));
+                index.push(entry.copied().unwrap_or(Entry::ZERO));
+                continue;
+            }
+            alike.push(number);
+            stored += 1;
+            index.push(Entry {
+                slot: U32::new(stored),
+                checksum: U32::new(CHECKSUM.checksum(&page)),
+            });
+            self.put(&page)?;
+        }
+        Ok((index, stored))
+    }
+
+    /// Which of some pages has the same contents.
+    fn twin(&self, candidates: &[u32], page: &Page) -> Result<Option<u32>> {
+        let mut other = [0; PAGE_SIZE];
+        for candidate in candidates {
+            self.memory.read(*candidate, &mut other)?;
+            if other == *page {
+                return Ok(Some(*candidate));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A record's bytes.
+pub(super) fn encode<T: Record>(record: &T) -> Result<Vec<u8>, RecordError> {
+    let mut bytes = vec![0; record::MAX_SIZE];
+    let length = record::encode(record, &mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}

@@ -1,0 +1,516 @@
+//! Snapshots of and to boards in this process: the real agent, behind a socket, with neighbours that keep records.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ::state::record;
+use channel::vmm::{Phase as GuestPhase, Refusal, Request as VmmRequest, Status};
+use channel::{Message, ProtocolError, timer, vgic, vmm};
+use migration_pd::agent::{Agent, Wake};
+use migration_pd::fingerprint::{Fingerprint, Key, Page};
+use migration_pd::port::Port;
+use migration_pd::protocol::Domain;
+use migration_pd::protocol::management::Phase;
+use migration_pd::ram::GuestRam;
+
+use super::super::file::encode;
+use super::*;
+use crate::link::Address;
+use crate::relay::Options;
+
+const PAGES: u32 = 150;
+/// Bytes of the agent's heap.
+const HEAP: usize = 1 << 20;
+/// Bytes of the ring to the link.
+const RING: usize = 100_000;
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Guest RAM; the guest writes a word of its last page whenever the agent looks at that.
+struct Ram {
+    pages: Vec<Page>,
+    running: bool,
+    writes: std::cell::Cell<u64>,
+}
+
+impl Ram {
+    fn page(&self, number: u32) -> Page {
+        let mut page = self.pages[usize::try_from(number).unwrap()];
+        if number + 1 == self.pages() && self.writes.get() > 0 {
+            page[..8].copy_from_slice(&self.writes.get().to_le_bytes());
+        }
+        page
+    }
+}
+
+impl GuestRam for Ram {
+    fn pages(&self) -> u32 {
+        u32::try_from(self.pages.len()).unwrap()
+    }
+
+    fn read(&self, page: u32, into: &mut Page) {
+        *into = self.page(page);
+    }
+
+    fn write(&mut self, page: u32, from: &Page) {
+        self.pages[usize::try_from(page).unwrap()] = *from;
+    }
+
+    fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
+        if self.running && page + 1 == self.pages() {
+            self.writes.set(self.writes.get() + 1);
+        }
+        key.fingerprint_of(&self.page(page))
+    }
+}
+
+/// What a test wants to know of a board afterwards.
+#[derive(Default)]
+struct Seen {
+    /// The last write of the guest that was captured.
+    writes: u64,
+    imported: Option<[Vec<u8>; 3]>,
+    memory: Vec<Page>,
+    discarded: u32,
+}
+
+struct Hardware {
+    ram: Ram,
+    phase: GuestPhase,
+    description: MachineRecordV1,
+    export: [Vec<u8>; 3],
+    described: bool,
+    import: [Vec<u8>; 3],
+    alarm: Option<Instant>,
+    start: Instant,
+    sent: VecDeque<u8>,
+    received: VecDeque<u8>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+fn index(domain: Domain) -> usize {
+    usize::from(u8::from(domain)) - 1
+}
+
+impl Hardware {
+    fn export(&self, domain: Domain) -> u64 {
+        self.export[index(domain)].len() as u64
+    }
+
+    fn vmm(&mut self, request: &VmmRequest) -> Message {
+        let wrong = Message::refused(Refusal::WrongPhase as u64);
+        match (*request, self.phase) {
+            (VmmRequest::Status, phase) => Status {
+                phase,
+                vcpus: 2,
+                failure: vmm::Failure::None,
+                detail: 0,
+                program_counter: 0,
+            }
+            .encode(),
+            (VmmRequest::Describe, _) => {
+                self.described = true;
+                vmm::answer(encode(&self.description).unwrap().len() as u64)
+            }
+            (VmmRequest::Stop, GuestPhase::Running) => {
+                self.phase = GuestPhase::Stopped;
+                self.ram.running = false;
+                self.seen.lock().unwrap().writes = self.ram.writes.get();
+                vmm::answer(0)
+            }
+            (VmmRequest::Resume, GuestPhase::Stopped | GuestPhase::Imported) => {
+                self.phase = GuestPhase::Running;
+                vmm::answer(0)
+            }
+            (VmmRequest::Export, GuestPhase::Stopped) => {
+                self.described = false;
+                vmm::answer(self.export(Domain::Vmm))
+            }
+            (VmmRequest::Import { length }, GuestPhase::Empty) => {
+                let record = self.import[0].get(..usize::try_from(length).unwrap());
+                if record::decode::<VcpusRecordV1>(record.unwrap()).is_err() {
+                    return Message::refused(Refusal::BadRecord as u64);
+                }
+                self.phase = GuestPhase::Imported;
+                let mut seen = self.seen.lock().unwrap();
+                seen.imported = Some(self.import.clone());
+                seen.memory.clone_from(&self.ram.pages);
+                vmm::answer(0)
+            }
+            (VmmRequest::Discard, _) => {
+                self.phase = GuestPhase::Empty;
+                self.ram.pages.fill([0; PAGE_SIZE]);
+                self.seen.lock().unwrap().discarded += 1;
+                vmm::answer(0)
+            }
+            _ => wrong,
+        }
+    }
+}
+
+impl Port for Hardware {
+    type Ram = Ram;
+
+    fn ram(&mut self) -> &mut Ram {
+        &mut self.ram
+    }
+
+    fn vmm(&mut self, request: &VmmRequest) -> Result<Message, ProtocolError> {
+        Ok(self.vmm(request))
+    }
+
+    fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
+        Ok(match request {
+            vgic::Request::Export => vgic::Answer::new(self.export(Domain::Vgic)).encode(),
+            vgic::Request::Import { .. } => vgic::Answer::new(0).encode(),
+            _ => Message::not_understood(),
+        })
+    }
+
+    fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
+        Ok(match request {
+            timer::Request::Alarm { after } => {
+                self.alarm = (after.0 > 0).then(|| Instant::now() + Duration::from_micros(after.0));
+                timer::answer(0)
+            }
+            timer::Request::Export => timer::answer(self.export(Domain::Timer)),
+            timer::Request::Import { .. } => timer::answer(0),
+            _ => Message::not_understood(),
+        })
+    }
+
+    fn exported(&mut self, domain: Domain, into: &mut [u8]) -> bool {
+        let description = encode(&self.description).unwrap();
+        let bytes = if domain == Domain::Vmm && self.described {
+            &description
+        } else {
+            &self.export[index(domain)]
+        };
+        bytes.get(..into.len()).is_some_and(|bytes| {
+            into.copy_from_slice(bytes);
+            true
+        })
+    }
+
+    fn import(&mut self, domain: Domain, record: &[u8]) -> bool {
+        self.import[index(domain)] = record.to_vec();
+        true
+    }
+
+    fn now(&mut self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap()
+    }
+
+    fn frequency(&self) -> u64 {
+        1_000_000
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(RING - self.sent.len());
+        self.sent.extend(&bytes[..count]);
+        count
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.received.len());
+        for (byte, received) in into.iter_mut().zip(self.received.drain(..count)) {
+            *byte = received;
+        }
+        count
+    }
+
+    fn flush(&mut self) {}
+
+    fn wait(&mut self, _space: usize) -> bool {
+        false
+    }
+}
+
+/// A board that runs until it goes out of scope.
+struct Board {
+    address: Address,
+    seen: Arc<Mutex<Seen>>,
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    _directory: Scratch,
+}
+
+impl Board {
+    /// A board with the guest of [`state`] and [`memory`], or none.
+    fn start(phase: GuestPhase) -> Self {
+        let mut description = super::state(PAGES, 2).machine;
+        if phase == GuestPhase::Empty {
+            description.vcpus = 4;
+        }
+        Self::with(phase, description)
+    }
+
+    fn with(phase: GuestPhase, description: MachineRecordV1) -> Self {
+        let directory = Scratch::new().unwrap();
+        let path = directory.path().join("link");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (seen, ends) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
+        let (also, end) = (seen.clone(), ends.clone());
+        let thread = std::thread::spawn(move || run(&listener, phase, description, also, &end));
+        Self {
+            address: Address::Unix(path),
+            seen,
+            ends,
+            thread: Some(thread),
+            _directory: directory,
+        }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(&self.address, TIMEOUT).unwrap()
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn run(
+    listener: &UnixListener,
+    phase: GuestPhase,
+    description: MachineRecordV1,
+    seen: Arc<Mutex<Seen>>,
+    ends: &AtomicBool,
+) {
+    let state = super::state(PAGES, 2);
+    let empty = phase == GuestPhase::Empty;
+    let memory = if empty {
+        CapturedMemory::new(PAGES)
+    } else {
+        super::memory(PAGES)
+    };
+    let mut pages = vec![[0; PAGE_SIZE]; usize::try_from(PAGES).unwrap()];
+    for (number, page) in (0..).zip(&mut pages) {
+        memory.read(number, page).unwrap();
+    }
+    let mut hardware = Hardware {
+        ram: Ram {
+            pages,
+            running: phase == GuestPhase::Running,
+            writes: std::cell::Cell::new(0),
+        },
+        phase,
+        description,
+        export: [
+            encode(&state.vcpus).unwrap(),
+            encode(&state.vgic).unwrap(),
+            encode(&state.timer).unwrap(),
+        ],
+        described: false,
+        import: Default::default(),
+        alarm: None,
+        start: Instant::now(),
+        sent: VecDeque::new(),
+        received: VecDeque::new(),
+        seen,
+    };
+    let mut heap = vec![0_u64; HEAP / 8];
+    let mut compressor = Box::default();
+    let heap = zerocopy::IntoBytes::as_mut_bytes(heap.as_mut_slice());
+    let mut agent = Agent::new(heap, &mut compressor, &mut hardware).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut link: Option<UnixStream> = None;
+    while !ends.load(Ordering::Relaxed) {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(true).unwrap();
+            link = Some(stream);
+        }
+        let open = link
+            .as_mut()
+            .is_none_or(|link| exchange(link, &mut hardware));
+        if !open {
+            link = None;
+            hardware.sent.clear();
+        }
+        let alarm = hardware.alarm.is_some_and(|alarm| alarm <= Instant::now());
+        if alarm {
+            hardware.alarm = None;
+        }
+        agent.run(&mut hardware, Wake { guest: true, alarm });
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
+/// Moves bytes both ways; false if the other end has gone.
+fn exchange(link: &mut UnixStream, hardware: &mut Hardware) -> bool {
+    let mut bytes = [0; 65_536];
+    match link.read(&mut bytes) {
+        Ok(0) => return false,
+        Ok(count) => hardware.received.extend(&bytes[..count]),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Err(_) => return false,
+    }
+    let sent = hardware.sent.make_contiguous();
+    match link.write(sent) {
+        Ok(count) => drop(hardware.sent.drain(..count)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Err(_) => return false,
+    }
+    true
+}
+
+fn options() -> Options {
+    Options {
+        patience: Duration::from_secs(2),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_running_guest_is_kept_as_it_was_when_it_stood_still_and_goes_on() {
+    let board = Board::start(GuestPhase::Running);
+    let mut client = board.connect();
+    let taken = take(&mut client, &options(), &mut |_| {}).unwrap();
+    assert_eq!(client.status().unwrap().phase, Phase::Running);
+    let expected = super::state(PAGES, 2);
+    let found = State {
+        taken_us: expected.taken_us,
+        ..taken.state
+    };
+    assert_eq!(found, expected);
+    assert!(taken.downtime.is_some());
+    let (memory, mut here, mut there) = (super::memory(PAGES), [0; PAGE_SIZE], [0; PAGE_SIZE]);
+    for page in 0..PAGES {
+        taken.memory.read(page, &mut here).unwrap();
+        memory.read(page, &mut there).unwrap();
+        if page + 1 == PAGES {
+            let writes = board.seen.lock().unwrap().writes;
+            assert!(writes > 0, "the guest has written while it was copied");
+            there[..8].copy_from_slice(&writes.to_le_bytes());
+        }
+        assert_eq!(here, there, "page {page}");
+    }
+    assert_eq!(board.seen.lock().unwrap().discarded, 0);
+}
+
+#[test]
+fn a_paused_guest_is_kept_and_stays_paused() {
+    let board = Board::start(GuestPhase::Stopped);
+    let mut client = board.connect();
+    let taken = take(&mut client, &options(), &mut |_| {}).unwrap();
+    assert_eq!(client.status().unwrap().phase, Phase::Stopped);
+    assert!(!taken.state.running && taken.downtime.is_none());
+    // And it can be kept again.
+    take(&mut client, &options(), &mut |_| {}).unwrap();
+}
+
+#[test]
+fn there_is_nothing_to_keep_on_an_empty_board() {
+    let board = Board::start(GuestPhase::Empty);
+    assert!(matches!(
+        take(&mut board.connect(), &options(), &mut |_| {}),
+        Err(SnapshotError::NoGuest {
+            phase: Phase::Empty,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn what_is_restored_is_what_was_kept() {
+    let (_scratch, path) = written(PAGES);
+    let file = SnapshotFile::open(&path).unwrap();
+    let board = Board::start(GuestPhase::Empty);
+    let mut client = board.connect();
+    let restored = restore(&file, &mut client, &RestoreOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!(restored.phase, Phase::Running);
+    let seen = board.seen.lock().unwrap();
+    let [vmm, vgic, timer] = seen.imported.clone().unwrap();
+    assert_eq!(record::decode(&vmm).as_ref(), Ok(&file.state().vcpus));
+    assert_eq!(record::decode(&vgic).as_ref(), Ok(&file.state().vgic));
+    assert_eq!(record::decode(&timer).as_ref(), Ok(&file.state().timer));
+    let mut page = [0; PAGE_SIZE];
+    for (number, found) in (0..).zip(&seen.memory) {
+        file.read(number, &mut page).unwrap();
+        assert_eq!(*found, page, "page {number}");
+    }
+}
+
+#[test]
+fn a_guest_can_be_left_standing_still_with_its_clock_set_forward() {
+    let (_scratch, path) = written(PAGES);
+    let file = SnapshotFile::open(&path).unwrap();
+    let board = Board::start(GuestPhase::Empty);
+    let mut client = board.connect();
+    let options = RestoreOptions {
+        paused: true,
+        advance: Advance::By(Duration::from_secs(2)),
+    };
+    let restored = restore(&file, &mut client, &options, &mut |_| {}).unwrap();
+    assert_eq!(restored.phase, Phase::Imported);
+    let seen = board.seen.lock().unwrap();
+    let [_, _, timer] = seen.imported.clone().unwrap();
+    let timer: TimerRecordV1 = record::decode(&timer).unwrap();
+    assert_eq!(timer.count, file.state().timer.count + 125_000_000);
+    assert_eq!(timer.vcpus, file.state().timer.vcpus);
+}
+
+#[test]
+fn a_board_that_the_guest_would_notice_is_refused_with_the_reason() {
+    let (_scratch, path) = written(PAGES);
+    let file = SnapshotFile::open(&path).unwrap();
+    let mut other = super::state(PAGES, 4).machine;
+    assert!(other.constants.set_word(Register::CNTFRQ_EL0, 24_000_000));
+    let board = Board::with(GuestPhase::Empty, other);
+    let error = restore(
+        &file,
+        &mut board.connect(),
+        &RestoreOptions::default(),
+        &mut |_| {},
+    );
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("CNTFRQ_EL0"), "{message}");
+}
+
+#[test]
+fn a_board_with_a_guest_is_refused() {
+    let (_scratch, path) = written(PAGES);
+    let file = SnapshotFile::open(&path).unwrap();
+    let board = Board::start(GuestPhase::Running);
+    assert!(matches!(
+        restore(
+            &file,
+            &mut board.connect(),
+            &RestoreOptions::default(),
+            &mut |_| {}
+        ),
+        Err(SnapshotError::Occupied {
+            phase: Phase::Running,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_damaged_page_leaves_the_board_empty() {
+    let (_scratch, path) = written(PAGES);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let file = SnapshotFile::open(&path).unwrap();
+    let board = Board::start(GuestPhase::Empty);
+    let mut client = board.connect();
+    let error = restore(&file, &mut client, &RestoreOptions::default(), &mut |_| {});
+    assert!(matches!(
+        error,
+        Err(SnapshotError::File(FileError::Corrupted {
+            part: Part::Page(_),
+            ..
+        }))
+    ));
+    client.wait_for(Phase::Empty, TIMEOUT).unwrap();
+    assert!(board.seen.lock().unwrap().imported.is_none());
+}
