@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::style::notice;
+
 use crate::client::{Client, ClientError};
 use crate::link::{Address, LinkError};
 use crate::running::Registry;
 
 /// How long a board's link may take to answer at first.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How long a board that is being built or started may take until it has a link.
+const START: Duration = Duration::from_secs(120);
 
 /// A board as it was named: of those that run here, or by its link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +50,20 @@ impl fmt::Display for BoardName {
 impl BoardName {
     /// Connects to the board.
     pub(super) fn connect(&self) -> anyhow::Result<Client> {
-        let address = match self {
-            Self::Running(name) => Address::Unix(Registry::of_user()?.find(name)?.link),
-            Self::Link(address) => address.clone(),
+        let (address, timeout) = match self {
+            Self::Running(name) => {
+                let link = Registry::of_user()?.find(name)?.link;
+                let starting = !link.exists();
+                if starting {
+                    notice(&format!(
+                        "board {name} is being built or started; waiting for it"
+                    ));
+                }
+                (Address::Unix(link), if starting { START } else { CONNECT })
+            }
+            Self::Link(address) => (address.clone(), CONNECT),
         };
-        let connected = Client::connect(&address, CONNECT);
+        let connected = Client::connect(&address, timeout);
         let busy = matches!(
             &connected,
             Err(ClientError::Link(LinkError::Lost { error, .. }))
