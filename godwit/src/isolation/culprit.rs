@@ -143,9 +143,8 @@ impl<'input> Places<'input> {
                 .filter(|node| node.has_tag_name("map") && node.attribute("mr") == Some(region))
         };
         maps()
-            .filter(|node| node.attribute("perms").unwrap_or("rw") == perms)
-            .last()
-            .or_else(|| maps().last())
+            .rfind(|node| node.attribute("perms").unwrap_or("rw") == perms)
+            .or_else(|| maps().next_back())
     }
 
     fn child(

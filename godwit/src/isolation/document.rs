@@ -80,6 +80,12 @@ fn domains(review: &Review<'_>) -> String {
     text
 }
 
+/// Whether a subject owns a device that does DMA on some board.
+fn drives_dma(review: &Review<'_>, subject: &str) -> bool {
+    let link = review.policy.device.get("link");
+    link.is_some_and(|link| link.owner == subject) && !review.policy.dma.is_empty()
+}
+
 /// What a subject cannot do, each with what shows it.
 fn inabilities(review: &Review<'_>, facts: &Facts, subject: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
@@ -90,10 +96,16 @@ fn inabilities(review: &Review<'_>, facts: &Facts, subject: &str) -> Vec<(String
             .filter(|(holder, _)| *holder == subject)
             .map(|(_, access)| access.write)
             .collect();
+        // Where nothing stands between a device and memory, what the processor may not do proves half of it.
+        let by_dma = if drives_dma(review, subject) {
+            ", except by DMA"
+        } else {
+            ""
+        };
         if access.is_empty() {
-            lines.push((format!("read or write {asset}"), rule("memory")));
+            lines.push((format!("read or write {asset}{by_dma}"), rule("memory")));
         } else if !access.contains(&true) {
-            lines.push((format!("write {asset}"), rule("memory")));
+            lines.push((format!("write {asset}{by_dma}"), rule("memory")));
         }
     }
     let controls = facts
@@ -101,7 +113,7 @@ fn inabilities(review: &Review<'_>, facts: &Facts, subject: &str) -> Vec<(String
         .any(|fact| matches!(fact, Fact::Vcpu { subject: owner, .. } if owner == subject));
     if !controls {
         lines.push((
-            "stop, start, read or change a vCPU, or inject an interrupt".to_owned(),
+            "itself stop, start, read or change a vCPU, or inject an interrupt".to_owned(),
             rule("vcpu"),
         ));
     }

@@ -3,7 +3,7 @@
 //! Responsible for: reading the boot description back out of the image's bytes. The builder's layout only lends names to
 //! physical addresses, so that a wrong mapping shows under the right name. Never: takes a right from the layout.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use kernel_image::{Capability, Description, ImageError, Mapping, Object, Space, layout};
 
@@ -26,6 +26,7 @@ pub fn facts(image: &[u8], names: &Layout) -> Result<Facts, ImageError> {
         domains: Vec::new(),
         machines: Vec::new(),
         vcpus: Vec::new(),
+        own: BTreeMap::new(),
         facts: Facts::new(Source::EmbeddedImage),
     };
     for domain in description.domains() {
@@ -74,6 +75,8 @@ struct Reader<'a> {
     machines: Vec<(String, usize)>,
     /// Machine and identifier of each vCPU.
     vcpus: Vec<(String, u8)>,
+    /// All rights that a subject has to what is its own, by the piece: two mappings of one piece count together.
+    own: BTreeMap<(String, String), Access>,
     facts: Facts,
 }
 
@@ -138,19 +141,23 @@ impl Reader<'_> {
                 format!("maps {start:#x}..{end:#x}, which is not all something known"),
             );
         }
-        for region in pieces
-            .iter()
-            .map(|piece| region(piece, &subject))
-            .collect::<BTreeSet<_>>()
-        {
-            self.facts.add_from(
-                Fact::Memory {
-                    subject: subject.clone(),
-                    region,
-                    access,
-                },
-                &format!("{:#x} -> {:#x}", mapping.address, mapping.physical),
-            );
+        let object = format!("{:#x} -> {:#x}", mapping.address, mapping.physical);
+        for piece in &pieces {
+            let region = region(piece, &subject);
+            let mut access = access;
+            if region == OWN_MEMORY {
+                let key = (subject.clone(), piece.name.clone());
+                let all = self.own.entry(key).or_insert(access);
+                all.write |= access.write;
+                all.execute |= access.execute;
+                access = *all;
+            }
+            let fact = Fact::Memory {
+                subject: subject.clone(),
+                region,
+                access,
+            };
+            self.facts.add_from(fact, &object);
         }
         for piece in pieces.iter().filter(|piece| !piece.ram) {
             if let Some(region) = piece.name.strip_prefix(REGION) {

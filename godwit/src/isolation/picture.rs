@@ -46,6 +46,10 @@ pub fn draw(review: &Review<'_>) -> String {
         body: String::new(),
     };
     if let Some(facts) = review.sources.first() {
+        picture.places.retain(|name, _| {
+            let subject = review.policy.subject.contains_key(name);
+            subject || is_device(facts, name) || facts.holders(name).count() > 1
+        });
         picture.edges(facts);
         picture.boxes(facts);
     }
@@ -57,6 +61,23 @@ struct Picture<'a> {
     /// Column and row of each box.
     places: BTreeMap<String, (f64, f64)>,
     body: String,
+}
+
+fn is_device(facts: &Facts, name: &str) -> bool {
+    let device = |fact: &Fact| matches!(fact, Fact::Device { region, .. } if region == name);
+    facts.iter().any(device)
+}
+
+/// Regions that nobody else has and that are no devices: they stand in their owner's box.
+fn private<'a>(facts: &'a Facts, name: &str) -> Vec<&'a str> {
+    let mine = facts.iter().filter_map(|fact| match fact {
+        Fact::Memory {
+            subject, region, ..
+        } if subject == name => Some(region.as_str()),
+        _ => None,
+    });
+    mine.filter(|region| facts.holders(region).count() == 1 && !is_device(facts, region))
+        .collect()
 }
 
 fn at((column, row): (f64, f64)) -> (f64, f64) {
@@ -108,7 +129,7 @@ impl Picture<'_> {
                 Some(physical) => {
                     let mut notes = vec!["device".to_owned(), format!("at {physical:#x}")];
                     if self.by_dma(name) {
-                        notes.push("DMA, no IOMMU: reaches all memory".to_owned());
+                        notes.push("DMA, no IOMMU: all memory".to_owned());
                     }
                     ("device", notes)
                 }
@@ -134,6 +155,10 @@ impl Picture<'_> {
                 .iter()
                 .fold(String::new(), |all, one| all + " · " + one)
         ));
+        let private = private(facts, name);
+        if !private.is_empty() {
+            notes.push(format!("alone: {}", private.join(", ")));
+        }
         let class = if self.review.policy.owner_of_machine(name).is_some() {
             "machine"
         } else {
@@ -185,7 +210,7 @@ impl Picture<'_> {
                     subject,
                     machine,
                     vcpu: 0,
-                } => (subject, machine, "control of all vCPUs"),
+                } => (subject, machine, "controls vCPUs"),
                 _ => continue,
             };
             self.label(&mut labels, one, other, label);
@@ -252,7 +277,7 @@ impl Picture<'_> {
             let (Some(start), Some(end)) = (self.place(&one), self.place(&other)) else {
                 continue;
             };
-            lines.sort_by_key(|line| (line.chars().next() != Some('→'), line.clone()));
+            lines.sort_by_key(|line| (!line.starts_with('→'), line.clone()));
             lines.dedup();
             let (points, middle) = self.route(start, end);
             let path: Vec<String> = points.iter().map(|(x, y)| format!("{x},{y}")).collect();
@@ -281,7 +306,7 @@ impl Picture<'_> {
         let columns = (end.0 - start.0).abs();
         let down = if end.1 > start.1 { 1.0 } else { -1.0 };
         let shift = down * if columns < 1.5 { 18.0 } else { -18.0 };
-        if self.free(start, (end.0, start.1)) && self.free((end.0, start.1), end) {
+        if self.free([start, (end.0, start.1), end]) {
             let corner = (to.0, from.1 + shift);
             return (
                 vec![(from.0, from.1 + shift), corner, to],
@@ -294,16 +319,18 @@ impl Picture<'_> {
         (vec![(from.0 + aside, from.1), corner, to], label)
     }
 
-    /// Whether no box lies strictly between two places of one row or column.
-    fn free(&self, one: (f64, f64), other: (f64, f64)) -> bool {
+    /// Whether no box but those at the ends lies on a way of straight pieces.
+    fn free(&self, way: [(f64, f64); 3]) -> bool {
+        let [start, corner, end] = way;
         let within =
             |value: f64, a: f64, b: f64| value >= a.min(b) - 0.3 && value <= a.max(b) + 0.3;
-        !self.places.values().any(|&(column, row)| {
-            let end = |(x, y): (f64, f64)| (x - column).abs() < 0.01 && (y - row).abs() < 0.01;
-            within(column, one.0, other.0)
-                && within(row, one.1, other.1)
-                && !end(one)
-                && !end(other)
+        let near =
+            |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 0.01 && (a.1 - b.1).abs() < 0.01;
+        !self.places.values().any(|&place| {
+            let on = |a: (f64, f64), b: (f64, f64)| {
+                within(place.0, a.0, b.0) && within(place.1, a.1, b.1)
+            };
+            (on(start, corner) || on(corner, end)) && !near(place, start) && !near(place, end)
         })
     }
 
@@ -349,7 +376,7 @@ impl Picture<'_> {
             "<text class=\"legend\" x=\"{x}\" y=\"43\">arrows: from who writes, calls or notifies</text>"
         );
         svg.push_str(&self.body);
-        let kernel = "seL4, unmodified — or the embedded kernel, unverified: nothing passes between boxes but what is drawn";
+        let kernel = "seL4, unmodified — or the embedded kernel, unverified. What rights permit is drawn; what hardware permits besides is in isolation.md";
         let _ = writeln!(
             svg,
             "<rect class=\"kernel\" x=\"34\" y=\"{bottom}\" width=\"{}\" height=\"40\" rx=\"5\"/>\n\

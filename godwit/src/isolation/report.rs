@@ -370,7 +370,9 @@ pub fn abilities(review: &Review<'_>, subject: &str) -> Vec<String> {
             Fact::Vcpu { machine, vcpu, .. } => {
                 format!("stop, start, read, write and interrupt {machine}'s vCPU {vcpu}")
             }
-            Fact::PhysicalAddress { region, .. } => format!("tell a device where `{region}` lies"),
+            Fact::PhysicalAddress { region, .. } => {
+                format!("use the physical address of `{region}`")
+            }
             Fact::ReceiveAt { peer, .. } if peer != MONITOR => {
                 format!("receive at {peer}'s endpoint")
             }

@@ -93,7 +93,7 @@ impl Space {
             for (frame, vaddr) in builder.regions[mapping.region]
                 .clone()
                 .into_iter()
-                .zip((mapping.vaddr..).step_by(page as usize))
+                .zip((mapping.vaddr..).step_by(usize::try_from(page).unwrap()))
             {
                 let cap = frame_cap(
                     frame,
