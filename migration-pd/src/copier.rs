@@ -142,8 +142,9 @@ impl Copier {
         let end = self.cursor.saturating_add(count).min(ram.pages());
         while self.cursor < end {
             let page = self.cursor;
-            let print = ram.fingerprint(page, &self.key);
-            if print != table.print(page) {
+            let known = table.print(page);
+            let print = self.look_at(ram, page, known);
+            if print != known {
                 table.changed(page, print);
             } else if table.is_unsent(page) {
                 if !sink.has_room() {
@@ -183,8 +184,9 @@ impl Copier {
                     self.cursor += 1;
                     continue;
                 }
-                let print = ram.fingerprint(page, &self.key);
-                if print != table.print(page) {
+                let known = table.print(page);
+                let print = self.look_at(ram, page, known);
+                if print != known {
                     table.changed(page, print);
                 }
                 self.look_at_next(print);
@@ -208,6 +210,16 @@ impl Copier {
         self.passes >= limits.passes.max(2)
             || (self.passes >= 2
                 && (self.left <= limits.pages_left || self.fruitless >= FRUITLESS_PASSES))
+    }
+
+    /// What a page is that was `known` to be something.
+    #[inline]
+    fn look_at<R: GuestRam>(&self, ram: &R, page: u32, known: Fingerprint) -> Fingerprint {
+        if known == self.zero && ram.is_zero(page) {
+            known
+        } else {
+            ram.fingerprint(page, &self.key)
+        }
     }
 
     /// Copies a page and sends it, unless it changed since it was looked at.

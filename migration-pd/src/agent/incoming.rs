@@ -6,7 +6,7 @@
 
 use super::guest::{order, reason_of};
 use super::{Core, SLICE, Work, ZERO_PAGE};
-use crate::fingerprint::{Fingerprint, Key, split_mix};
+use crate::fingerprint::{Key, split_mix};
 use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
 use crate::port::Port;
 use crate::protocol::frame::Frame;
@@ -31,7 +31,6 @@ pub(super) struct Incoming {
     /// What was offered last; not necessarily what is being taken.
     offered: Option<Offer>,
     key: Option<Key>,
-    zero: Fingerprint,
     /// The next page to be cleared.
     cursor: u32,
     /// The number of the next message of data.
@@ -184,8 +183,8 @@ impl Core<'_> {
             return;
         };
         let key = Key::new(offer.seed);
+        let zero = key.fingerprint_of(ZERO_PAGE);
         self.incoming = Incoming {
-            zero: key.fingerprint_of(ZERO_PAGE),
             key: Some(key),
             patience_ms: offer.patience_ms.into(),
             heard_at: port.now(),
@@ -193,7 +192,7 @@ impl Core<'_> {
             ..Incoming::default()
         };
         if let Some(table) = &mut self.table {
-            table.reset(self.incoming.zero);
+            table.reset(zero);
         }
     }
 
@@ -201,14 +200,11 @@ impl Core<'_> {
         if !matches!(self.destination.stage(), Arrival::Clearing { .. }) {
             return Work::Waiting;
         }
-        let Some(key) = &self.incoming.key else {
-            return Work::Waiting;
-        };
         let ram = port.ram();
         let end = self.incoming.cursor.saturating_add(SLICE).min(ram.pages());
         for page in self.incoming.cursor..end {
             // Reading is cheaper than writing where most is zero already.
-            if ram.fingerprint(page, key) != self.incoming.zero {
+            if !ram.is_zero(page) {
                 ram.write(page, ZERO_PAGE);
             }
         }

@@ -53,6 +53,11 @@ impl GuestRam for Ram {
         panic!("a source's RAM is not written");
     }
 
+    fn is_zero(&self, page: u32) -> bool {
+        self.guest_writes();
+        self.pages.borrow()[page as usize] == [0; PAGE_SIZE]
+    }
+
     fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
         self.guest_writes();
         key.fingerprint_of(&self.pages.borrow()[page as usize])
@@ -192,7 +197,7 @@ fn a_page_that_is_always_written_is_sent_once_at_the_end() {
 #[test]
 fn a_page_that_becomes_zero_after_it_was_sent_is_sent_as_zero() {
     // The write comes in the second pass, which has sent the page before.
-    let mut writes = vec![(40, 0, 0); PAGES as usize + 20];
+    let mut writes = vec![(40, 0, 0); PAGES as usize + 45];
     writes.push((3, PAGE_SIZE, 0));
     let ram = Ram::new(filled(20), writes);
     let mut other = Other::new();

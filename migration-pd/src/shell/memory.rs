@@ -13,6 +13,8 @@ use migration_pd::ram::GuestRam;
 const CACHE_LINE: usize = 64;
 /// 64-bit words of a page.
 const WORDS: usize = PAGE_SIZE / 8;
+/// Words that are looked at before the search for one that is not zero may end.
+const STRIDE: usize = 16;
 
 /// Guest RAM.
 pub(crate) struct Ram {
@@ -72,6 +74,20 @@ impl GuestRam for Ram {
             unsafe { start.add(index).write_volatile(u64::from_ne_bytes(*word)) };
         }
         clean(start.addr().get());
+    }
+
+    #[inline]
+    fn is_zero(&self, page: u32) -> bool {
+        let Some(start) = self.page(page) else {
+            return true;
+        };
+        (0..WORDS / STRIDE).all(|strip| {
+            let words = (0..STRIDE).map(|word| {
+                // SAFETY: a page has so many words. Volatile, as in `read`.
+                unsafe { start.add(strip * STRIDE + word).read_volatile() }
+            });
+            words.fold(0, |sum, word| sum | word) == 0
+        })
     }
 
     #[inline]

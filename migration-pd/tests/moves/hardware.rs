@@ -48,6 +48,11 @@ impl GuestRam for Ram {
         }
     }
 
+    fn is_zero(&self, page: u32) -> bool {
+        self.clock.set(self.clock.get() + 1);
+        self.pages[page as usize] == [0; PAGE_SIZE]
+    }
+
     fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
         self.clock.set(self.clock.get() + 1);
         key.fingerprint_of(&self.pages[page as usize])
