@@ -4,6 +4,7 @@
 //! goes out of scope, and what it last said when something goes wrong. Never: knows what is in an image, and never
 //! interprets what goes over console or link.
 
+mod processor;
 mod spawn;
 
 use std::collections::VecDeque;
@@ -240,6 +241,18 @@ impl Machine {
     #[must_use]
     pub fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Processor time that QEMU has taken so far, on all of the host's processors together.
+    ///
+    /// # Errors
+    ///
+    /// The operating system does not say.
+    pub fn processor_time(&self) -> Result<Duration> {
+        processor::time(self.process_id()).map_err(|source| MachineError::Watch {
+            name: self.name.clone(),
+            source,
+        })
     }
 
     /// Connects to the link, waiting at most so long for QEMU to offer it. `None` if the machine has none.

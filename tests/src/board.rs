@@ -30,6 +30,7 @@ pub struct Board {
     /// Where its link is, or the cable to it.
     address: Address,
     client: Option<Client>,
+    /// Ends with the board.
     cable: Option<Cable>,
 }
 
@@ -42,8 +43,8 @@ impl Board {
     pub fn start(name: &str, image: &Image, scratch: &Scratch) -> anyhow::Result<Self> {
         let session = Session::start(SessionOptions::new(name, image.clone()), scratch)?;
         Ok(Self {
+            address: session.address(),
             session,
-            address: Address::Unix(link_path(scratch, name)),
             client: None,
             cable: None,
         })
@@ -59,24 +60,24 @@ impl Board {
         scratch: &Scratch,
         make: impl FnOnce(&Path, &Path) -> std::io::Result<Cable>,
     ) -> anyhow::Result<()> {
-        let name = self.session.name().to_owned();
+        let name = self.session.name();
         let outer = scratch.path().join(format!("{name}.cable"));
-        self.cable = Some(make(&link_path(scratch, &name), &outer)?);
+        self.cable = Some(make(&self.link_path()?, &outer)?);
         self.address = Address::Unix(outer);
         self.client = None;
         Ok(())
     }
 
-    /// The cable laid to it.
+    /// Where QEMU offers its link.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// There is none.
-    #[must_use]
-    pub fn cable(&self) -> &Cable {
-        self.cable
-            .as_ref()
-            .expect("the test has laid a cable to this board")
+    /// It is no socket.
+    pub fn link_path(&self) -> anyhow::Result<PathBuf> {
+        match self.session.address() {
+            Address::Unix(path) => Ok(path),
+            address => anyhow::bail!("{address} is no socket"),
+        }
     }
 
     /// Its management, connected to it at the first use.
@@ -286,11 +287,6 @@ pub fn probe_round(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("probe: round ")?;
     let (number, rest) = rest.split_once(' ')?;
     rest.starts_with("ok").then(|| number.parse().ok())?
-}
-
-/// Where a session puts its link.
-fn link_path(scratch: &Scratch, name: &str) -> PathBuf {
-    scratch.path().join(format!("{name}.link"))
 }
 
 /// Moves the guest of `source` to `destination`.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
@@ -64,7 +65,7 @@ impl TestGuest {
     }
 
     /// The guest's files, built or fetched if need be.
-    fn build(&self) -> anyhow::Result<Guest> {
+    pub(crate) fn build(&self) -> anyhow::Result<Guest> {
         let program = match self.kind {
             Kind::Linux => {
                 let linux = linux_guest()?;
@@ -74,7 +75,7 @@ impl TestGuest {
                 }
             }
             Kind::Probe => Program::Flat {
-                file: build_guest(&workspace()?, "probe")?,
+                file: probe()?,
                 load: BARE_LOAD,
             },
         };
@@ -84,6 +85,16 @@ impl TestGuest {
             arguments: self.arguments.clone(),
         })
     }
+}
+
+/// The probe's file.
+fn probe() -> anyhow::Result<PathBuf> {
+    static PROBE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut probe = PROBE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(probe) = &*probe {
+        return Ok(probe.clone());
+    }
+    Ok(probe.insert(build_guest(&workspace()?, "probe")?).clone())
 }
 
 /// The Linux guest's files; fetched from Debian's archive if they are not there yet.

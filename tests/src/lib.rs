@@ -7,6 +7,7 @@
 pub mod board;
 pub mod cable;
 pub mod guests;
+pub mod hostile;
 pub mod interrupts;
 pub mod random;
 

@@ -5,6 +5,8 @@
 
 mod boot;
 mod destinations;
+mod idle;
+mod isolation;
 mod link_cut;
 mod moves;
 mod probe;

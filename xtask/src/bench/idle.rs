@@ -63,36 +63,8 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
     }
     std::thread::sleep(SETTLE);
     let start = Instant::now();
-    let before = processor_time(machine.process_id())?;
+    let before = machine.processor_time()?;
     std::thread::sleep(Duration::from_secs(SECONDS));
-    let used = processor_time(machine.process_id())? - before;
+    let used = machine.processor_time()? - before;
     Ok(100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64())
-}
-
-/// Processor time of a process so far: fields 14 and 15 of `/proc/<pid>/stat`, in hundredths of a second (proc(5)).
-fn processor_time(process: u32) -> anyhow::Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    parse_stat(&text).context("/proc/<pid>/stat is not as documented")
-}
-
-fn parse_stat(text: &str) -> Option<Duration> {
-    // The program's name, in parentheses, may contain anything; what follows it begins with field 3.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(14 - 3);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(Duration::from_millis((user + system) * 10))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processor_time_is_found_behind_any_name() {
-        let text = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 150 50 7 8 20 0 1 0 9";
-        assert_eq!(parse_stat(text), Some(Duration::from_secs(2)));
-        assert_eq!(parse_stat("42 (short) S 1"), None);
-        assert!(processor_time(std::process::id()).is_ok());
-    }
 }

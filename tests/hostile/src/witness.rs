@@ -1,0 +1,112 @@
+//! Signs of life, of this domain and of those that it can call.
+//!
+//! In the place of `serial-pd`: every byte that is typed is answered with a line. In the place of `migration-pd`: every
+//! byte that comes over the link is answered; `t` and `g` by a call to `timer-pd` or `vgic-pd` first.
+
+use channel::ids;
+use channel::ring::Duplex;
+use drivers::{Mmio, Pl011, Uart as _};
+use sel4_microkit::{Channel, ChannelSet, MessageInfo};
+
+use crate::regions::region;
+
+/// Sizes of the regions, as `system.xml` has them.
+const UART_SIZE: usize = 0x1000;
+/// The UART's clock in hertz, and the line's speed; QEMU heeds neither.
+const CLOCK: u32 = 24_000_000;
+const BAUD: u32 = 115_200;
+/// A request that no domain understands: each answers that.
+const NO_REQUEST: u64 = 0xffff;
+
+/// Where signs of life go.
+pub(crate) enum Witness {
+    Console(Pl011<Mmio>),
+    Link(Duplex),
+}
+
+impl Witness {
+    /// For the domain of this name; none if it has no way to say anything.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        match name {
+            "serial_pd" => Some(console()),
+            "migration_pd" => link(),
+            _ => None,
+        }
+    }
+
+    /// Takes in what has come; answers if it is to.
+    pub(crate) fn notified(&mut self, channels: ChannelSet, answer: bool) {
+        match self {
+            Self::Console(uart) => {
+                uart.acknowledge();
+                let mut byte = [0];
+                while uart.receive(&mut byte) == 1 {
+                    if answer {
+                        uart.transmit(b"witness\n");
+                        Channel::new(ids::serial::VMM).notify();
+                    }
+                }
+                let interrupt = Channel::new(ids::serial::INTERRUPT);
+                if channels.contains(interrupt) {
+                    let _ = interrupt.irq_ack();
+                }
+            }
+            Self::Link(rings) => {
+                if answer {
+                    answer_link(rings);
+                }
+            }
+        }
+    }
+}
+
+fn console() -> Witness {
+    let registers = core::ptr::NonNull::new(region("console_uart") as *mut u32);
+    let registers = registers.unwrap_or_else(|| panic!("no UART"));
+    // SAFETY: `system.xml` maps the UART's registers there, uncached, and this runs once.
+    let registers = unsafe { Mmio::new(registers, UART_SIZE) };
+    let mut uart = Pl011::new(registers, CLOCK, BAUD);
+    uart.interrupt_on_input(true);
+    Witness::Console(uart)
+}
+
+fn link() -> Option<Witness> {
+    let own = core::ptr::NonNull::new(region("migration_to_link") as *mut u8)?;
+    let peer = core::ptr::NonNull::new(region("link_to_migration") as *mut u8)?;
+    let sizes = (
+        region("migration_to_link_size"),
+        region("link_to_migration_size"),
+    );
+    // SAFETY: `system.xml` maps both regions with these sizes, the first for this domain alone to write, and this runs
+    // once.
+    let mut rings = unsafe { Duplex::new(own, sizes.0, peer, sizes.1) }.ok()?;
+    let _ = rings.consumer.wait(0);
+    Some(Witness::Link(rings))
+}
+
+fn answer_link(rings: &mut Duplex) {
+    loop {
+        let mut byte = [0];
+        while rings.consumer.pop(&mut byte) == Ok(1) {
+            let answer: &[u8] = match byte[0] {
+                b't' => call(ids::migration::TIMER, b"timer\n"),
+                b'g' => call(ids::migration::VGIC, b"vgic\n"),
+                _ => b"witness\n",
+            };
+            let _ = rings.producer.push(answer);
+        }
+        let sent = rings.producer.notify_due();
+        if sent | rings.consumer.notify_due() {
+            Channel::new(ids::migration::LINK).notify();
+        }
+        if rings.consumer.wait(0) != Ok(true) {
+            return;
+        }
+    }
+}
+
+/// Calls a neighbour, and gives its name if it answers.
+fn call(channel: usize, name: &'static [u8]) -> &'static [u8] {
+    Channel::new(channel).pp_call(MessageInfo::new(NO_REQUEST, 0));
+    name
+}
