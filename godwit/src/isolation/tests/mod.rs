@@ -2,6 +2,7 @@
 
 mod capdl_mutations;
 mod capdl_of;
+mod embedded_image;
 mod mutations;
 
 use super::build;
