@@ -14,14 +14,17 @@ use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
 use channel::vmm::{Phase, Refusal, Request, answer};
 use channel::{MAX_VCPUS, Message, Ticks, VcpuId};
 use state::{
-    ConsoleRecordV1, MachineRecordV1, PowerV1, RegisterFile, VcpuV1, VcpusRecordV1, record,
+    ConsoleRecordV1, MachineRecordV1, PowerV1, Register, RegisterFile, VcpuV1, VcpusRecordV1,
+    record,
 };
 
 use crate::abort::RAM_BASE;
 use crate::capture::{Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored};
 use crate::console::Console;
 use crate::exit::Exit;
-use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
+use crate::machine::{
+    FIRST, Machine, MachineError, Run, SCTLR_RESET, STATE_RESET, Vcpu, understood,
+};
 use crate::port::Port;
 
 /// How many shared interrupts `vgic-pd`'s distributor has.
@@ -402,6 +405,7 @@ impl Machine {
         self.standstill.saved = Default::default();
         for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
             *slot = vcpu;
+            start_if_pending(slot);
         }
         self.console = Console::import(console);
     }
@@ -427,4 +431,23 @@ impl Machine {
             Err(_) => Message::refused(Refusal::BadRecord as u64),
         }
     }
+}
+
+/// A vCPU that was started and had not run when it was captured is as its start leaves it: PSCI's entry point and
+/// context are in its registers (DEN 0022D.b 6.4).
+fn start_if_pending(vcpu: &mut VcpuV1) {
+    let PowerV1::OnPending { entry, context } = vcpu.power else {
+        return;
+    };
+    let start = [
+        (Register::PC, entry),
+        (Register::X0, context),
+        (Register::PSTATE, STATE_RESET),
+        (Register::SCTLR_EL1, SCTLR_RESET),
+    ];
+    for (register, value) in start {
+        // They have 64 bits and take any value.
+        let _ = vcpu.registers.set_word(register, value);
+    }
+    vcpu.power = PowerV1::On;
 }

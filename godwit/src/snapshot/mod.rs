@@ -13,7 +13,7 @@ mod format;
 mod restore;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use captured::CapturedMemory;
 pub use error::{FileError, Part, SnapshotError};

@@ -4,5 +4,6 @@ mod admission;
 mod documentation;
 mod golden;
 mod kvm;
+mod mutation;
 mod register;
 mod roundtrip;

@@ -155,6 +155,12 @@ impl Board {
         self.timers.interrupt().vmm
     }
 
+    /// The interrupts and timers of another board's machine, as their records would bring them.
+    pub(super) fn take_neighbours_of(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.gic, &mut other.gic);
+        std::mem::swap(&mut self.timers, &mut other.timers);
+    }
+
     pub(super) fn exported(&self, length: usize) -> &[u8] {
         &self.export[..length]
     }

@@ -4,6 +4,7 @@ mod board;
 
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
+use state::{PowerV1, VcpusRecordV1, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
@@ -405,6 +406,71 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         machine.request(&mut board, import).answer().is_err(),
         "it has a guest"
     );
+}
+
+/// The record of a machine that stands still.
+fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
+    machine.request(board, Request::Stop);
+    board.settle(machine);
+    let length = length_of(&machine.request(board, Request::Export));
+    board.exported(length).to_vec()
+}
+
+/// Lets an empty board take over a record of the machine on `from`, and run it.
+fn run_record(record: Vec<u8>, from: &mut Board) -> Board {
+    let mut board = Board::new();
+    let mut machine = Machine::new(None);
+    machine.start(&mut board);
+    board.settle(&mut machine);
+    board.take_neighbours_of(from);
+    let length = u32::try_from(record.len()).expect("small");
+    board.import = record;
+    let imported = machine.request(&mut board, Request::Import { length });
+    assert!(imported.answer().is_ok());
+    machine.request(&mut board, Request::Resume);
+    board.settle(&mut machine);
+    assert_eq!(machine.status().phase, Phase::Running);
+    board
+}
+
+#[test]
+fn a_vcpu_that_was_started_and_has_not_run_keeps_its_entry_and_context() {
+    let (mut board, mut machine) = two_running();
+    let record = record_of(&mut board, &mut machine);
+    let board = run_record(record, &mut board);
+    let thread = &board.cores[1].thread;
+    assert_eq!((thread.program_counter, thread.general[0]), (ENTRY + 8, 77));
+    assert!(board.did.contains(&Did::Resumed(1)));
+}
+
+#[test]
+fn a_vcpu_whose_start_is_pending_in_the_record_starts_there() {
+    let (mut board, mut machine) = two_running();
+    let bytes = record_of(&mut board, &mut machine);
+    let mut record: VcpusRecordV1 = record::decode(&bytes).expect("a record");
+    record.vcpus[1].power = PowerV1::OnPending {
+        entry: ENTRY + 0x40,
+        context: 99,
+    };
+    record.vcpus[1].registers.clear();
+    let mut bytes = vec![0; 0x8000];
+    let length = record::encode(&record, &mut bytes).expect("room");
+    bytes.truncate(length);
+    let board = run_record(bytes, &mut board);
+    let thread = &board.cores[1].thread;
+    assert_eq!(
+        (thread.program_counter, thread.general[0]),
+        (ENTRY + 0x40, 99)
+    );
+    assert!(board.did.contains(&Did::Resumed(1)));
+}
+
+#[test]
+fn a_vcpu_that_is_off_stays_off() {
+    let (mut board, mut machine) = Board::booted(2);
+    let record = record_of(&mut board, &mut machine);
+    let board = run_record(record, &mut board);
+    assert!(board.did.contains(&Did::Resumed(0)) && !board.did.contains(&Did::Resumed(1)));
 }
 
 #[test]

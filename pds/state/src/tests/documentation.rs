@@ -120,3 +120,27 @@ fn the_register_reference_is_what_the_table_says() {
         "docs/state.md is not what the table says: run `GODWIT_UPDATE_DOCS=1 cargo test -p state documentation`"
     );
 }
+
+/// The tests that a row of the chapter on pitfalls names: file, function.
+fn guard(row: &str) -> (&str, &str) {
+    let mut quoted = row.rsplit('|').nth(1).unwrap().split('`');
+    (quoted.nth(1).unwrap(), quoted.nth(1).unwrap())
+}
+
+#[test]
+fn every_pitfall_names_a_test_that_there_is() {
+    let text = std::fs::read_to_string(document()).unwrap();
+    let (_, rest) = text.split_once("<!-- The pitfalls begin. -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- The pitfalls end. -->").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(rows.len() >= 23, "{} rows", rows.len());
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for row in rows {
+        let (file, test) = guard(row);
+        let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "{file}: {test}: {row}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// Space for any record.
 const ROOM: usize = record::MAX_SIZE;
 
-fn bytes_of<T: Record>(record: &T) -> Vec<u8> {
+pub(super) fn bytes_of<T: Record>(record: &T) -> Vec<u8> {
     let mut bytes = vec![0; ROOM];
     let length = encode(record, &mut bytes).unwrap();
     bytes.truncate(length);
@@ -16,7 +16,7 @@ fn bytes_of<T: Record>(record: &T) -> Vec<u8> {
 }
 
 /// A record around any payload, with a header that fits it.
-fn wrap(kind: u16, version: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn wrap(kind: u16, version: u16, payload: &[u8]) -> Vec<u8> {
     let mut head = record::MAGIC.to_vec();
     head.extend(kind.to_le_bytes());
     head.extend(version.to_le_bytes());
@@ -56,7 +56,7 @@ fn belongs_to_vcpu(register: Register) -> bool {
     register == Register::MPIDR_EL1 || !matches!(register.class(), Class::Constant | Class::Timer)
 }
 
-fn any_vcpus() -> impl Strategy<Value = VcpusRecordV1> {
+pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV1> {
     let vcpu = (any_power(), any::<bool>(), any_registers(belongs_to_vcpu));
     let received = prop::collection::vec(0u16..0x1000, 0..=16);
     (prop::collection::vec(vcpu, 1..=4), received, 0u16..0x800).prop_map(
@@ -128,7 +128,7 @@ fn any_banked() -> impl Strategy<Value = VcpuInterruptsV1> {
         })
 }
 
-fn any_vgic() -> impl Strategy<Value = VgicRecordV1> {
+pub(super) fn any_vgic() -> impl Strategy<Value = VgicRecordV1> {
     let vcpus = prop::collection::vec(any_banked(), 1..=4);
     let shared = prop::collection::vec(any_interrupt(0..2), 0..=256);
     (any::<u32>(), vcpus, shared).prop_map(|(control, vcpus, shared)| VgicRecordV1 {
@@ -138,7 +138,7 @@ fn any_vgic() -> impl Strategy<Value = VgicRecordV1> {
     })
 }
 
-fn any_timer() -> impl Strategy<Value = TimerRecordV1> {
+pub(super) fn any_timer() -> impl Strategy<Value = TimerRecordV1> {
     let vcpu = (0u32..4, any::<(u64, u32, bool)>());
     (1u32.., any::<u64>(), prop::collection::vec(vcpu, 1..=4)).prop_map(
         |(frequency, count, vcpus)| TimerRecordV1 {
@@ -159,7 +159,7 @@ fn any_timer() -> impl Strategy<Value = TimerRecordV1> {
     )
 }
 
-fn any_machine() -> impl Strategy<Value = MachineRecordV1> {
+pub(super) fn any_machine() -> impl Strategy<Value = MachineRecordV1> {
     let constants = any_registers(|register| register.class() == Class::Constant);
     (
         "[a-z0-9_]{0,32}",
