@@ -122,59 +122,28 @@ fn figures(outcome: &Outcome) -> Vec<String> {
         .moves
         .iter()
         .map(|summary| summary.figures.downtime_us);
-    let line = |name: &str, text: String| format!("   {name:<12} {text}");
+    let longest = if outcome.moves.len() > 1 {
+        " (the longest)"
+    } else {
+        ""
+    };
+    let (moves, total, rounds) = (outcome.moves.len(), summary.total_ms, summary.rounds);
+    let (sent, zero, bytes) = (summary.pages_sent, summary.pages_zero, summary.bytes_sent);
+    let host = milliseconds(summary.downtime_us);
+    let source = milliseconds(sources.max().unwrap_or(0));
+    let gap = milliseconds(outcome.report.largest_gap_us);
+    let up = [&summary.board_a, &summary.board_b].map(|board| to_f64(board.up_ms) / 1e3);
     vec![
-        line(
-            "moves",
-            format!(
-                "{} in {} ms, {} rounds",
-                outcome.moves.len(),
-                summary.total_ms,
-                summary.rounds
-            ),
+        format!("   moves        {moves} in {total} ms, {rounds} rounds"),
+        format!("   pages        {sent} sent, {zero} elided because they are zero"),
+        format!("   bytes        {bytes} ({:.1} MB)", to_f64(bytes) / 1e6),
+        format!("   downtime     {host} by the host, {source} by the board it left{longest}"),
+        format!(
+            "                {gap} was the longest gap by the guest's own clock, which stands still with it"
         ),
-        line(
-            "pages",
-            format!(
-                "{} sent, {} elided because they are zero",
-                summary.pages_sent, summary.pages_zero
-            ),
-        ),
-        line(
-            "bytes",
-            format!(
-                "{} ({:.1} MB)",
-                summary.bytes_sent,
-                to_f64(summary.bytes_sent) / 1e6
-            ),
-        ),
-        line(
-            "downtime",
-            format!(
-                "{} by the host, {} by the board it left{}",
-                milliseconds(summary.downtime_us),
-                milliseconds(sources.max().unwrap_or(0)),
-                if outcome.moves.len() > 1 {
-                    " (the longest)"
-                } else {
-                    ""
-                }
-            ),
-        ),
-        line(
-            "",
-            format!(
-                "by the guest's own clock, which stands still with it, no gap was longer than {}",
-                milliseconds(outcome.report.largest_gap_us)
-            ),
-        ),
-        line(
-            "boards",
-            format!(
-                "A was up for {:.1} s and B for {:.1} s when it first moved",
-                to_f64(summary.board_a.up_ms) / 1e3,
-                to_f64(summary.board_b.up_ms) / 1e3
-            ),
+        format!(
+            "   boards       A was up for {:.1} s and B for {:.1} s when it first moved",
+            up[0], up[1]
         ),
     ]
 }

@@ -100,12 +100,7 @@ impl GuestArguments {
             };
             (program, file_name(kernel), &self.cmdline)
         } else {
-            prepare::prerequisites(&DEBIAN, &notice)?;
-            let files = prepare::linux_guest(&image::workspace()?, &notice)?;
-            let program = Program::Linux {
-                kernel: files.kernel,
-                initramfs: Some(files.initramfs),
-            };
+            let program = debian()?;
             listens = Some(guest_output::READY);
             (
                 program,
@@ -143,6 +138,16 @@ impl GuestArguments {
             domain_overrides: BTreeMap::new(),
         })
     }
+}
+
+/// Debian's kernel with our initramfs, fetched and built if need be.
+fn debian() -> anyhow::Result<Program> {
+    prepare::prerequisites(&DEBIAN, &notice)?;
+    let files = prepare::linux_guest(&image::workspace()?, &notice)?;
+    Ok(Program::Linux {
+        kernel: files.kernel,
+        initramfs: Some(files.initramfs),
+    })
 }
 
 fn file_name(path: &std::path::Path) -> String {

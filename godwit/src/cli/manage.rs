@@ -122,7 +122,13 @@ fn last_move(report: &MoveReport) -> String {
             "in doubt: handed over, and not heard that it was taken; see `godwit settle`"
         }
         Stage::Unknown => "not known",
-        _ => "under way",
+        Stage::Offering => "under way: asking the other board",
+        Stage::Copying => "under way: copying memory while the guest runs",
+        Stage::Stopping | Stage::Finishing | Stage::Preparing => {
+            "under way: sending the rest while the guest stands still"
+        }
+        Stage::Receiving => "under way: receiving",
+        Stage::Prepared => "under way: everything is here, waiting for the word",
     };
     let reason = report
         .failure

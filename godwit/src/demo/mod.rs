@@ -299,14 +299,10 @@ impl<'a> Stage<'a> {
         let (sender, news) = channel();
         let options = self.options.moves;
         let relay = thread::spawn(move || {
-            let [a, b] = &mut clients;
-            let (source, destination) = match from {
-                Side::A => (a, b),
-                Side::B => (b, a),
-            };
-            let moved = relay::migrate(source, destination, &options, &mut |progress| {
+            let report = |progress| {
                 let _ = sender.send(progress);
-            });
+            };
+            let moved = migrate(from, &mut clients, &options, report);
             (clients, moved)
         });
         loop {
@@ -433,4 +429,17 @@ impl<'a> Stage<'a> {
             up_ms: whole(self.boards[side.index()].session.uptime().as_millis()),
         }
     }
+}
+
+fn migrate(
+    from: Side,
+    [a, b]: &mut [Client; 2],
+    options: &relay::Options,
+    mut report: impl FnMut(relay::Progress),
+) -> Result<relay::Summary, MoveError> {
+    let (source, destination) = match from {
+        Side::A => (a, b),
+        Side::B => (b, a),
+    };
+    relay::migrate(source, destination, options, &mut report)
 }

@@ -1,0 +1,148 @@
+//! The program as it is started from a shell, with this test in place of a board.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use godwit::running::{Facts, Registration, Registry};
+use godwit::session::Scratch;
+use migration_pd::protocol::frame::finish;
+use migration_pd::protocol::management::{GuestFailure, Phase, StatusReport, Welcome};
+use migration_pd::protocol::{
+    Answer, Decoder, HEADER_LENGTH, MAX_FRAME, MoveId, Request, RequestError,
+};
+
+/// Runs the program with its directory of running boards under `runtime`.
+fn godwit(runtime: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_godwit"))
+        .args(arguments)
+        .env("XDG_RUNTIME_DIR", runtime)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A board named "left" whose guest is paused and stays so.
+fn board(runtime: &Path) -> Registration {
+    let facts = Facts {
+        process: std::process::id(),
+        board: "qemu_virt_aarch64".to_owned(),
+        kernel: "embedded".to_owned(),
+        guest: "a test".to_owned(),
+        ram_mib: 128,
+        started: 0,
+    };
+    let registry = Registry::at(&runtime.join("godwit")).unwrap();
+    let board = registry.register(Some("left"), &facts).unwrap();
+    let listener = UnixListener::bind(board.link()).unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut decoder = Decoder::new(vec![0; MAX_FRAME]);
+            while let Ok(count @ 1..) = client.read(decoder.space()) {
+                decoder.filled(count);
+                while let Some(frame) = decoder.next() {
+                    let request = Request::decode(frame.kind, frame.payload).unwrap();
+                    let answer = answer(&request);
+                    let mut bytes = vec![0; HEADER_LENGTH + 512];
+                    let length = answer.encode(&mut bytes[HEADER_LENGTH..]).unwrap();
+                    let length = finish(&mut bytes, answer.kind(), frame.tag, length).unwrap();
+                    client.write_all(&bytes[..length]).unwrap();
+                }
+            }
+        }
+    });
+    board
+}
+
+fn answer(request: &Request) -> Answer<'static> {
+    match request {
+        Request::Hello => Answer::Welcome(Welcome {
+            ram_bytes: 128 << 20,
+            counter_frequency: 62_500_000,
+            uptime_us: 12_300_000,
+        }),
+        Request::Status => Answer::Status(StatusReport {
+            phase: Phase::Stopped,
+            vcpus: 2,
+            failure: GuestFailure::None,
+            detail: 0,
+            program_counter: 0,
+            ram_bytes: 128 << 20,
+            newest_move: MoveId(0),
+            last_move: None,
+        }),
+        Request::Statistics => Answer::Statistics([1, 2, 3, 4, 5, 6, 7, 8]),
+        _ => Answer::Refused(RequestError::WrongPhase {
+            phase: Phase::Stopped,
+        }),
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_told_from_what_did_not_work() {
+    let scratch = Scratch::new().unwrap();
+    let usage = godwit(scratch.path(), &["run", "--vcpus", "9"]);
+    assert_eq!(usage.status.code(), Some(2));
+    let missing = godwit(scratch.path(), &["status", "nowhere"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let error = text(&missing.stderr);
+    assert!(error.contains("no board named nowhere"), "{error}");
+    assert!(!error.contains('\x1b'), "no colours in a file: {error}");
+}
+
+#[test]
+fn a_running_board_is_listed_and_managed_by_its_name() {
+    let scratch = Scratch::new().unwrap();
+    let board = board(scratch.path());
+    let list = text(&godwit(scratch.path(), &["boards"]).stdout);
+    assert!(list.contains("qemu_virt_aarch64"), "{list}");
+    assert!(list.contains("left ") && list.contains("a test"), "{list}");
+    let status = text(&godwit(scratch.path(), &["status", "left"]).stdout);
+    assert!(status.contains("paused, 2 vCPUs"), "{status}");
+    assert!(status.contains("up 12.3 s"), "{status}");
+    let link = board.link();
+    let statistics = godwit(scratch.path(), &["statistics", link.to_str().unwrap()]);
+    let statistics = text(&statistics.stdout);
+    assert!(statistics.contains("36  in all"), "{statistics}");
+}
+
+#[test]
+fn a_refusal_names_the_board_the_step_and_the_reason() {
+    let scratch = Scratch::new().unwrap();
+    let _board = board(scratch.path());
+    let refused = godwit(scratch.path(), &["pause", "left"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr);
+    for part in [
+        "left.link",
+        "pausing its guest",
+        "not while the guest is paused",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_guest_cannot_be_moved_to_a_board_that_has_one() {
+    let [scratch, other] = [(); 2].map(|()| Scratch::new().unwrap());
+    let [from, to] = [&scratch, &other].map(|scratch| board(scratch.path()));
+    let [source, destination] = [from.link(), to.link()];
+    let arguments = [
+        "migrate",
+        "--json",
+        source.to_str().unwrap(),
+        destination.to_str().unwrap(),
+    ];
+    let moved = godwit(scratch.path(), &arguments);
+    assert_eq!(moved.status.code(), Some(1));
+    let error = text(&moved.stderr);
+    assert!(error.contains("has a guest already"), "{error}");
+    assert!(
+        moved.stdout.is_empty(),
+        "no figures of a move that was none"
+    );
+}
