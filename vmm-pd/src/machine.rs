@@ -411,7 +411,10 @@ impl Machine {
             if self.vcpu(vcpu).sleeps_until != Some(deadline) {
                 let answer = port.timer(&timer::Request::Sleep { vcpu, deadline })?;
                 if timer::decode_answer(&answer)? == 1 {
+                    // Due by the count, so its line is high, whether or not the kernel has been
+                    // told yet. The guest would only wait again until it is.
                     self.vcpu(vcpu).sleeps_until = None;
+                    self.timer_fired(port, vcpu)?;
                     return Ok(port.resume(vcpu)?);
                 }
                 self.vcpu(vcpu).sleeps_until = Some(deadline);

@@ -185,13 +185,15 @@ fn a_sleeping_vcpu_costs_one_call_and_is_woken_once_when_due() {
 }
 
 #[test]
-fn a_vcpu_whose_timer_is_due_already_does_not_sleep() {
+fn a_vcpu_whose_timer_is_due_already_takes_its_interrupt_instead_of_sleeping() {
     let (mut board, mut machine) = Board::booted(1);
+    enable(&mut board, &mut machine, 0, 27);
+    board.did.clear();
     board.advance_time(10_000);
     board.cores[0].object.insert(VcpuRegister::CntvCtl, 1);
     board.cores[0].object.insert(VcpuRegister::CntvCval, 5_000);
     board.exits(&mut machine, 0, Exit::WaitForInterrupt, &[]);
-    assert_eq!(board.did, [Did::Resumed(0)]);
+    assert_eq!(board.did, [Did::Injected(0, 27), Did::Resumed(0)]);
 }
 
 #[test]
