@@ -4,10 +4,10 @@ use anyhow::Context;
 use object::Object;
 use object::ObjectSegment;
 
-use crate::workspace::{BARE_PROFILE, BARE_TARGET, Bare, target_directory};
+use crate::workspace::{BARE_PROFILE, BARE_TARGET, Program, target_directory};
 
-/// Bytes that are loaded from the file of `program`; debug information is not.
-pub(crate) fn loaded(program: &Bare) -> anyhow::Result<u64> {
+/// Bytes that are loaded from the file of `program`, as it was built last; debug information is not.
+pub(crate) fn loaded(program: &Program) -> anyhow::Result<u64> {
     let path = target_directory()
         .join(BARE_TARGET)
         .join(BARE_PROFILE)

@@ -12,7 +12,7 @@ use crate::cargo;
 use crate::size;
 use crate::tally::{Results, Tally};
 use crate::workspace::{
-    BARE, BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, SYSTEM_TESTS, microkit_sdk,
+    BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, Program, SYSTEM_TESTS, microkit_sdk, programs,
 };
 
 /// What to run.
@@ -39,7 +39,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         step(&mut tally, "lints", lints)?;
         step(&mut tally, "host tests", || host_tests(options))?;
         step(&mut tally, "cross builds", cross_builds)?;
-        step(&mut tally, "sizes", sizes)?;
     }
     if !options.host_only {
         step(&mut tally, "system tests", || system_tests(options))?;
@@ -80,7 +79,20 @@ fn lints() -> anyhow::Result<Results> {
         "clippy for the host",
         cargo::run(&[&host[..], &deny].concat())?,
     );
-    for_targets("clippy", &deny, &mut results)?;
+    for program in &programs()? {
+        add(
+            &mut results,
+            &format!("clippy of {program}"),
+            for_bare("clippy", program, &deny)?,
+        );
+    }
+    for package in LINUX {
+        add(
+            &mut results,
+            &format!("clippy of {package}"),
+            for_linux("clippy", package, &deny)?,
+        );
+    }
     Ok(results)
 }
 
@@ -96,63 +108,60 @@ fn host_tests(options: &Options) -> anyhow::Result<Results> {
     cargo::test(&arguments)
 }
 
+/// Builds what does not run on the host, and sees how large it is. A program at a time: features that one of them
+/// switches on in a shared crate must not reach another.
 fn cross_builds() -> anyhow::Result<Results> {
     let mut results = Results::default();
-    for_targets("build", &[], &mut results)?;
-    Ok(results)
-}
-
-/// Runs a cargo command for every program that does not run on the host. One program at a time: features that one of
-/// them switches on in a shared crate must not reach another.
-fn for_targets(command: &str, last: &[&str], results: &mut Results) -> anyhow::Result<()> {
-    for program in &BARE {
-        let first = [
-            command,
-            "--quiet",
-            "--package",
-            program.package,
-            "--features",
-            program.feature,
-        ];
-        let target = ["--target", BARE_TARGET, "--profile", BARE_PROFILE];
-        let success = cargo::run(&[&first[..], &target, last].concat())?;
-        add(
-            results,
-            &format!("{command} of {}", program.package),
-            success,
-        );
-    }
-    for package in LINUX {
-        let arguments = [
-            command,
-            "--quiet",
-            "--release",
-            "--package",
-            package,
-            "--target",
-            LINUX_TARGET,
-        ];
-        let success = cargo::run(&[&arguments[..], last].concat())?;
-        add(results, &format!("{command} of {package}"), success);
-    }
-    Ok(())
-}
-
-fn sizes() -> anyhow::Result<Results> {
-    let mut results = Results::default();
-    for program in &BARE {
-        let Some(limit) = program.limit else { continue };
-        let name = program.package;
-        match size::loaded(program) {
-            Ok(size) => {
-                println!("{name}: {size} of {limit} bytes");
-                let what = format!("{name} has {size} bytes, more than {limit}");
-                add(&mut results, &what, size < limit);
-            }
-            Err(error) => add(&mut results, &format!("{name}: {error:#}"), false),
+    for program in &programs()? {
+        let built = for_bare("build", program, &[])?;
+        add(&mut results, &format!("build of {program}"), built);
+        if let (true, Some(limit)) = (built, program.limit) {
+            let size = size::loaded(program)?;
+            println!("{program}: {size} of {limit} bytes");
+            add(
+                &mut results,
+                &format!("{program} has {size} bytes, more than {limit}"),
+                size < limit,
+            );
         }
     }
+    for package in LINUX {
+        add(
+            &mut results,
+            &format!("build of {package}"),
+            for_linux("build", package, &[])?,
+        );
+    }
     Ok(results)
+}
+
+/// Runs a cargo command for a program without an operating system.
+fn for_bare(command: &str, program: &Program, last: &[&str]) -> anyhow::Result<bool> {
+    let features = program.features.join(",");
+    let first = [
+        command,
+        "--quiet",
+        "--package",
+        program.package,
+        "--features",
+        &features,
+    ];
+    let target = ["--target", BARE_TARGET, "--profile", BARE_PROFILE];
+    cargo::run(&[&first[..], &target, last].concat())
+}
+
+/// Runs a cargo command for a program of the Linux guest.
+fn for_linux(command: &str, package: &str, last: &[&str]) -> anyhow::Result<bool> {
+    let first = [
+        command,
+        "--quiet",
+        "--release",
+        "--package",
+        package,
+        "--target",
+        LINUX_TARGET,
+    ];
+    cargo::run(&[&first[..], last].concat())
 }
 
 /// Tests that need seL4 are those with `sel4` in their name.

@@ -1,6 +1,9 @@
 //! What is built for which target, and how large it may be.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+use godwit::image::Board;
 
 /// Protection domains, the embedded kernel and bare-metal guests: no floating point in code that saves and loads it.
 pub(crate) const BARE_TARGET: &str = "aarch64-unknown-none-softfloat";
@@ -12,14 +15,24 @@ pub(crate) const LINUX_TARGET: &str = "aarch64-unknown-linux-musl";
 pub(crate) const BARE_PROFILE: &str = "domain";
 
 /// A program for [`BARE_TARGET`].
-#[derive(Debug)]
-pub(crate) struct Bare {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
     /// The package, and the program's name.
     pub(crate) package: &'static str,
-    /// The feature that switches the program on.
-    pub(crate) feature: &'static str,
+    /// The features that it is built with.
+    pub(crate) features: Vec<String>,
     /// How many bytes may be loaded from its file, if there is a limit.
     pub(crate) limit: Option<u64>,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.package)?;
+        match self.features.get(1..) {
+            None | Some([]) => Ok(()),
+            Some(further) => write!(formatter, " with {}", further.join(", ")),
+        }
+    }
 }
 
 const KIB: u64 = 1024;
@@ -30,33 +43,58 @@ const DOMAIN_LIMIT: u64 = 200 * KIB;
 /// Limit for the embedded kernel.
 const KERNEL_LIMIT: u64 = 150 * KIB;
 
-/// Everything that runs without an operating system.
-pub(crate) const BARE: [Bare; 9] = [
-    domain("vmm-pd"),
-    domain("vgic-pd"),
-    domain("timer-pd"),
-    domain("migration-pd"),
-    domain("serial-pd"),
-    domain("link-pd"),
-    bare("kernel", Some(KERNEL_LIMIT)),
-    bare("probe", None),
-    bare("bench", None),
+/// The protection domains.
+const DOMAINS: [&str; 6] = [
+    "vmm-pd",
+    "vgic-pd",
+    "timer-pd",
+    "migration-pd",
+    "serial-pd",
+    "link-pd",
 ];
 
-const fn domain(package: &'static str) -> Bare {
-    Bare {
-        package,
-        feature: "domain",
-        limit: Some(DOMAIN_LIMIT),
-    }
-}
+/// Everything else that runs without an operating system: package, feature, limit.
+const BARE: [(&str, &str, Option<u64>); 5] = [
+    ("kernel", "bare", Some(KERNEL_LIMIT)),
+    ("zcu102-el3", "bare", None),
+    ("probe", "bare", None),
+    ("bench", "bare", None),
+    ("hostile-pd", "domain", None),
+];
 
-const fn bare(package: &'static str, limit: Option<u64>) -> Bare {
-    Bare {
-        package,
-        feature: "bare",
-        limit,
+/// Everything that runs without an operating system, the domains in every form that a board asks for.
+///
+/// # Errors
+///
+/// A board's file cannot be read.
+pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
+    let boards = Board::names(root())
+        .iter()
+        .map(|name| Board::load(root(), name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut programs = Vec::new();
+    for package in DOMAINS {
+        for board in &boards {
+            let program = Program {
+                package,
+                features: ["domain"]
+                    .into_iter()
+                    .chain(board.features(package))
+                    .map(str::to_owned)
+                    .collect(),
+                limit: Some(DOMAIN_LIMIT),
+            };
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+        }
     }
+    programs.extend(BARE.map(|(package, feature, limit)| Program {
+        package,
+        features: vec![feature.to_owned()],
+        limit,
+    }));
+    Ok(programs)
 }
 
 /// The packages for [`LINUX_TARGET`].
@@ -82,4 +120,20 @@ pub(crate) fn microkit_sdk() -> Option<PathBuf> {
     named
         .or_else(in_home)
         .filter(|sdk| sdk.join("VERSION").is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_domain_is_built_for_every_board_and_nothing_twice() {
+        let programs = programs().unwrap();
+        let has = |name: &str| programs.iter().any(|program| program.to_string() == name);
+        assert!(DOMAINS.into_iter().all(has));
+        assert!(has("serial-pd with cadence-uart"));
+        for (index, program) in programs.iter().enumerate() {
+            assert!(!programs[..index].contains(program), "{program}");
+        }
+    }
 }
