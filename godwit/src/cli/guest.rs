@@ -135,6 +135,7 @@ impl GuestArguments {
             guest,
             ram_mib: self.ram,
             placement: Placement::Anywhere,
+            hardware: false,
             domain_overrides: BTreeMap::new(),
         })
     }

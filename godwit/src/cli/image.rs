@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::SUCCESS;
 use super::guest::{BoardArguments, GuestArguments};
-use crate::image::build_image;
+use crate::image::{ImageRequest, build_image};
 
 /// Builds an image and says where it is.
 #[derive(Debug, Args)]
@@ -16,6 +16,10 @@ pub(super) struct Arguments {
     guest: GuestArguments,
     #[command(flatten)]
     board: BoardArguments,
+    /// For QEMU's model of the board, which may need more than the board itself: what runs before the image, and the
+    /// right to call it. `godwit run` sees to that by itself.
+    #[arg(long)]
+    qemu: bool,
     /// Copies the image to this file.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -28,9 +32,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let chosen = arguments.guest.choose()?;
     let BoardArguments { kernel, board, .. } = &arguments.board;
     let name = format!("{board}-{kernel}");
-    let request = arguments
-        .guest
-        .request(&arguments.board, &name, chosen.guest)?;
+    let request = ImageRequest {
+        hardware: !arguments.qemu,
+        ..arguments
+            .guest
+            .request(&arguments.board, &name, chosen.guest)?
+    };
     let image = build_image(&request).context("building the image")?;
     let path = match &arguments.output {
         Some(path) => {

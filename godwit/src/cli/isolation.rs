@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// The board that it is for.
     #[arg(long, default_value = "qemu_virt_aarch64")]
     board: String,
+    /// Reviews what QEMU's model of the board gets, which may be more than the board itself does.
+    #[arg(long)]
+    qemu: bool,
     /// Reviews the image for this kernel only; without it, that of every kernel that the board runs.
     #[arg(long, value_parser = super::guest::kernel())]
     kernel: Option<Kernel>,
@@ -37,7 +40,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let root = workspace()?;
-    let board = Board::load(&root, &arguments.board)?;
+    let mut board = Board::load(&root, &arguments.board)?;
+    if !arguments.qemu {
+        board = board.on_hardware();
+    }
     let policy = build::policy(&root)?;
     let (name, xml) = match &arguments.system {
         Some(path) => (path.display().to_string(), build::read(path)?),

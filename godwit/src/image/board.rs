@@ -2,8 +2,8 @@
 //!
 //! Responsible for: `board/<name>/board.toml`, and for putting its numbers and an image's parameters into the
 //! description's text, so that both kernels' builders read one text. Never: adds or removes a domain, a mapping or a
-//! channel: who may do what is the same on every board, but for
-//! calls to the firmware where a board cannot do without.
+//! channel: who may do what is the same on every board, but for calls to the firmware where QEMU's model of a board
+//! cannot do without.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -36,7 +36,7 @@ pub struct Board {
     pub link: Device,
     /// The timer that `timer-pd` drives.
     pub timer: Device,
-    /// How domains read the system counter, if they cannot by its register.
+    /// How domains read the system counter under QEMU, if they cannot by its register.
     pub counter: Option<Counter>,
     /// How it is started where it is hardware, for people.
     pub boot: Option<String>,
@@ -181,6 +181,17 @@ impl Board {
         } else {
             let reason = format!("names itself '{}'", board.name);
             Err(ImageError::BoardFile { path, reason })
+        }
+    }
+
+    /// The board itself, without what only QEMU's model of it needs: a right that stands in for something missing there
+    /// would be one too many where nothing is missing.
+    #[must_use]
+    pub fn on_hardware(self) -> Self {
+        Self {
+            counter: None,
+            qemu: None,
+            ..self
         }
     }
 

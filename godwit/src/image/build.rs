@@ -43,6 +43,8 @@ pub struct ImageRequest {
     pub ram_mib: u64,
     /// Where guest RAM lies physically.
     pub placement: Placement,
+    /// For the board itself, not for QEMU's model of it ([`Board::on_hardware`]).
+    pub hardware: bool,
     /// Programs to use in place of our own, by the domain's name in the description.
     pub domain_overrides: BTreeMap<String, PathBuf>,
 }
@@ -58,6 +60,7 @@ impl Default for ImageRequest {
             guest: None,
             ram_mib: 128,
             placement: Placement::Anywhere,
+            hardware: false,
             domain_overrides: BTreeMap::new(),
         }
     }
@@ -100,7 +103,10 @@ pub struct Image {
 /// Whatever step fails, with what it says.
 pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     let root = workspace()?;
-    let board = Board::load(&root, &request.board)?;
+    let mut board = Board::load(&root, &request.board)?;
+    if request.hardware {
+        board = board.on_hardware();
+    }
     if !board.kernels.contains(&request.kernel) {
         return Err(ImageError::NoSuchKernel {
             board: board.name,

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sel4_sys::InvocationLabels;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::elf::Program;
@@ -226,6 +228,33 @@ impl Sdk {
             needed,
             reason,
         })
+    }
+
+    /// Physical addresses that are memory to the kernel; all others are devices.
+    ///
+    /// # Errors
+    ///
+    /// The SDK's file about the platform cannot be read.
+    pub fn memory(&self) -> Result<Vec<Range<u64>>, SdkError> {
+        #[derive(Deserialize)]
+        struct Platform {
+            memory: Vec<Piece>,
+        }
+        #[derive(Deserialize)]
+        struct Piece {
+            start: u64,
+            end: u64,
+        }
+        let directory = self.path.join("board").join(&self.board);
+        let file = directory
+            .join(self.config.to_string())
+            .join("platform_gen.json");
+        let platform: Platform = json(&file)?;
+        Ok(platform
+            .memory
+            .into_iter()
+            .map(|piece| piece.start..piece.end)
+            .collect())
     }
 
     /// Has the tool make an image.

@@ -52,6 +52,13 @@ pub fn add_image(
         return Ok(());
     };
     let board = review.board;
+    if !board.kernels.contains(&kernel) {
+        let error = crate::image::ImageError::NoSuchKernel {
+            board: board.name.clone(),
+            kernel,
+        };
+        return Err(error.into());
+    }
     let facts = match kernel {
         Kernel::Embedded => {
             let (programs, kernel) = programs(root, &system, board, &request(board, kernel))?;
@@ -102,7 +109,8 @@ fn of_sel4(
     })?;
     let _: (std::path::PathBuf, std::path::PathBuf) =
         sdk.build(&directory, xml, &prefill(xml), &programs)?;
-    capdl::facts(&read(&directory.join(CAPDL))?, system, &board.ram.range())
+    let memory = sdk.memory().map_err(crate::image::ImageError::from)?;
+    capdl::facts(&read(&directory.join(CAPDL))?, system, &memory)
 }
 
 /// Reads a text.

@@ -194,6 +194,17 @@ fn hardware(review: &Review<'_>) -> String {
             flow.from, flow.to, flow.why
         );
     }
+    for firmware in &review.policy.firmware {
+        let (subjects, boards) = (
+            firmware.subjects.join(", "),
+            firmware.qemu_boards.join(", "),
+        );
+        let _ = writeln!(
+            text,
+            "* {subjects} may call the firmware (SMC) in QEMU's {boards}, and on no board itself: {}.",
+            firmware.why
+        );
+    }
     for (kind, why) in &review.policy.dma {
         let _ = writeln!(text, "* DMA, on boards whose link is a {kind}: {why}.");
     }

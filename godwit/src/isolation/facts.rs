@@ -179,6 +179,11 @@ pub enum Fact {
         /// Of which region.
         region: String,
     },
+    /// May call the firmware by SMC, whatever function it names.
+    Firmware {
+        /// Who.
+        subject: String,
+    },
     /// Runs with a priority; for a machine, each of its vCPUs.
     Priority {
         /// Who.
@@ -216,6 +221,7 @@ impl Fact {
             | Self::Vcpu { subject, .. }
             | Self::Faults { subject, .. }
             | Self::PhysicalAddress { subject, .. }
+            | Self::Firmware { subject }
             | Self::Priority { subject, .. }
             | Self::Other { subject, .. } => subject,
             Self::Device { region, .. } => region,
@@ -287,6 +293,7 @@ impl fmt::Display for Fact {
                     "{subject} is told the physical address of '{region}'"
                 )
             }
+            Self::Firmware { subject } => write!(formatter, "{subject} may call the firmware"),
             Self::Priority { subject, priority } => {
                 write!(formatter, "{subject} runs with priority {priority}")
             }
@@ -371,6 +378,9 @@ impl Facts {
             subject: subject(),
             priority: domain.scheduling.priority,
         });
+        if domain.firmware {
+            self.add(Fact::Firmware { subject: subject() });
+        }
         for interrupt in &domain.interrupts {
             self.add(Fact::Interrupt {
                 subject: subject(),

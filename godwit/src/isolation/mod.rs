@@ -107,6 +107,8 @@ pub enum Rule {
     Unused,
     /// Stronger sources say the same as the description.
     Difference,
+    /// Firmware is called by whom the policy lets, on boards where it must be.
+    Firmware,
     /// Direct flows are those of the policy.
     Flow,
     /// Every path passes the barriers of the policy.
@@ -132,6 +134,7 @@ impl Rule {
             Self::Capability => "capability",
             Self::Unused => "unused",
             Self::Difference => "difference",
+            Self::Firmware => "firmware",
             Self::Flow => "flow",
             Self::Barrier => "barrier",
         }
@@ -146,6 +149,7 @@ impl Rule {
             Fact::Interrupt { .. } => Self::Interrupt,
             Fact::Thread { .. } | Fact::Vcpu { .. } | Fact::Faults { .. } => Self::Vcpu,
             Fact::PhysicalAddress { .. } => Self::PhysicalAddress,
+            Fact::Firmware { .. } => Self::Firmware,
             Fact::Priority { .. } => Self::Priority,
             Fact::Device { .. } => Self::Device,
             Fact::ReceiveAt { .. } | Fact::Other { .. } => Self::Capability,

@@ -31,6 +31,9 @@ pub struct Policy {
     pub granted_by_microkit: GrantedByMicrokit,
     /// Whom each may influence directly.
     pub flows: BTreeMap<String, BTreeSet<String>>,
+    /// Who may call the firmware.
+    #[serde(default)]
+    pub firmware: Vec<Firmware>,
     /// Flows that no capability shows.
     #[serde(default)]
     pub hardware_flow: Vec<HardwareFlow>,
@@ -118,6 +121,18 @@ pub struct HardwareFlow {
     pub why: String,
 }
 
+/// Who may call the firmware, in QEMU's models of some boards.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firmware {
+    /// Who.
+    pub subjects: Vec<String>,
+    /// Where: in QEMU's models of these boards, never on the boards themselves.
+    pub qemu_boards: Vec<String>,
+    /// Why, and what it costs.
+    pub why: String,
+}
+
 /// What every path must pass.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +187,14 @@ impl Policy {
                     };
                     permitted.insert(fact, why.clone());
                 }
+            }
+        }
+        for firmware in &self.firmware {
+            if board.qemu.is_some() && firmware.qemu_boards.contains(&board.name) {
+                let facts = firmware.subjects.iter().map(|subject| Fact::Firmware {
+                    subject: subject.clone(),
+                });
+                permitted.extend(facts.map(|fact| (fact, firmware.why.clone())));
             }
         }
         for (name, device) in &self.device {

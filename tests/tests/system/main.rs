@@ -10,6 +10,7 @@ mod isolation;
 mod link_cut;
 mod moves;
 mod probe;
+mod review;
 mod snapshots;
 
 /// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.

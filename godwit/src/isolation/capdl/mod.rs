@@ -10,6 +10,7 @@
 mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use kernel_image::slot;
 
@@ -20,23 +21,21 @@ use crate::image::system::System;
 
 /// Bit of a badge that marks a protected call (Microkit's `PPC_BADGE`).
 const CALL_BADGE: u64 = 1 << 63;
+/// The slot of the capability to call the firmware (`ARM_SMC_CAP`).
+const SMC: u32 = 7;
 /// Bit of a badge that marks a fault (Microkit's `FAULT_BADGE`).
 const FAULT_BADGE: u64 = 1 << 62;
 
-/// Facts of an image, by the names of the domains and machines of the description.
+/// Facts of an image, by the names of the domains and machines of the description. `memory` tells RAM from devices.
 ///
 /// # Errors
 ///
 /// The text is no capDL description of the kind that Microkit 2.3.0 emits.
-pub fn facts(
-    json: &str,
-    system: &System,
-    ram: &std::ops::Range<u64>,
-) -> Result<Facts, IsolationError> {
+pub fn facts(json: &str, system: &System, memory: &[Range<u64>]) -> Result<Facts, IsolationError> {
     let spec: Spec = serde_json::from_str(json)?;
     let mut reader = Reader {
         spec: &spec,
-        ram: ram.clone(),
+        memory,
         regions: system
             .regions
             .iter()
@@ -81,7 +80,7 @@ struct Thread<'a> {
 
 struct Reader<'a> {
     spec: &'a Spec,
-    ram: std::ops::Range<u64>,
+    memory: &'a [Range<u64>],
     regions: BTreeSet<String>,
     threads: Vec<Thread<'a>>,
     /// Whose endpoint an endpoint is: who receives there with its input capability.
@@ -304,6 +303,11 @@ impl<'a> Reader<'a> {
             ) => self.monitors_endpoint(thread, *endpoint, *badge, cap, &object),
             (slot::ADDRESS_SPACE, Cap::PageTable { object }) => {
                 thread.tcb.slot(tcb::VSPACE).and_then(Cap::page_table) == Some(*object)
+            }
+            (SMC, Cap::ArmSmc { .. }) => {
+                let subject = subject.clone();
+                self.facts.add_from(Fact::Firmware { subject }, &object);
+                true
             }
             (slot::REPLY, Cap::Reply { object }) => {
                 let name = thread.name.to_owned();
@@ -622,7 +626,10 @@ impl<'a> Reader<'a> {
         let Object::Frame(object) = self.spec.object(frame) else {
             return;
         };
-        let Some(physical) = object.paddr.filter(|start| !self.ram.contains(start)) else {
+        let Some(physical) = object
+            .paddr
+            .filter(|start| !self.memory.iter().any(|memory| memory.contains(start)))
+        else {
             return;
         };
         // The first frame says where the device is; the rest follow it.

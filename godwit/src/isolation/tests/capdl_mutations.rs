@@ -277,9 +277,9 @@ const MUTATIONS: &[(Change, Rule, &str, &str)] = &[
     ),
     (
         |image| image.put("cnode_vmm_pd", 7, json!({ "ArmSmc": { "object": 0 } })),
-        Rule::Capability,
+        Rule::Firmware,
         "<protection_domain name=\"vmm_pd\"",
-        "SMC",
+        "firmware",
     ),
     (
         |image| image.put("cnode_link_pd", 459, json!({ "Untyped": { "object": 0 } })),
@@ -516,7 +516,7 @@ fn an_object_or_capability_of_an_unknown_kind_is_refused_not_overlooked() {
     let system = System::parse("system.xml", &xml, &prefill(&xml)).unwrap();
     let original = capdl_of::capdl(&system);
     let refused =
-        |image: Image| capdl::facts(&image.0.to_string(), &system, &board.ram.range()).is_err();
+        |image: Image| capdl::facts(&image.0.to_string(), &system, &[board.ram.range()]).is_err();
     let mut image = Image(original.clone());
     image.put("cnode_link_pd", 458, json!({ "IOSpace": { "object": 0 } }));
     assert!(refused(image));

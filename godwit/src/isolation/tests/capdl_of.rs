@@ -237,6 +237,9 @@ fn domain(builder: &mut Builder, system: &System, index: usize, all: &[Objects],
         (3, json!({ "PageTable": { "object": space.root } })),
         (4, json!({ "Reply": { "object": reply } })),
     ];
+    if domain.firmware {
+        caps.push((7, json!({ "ArmSmc": { "object": monitor } })));
+    }
     if domain.passive {
         caps.push((5, endpoint(monitor, badge)));
     }

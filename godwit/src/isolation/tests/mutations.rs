@@ -262,6 +262,13 @@ const MUTATIONS: &[Mutation] = &[
     ),
     after!(VGIC_VIEW, r#"<irq irq="80" id="10" />"#, Interrupt),
     after!(LINK_QUEUES, r#"<irq irq="33" id="12" />"#, Description),
+    // Firmware.
+    mutation(
+        r#"name="link_pd" priority="200""#,
+        r#"name="link_pd" smc="true" priority="200""#,
+        Rule::Firmware,
+        r#"name="link_pd""#,
+    ),
     // vCPUs.
     after!(r#"            <vcpu id="3" />"#, r#"<vcpu id="4" />"#, Vcpu),
     // Channels.
