@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
+use migration_pd::protocol::MoveFailure;
 use migration_pd::protocol::management::{GuestFailure, MoveReport, Phase, Stage, StatusReport};
 
 use crate::console::{Bridge, ESCAPE_NAME, RawTerminal, Turn};
@@ -288,6 +289,9 @@ impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
             (Stage::Taken, _) => {
                 self.known_empty = false;
                 Some("a guest has arrived".to_owned())
+            }
+            (Stage::Failed, Some(MoveFailure::Copied)) => {
+                Some("a copy of its guest was taken, and it goes on as it was".to_owned())
             }
             (Stage::Failed, Some(failure)) => Some(format!("a move did not take place: {failure}")),
             _ => None,

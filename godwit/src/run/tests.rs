@@ -103,6 +103,7 @@ fn moves_are_told_and_end_nothing() {
         &[
             phase(Phase::Running),
             Event::MoveEnded(moved(Stage::Failed, refused)),
+            Event::MoveEnded(moved(Stage::Failed, Some(MoveFailure::Copied))),
             Event::PhaseChanged(under_way),
             Event::MoveEnded(moved(Stage::Gone, None)),
             phase(Phase::Starting),
@@ -121,6 +122,7 @@ fn moves_are_told_and_end_nothing() {
         notices,
         [
             "board a: a move did not take place: nothing was heard from the other board",
+            "board a: a copy of its guest was taken, and it goes on as it was",
             "board a: its guest has moved to the other board; this one is empty and can take a guest again",
             "board a: a guest has arrived",
             "board a: its guest runs",

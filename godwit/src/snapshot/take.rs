@@ -278,7 +278,7 @@ impl<'m> Receiver<'m> {
             let message = Transfer::Aborted {
                 id,
                 incarnation: self.incarnation,
-                failure: MoveFailure::Operator,
+                failure: MoveFailure::Copied,
             };
             say(board, &message)?;
         } else if next > 0 && next.is_multiple_of(ACKNOWLEDGE_EVERY) {

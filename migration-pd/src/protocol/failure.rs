@@ -171,6 +171,9 @@ pub enum MoveFailure {
     /// The destination was asked about a move that it has no part in (any more).
     #[error("the destination knows of no such move")]
     NotKnown,
+    /// The destination keeps a copy, and the guest goes on at its source: it was a snapshot.
+    #[error("the guest was only to be copied")]
+    Copied,
 }
 
 /// What of a machine can differ besides registers, whose identifiers are far greater.
@@ -259,6 +262,7 @@ impl From<MoveFailure> for Coded {
             MoveFailure::GuestEnded { phase } => Self(13, u8::from(phase).into(), 0, 0),
             MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available, 0),
             MoveFailure::NotKnown => Self(15, 0, 0, 0),
+            MoveFailure::Copied => Self(16, 0, 0, 0),
         }
     }
 }
@@ -311,6 +315,7 @@ impl TryFrom<Coded> for MoveFailure {
                 available: second,
             },
             15 => Self::NotKnown,
+            16 => Self::Copied,
             _ => return Err("unknown MoveFailure"),
         })
     }
