@@ -8,6 +8,12 @@ use crate::interrupt::BANK;
 /// The bits of a priority that are implemented: the upper five, as many as a list register has.
 pub(crate) const PRIORITY_MASK: u8 = 0xf8;
 
+/// The least urgent priority. `GICC_PMR` has no larger value, so no mask lets an interrupt of this priority through
+/// (IHI 0048B, 4.4.2): it stays pending, and in a list register nobody could ever take it, not even a capture.
+const NEVER_TAKEN: u8 = 0xf8;
+/// The least urgent priority that can be taken.
+pub(crate) const LEAST_URGENT: u8 = 0xf0;
+
 /// The state of the interrupts of one bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bank {
@@ -36,6 +42,8 @@ pub(crate) struct Bank {
     pub(crate) ready: u32,
     /// `GICD_IPRIORITYR`, a byte each, only the implemented bits.
     pub(crate) priorities: [u8; BANK],
+    /// Of a priority that no mask lets through.
+    pub(crate) never_taken: u32,
 }
 
 impl Bank {
@@ -52,6 +60,7 @@ impl Bank {
         deactivated: 0,
         ready: 0,
         priorities: [0; BANK],
+        never_taken: 0,
     };
 
     /// The interrupts that are pending, apart from what is in list registers.
@@ -69,8 +78,8 @@ impl Bank {
     pub(crate) const fn settle(&mut self, control: u32) {
         let group_0 = if control & 1 != 0 { !self.group } else { 0 };
         let group_1 = if control & 2 != 0 { self.group } else { 0 };
-        self.ready =
-            self.pending() & self.enabled & (group_0 | group_1) & !(self.active | self.resident);
+        let kept = self.active | self.resident | self.never_taken;
+        self.ready = self.pending() & self.enabled & (group_0 | group_1) & !kept;
     }
 
     /// A line changes. A rising edge is latched where edges count.
@@ -104,6 +113,15 @@ impl Bank {
         self.resident_latch &= !bit;
         self.deactivated &= !bit;
         left
+    }
+
+    /// Sets the priority of the interrupt at `place`, as far as it is implemented.
+    pub(crate) fn set_priority(&mut self, place: usize, priority: u8) {
+        if let Some(byte) = self.priorities.get_mut(place) {
+            *byte = priority & PRIORITY_MASK;
+            self.never_taken &= !(1 << place);
+            self.never_taken |= u32::from(*byte == NEVER_TAKEN) << place;
+        }
     }
 
     /// The priority of the interrupt at `place`.
@@ -166,6 +184,20 @@ mod tests {
         for (control, ready) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
             bank.settle(control);
             assert_eq!(bank.ready, ready);
+        }
+    }
+
+    #[test]
+    fn what_no_mask_lets_through_is_not_delivered_before_it_is_more_urgent() {
+        let mut bank = Bank {
+            enabled: 1,
+            latch: 1,
+            ..Bank::default()
+        };
+        for (priority, ready) in [(0xff, 0), (0xf8, 0), (0xf7, 1), (0xf8, 0), (0, 1)] {
+            bank.set_priority(0, priority);
+            bank.settle(1);
+            assert_eq!((bank.ready, bank.pending()), (ready, 1), "{priority:#x}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Responsible for: lines, ends, and the choice described in the crate's documentation. It must
 //! never put one interrupt into two list registers, nor anything into an occupied one.
 
+use crate::bank::LEAST_URGENT;
 use crate::books::Occupant;
 use crate::gic::{Gic, Presence};
 use crate::interrupt::{Interrupt, VcpuSet, bits};
@@ -222,7 +223,8 @@ impl Gic {
         self.occupy(vcpu, list_register, occupant, group, answer);
     }
 
-    /// Enters an occupant in the books and in the answer.
+    /// Enters an occupant in the books and in the answer. One that is restored as active goes in with a priority at
+    /// which it can be acknowledged, whatever the guest has made of its priority since; nobody sees that.
     pub(crate) fn occupy(
         &mut self,
         vcpu: VcpuId,
@@ -236,7 +238,7 @@ impl Gic {
         answer.inject(Injection {
             vcpu,
             intid: occupant.interrupt.intid(),
-            priority: occupant.priority >> 3,
+            priority: occupant.priority.min(LEAST_URGENT) >> 3,
             group,
             list_register: u8::try_from(list_register).unwrap_or(u8::MAX),
         });

@@ -4,7 +4,7 @@
 //! published view shows. It must never refuse what a guest may do: reserved registers read as
 //! zero, writes to them do nothing.
 
-use crate::bank::{Bank, PRIORITY_MASK};
+use crate::bank::Bank;
 use crate::gic::Gic;
 use crate::interrupt::{BANK, SGI_BITS, VcpuSet, bits};
 use crate::register::{self, Access, PRIVATE_BYTE_WORDS, Register};
@@ -255,10 +255,9 @@ impl Gic {
     ) -> Effect {
         let (number, place) = (4 * word / BANK, 4 * word % BANK);
         self.write_bank(vcpu, number, |bank| {
-            let bytes = bank.priorities.iter_mut().skip(place);
-            for (priority, lane) in bytes.zip(lanes(access, value)) {
+            for (place, lane) in (place..).zip(lanes(access, value)) {
                 if let Some(byte) = lane {
-                    *priority = byte & PRIORITY_MASK;
+                    bank.set_priority(place, byte);
                 }
             }
         })

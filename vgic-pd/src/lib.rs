@@ -27,6 +27,8 @@
 //! * The source vCPU of a software generated interrupt is state of the distributor, exact and
 //!   recorded, one delivery for each source. It does not fit through seL4's interface, which
 //!   takes ten bits of interrupt number: `GICC_IAR` always shows source 0.
+//! * An interrupt of the lowest priority, `0xf8`, never goes into a list register: `GICC_PMR` has
+//!   no value that lets it through, and nothing could take it out again. It stays pending.
 //! * More than four interrupts that are active at once on one vCPU do not fit: a fifth waits.
 //!
 //! # Who gets into a list register

@@ -150,11 +150,10 @@ fn export_interrupt(bank: &Bank, place: usize) -> InterruptV1 {
 }
 
 fn import_interrupt(bank: &mut Bank, place: usize, record: &InterruptV1) -> Result<(), Refusal> {
-    let priority = bank.priorities.get_mut(place).ok_or(Refusal::BadRecord)?;
     if record.priority & !PRIORITY_MASK != 0 {
         return Err(Refusal::BadRecord);
     }
-    *priority = record.priority;
+    bank.set_priority(place, record.priority);
     let fields = [
         (&mut bank.enabled, record.enabled),
         (&mut bank.latch, record.latched),

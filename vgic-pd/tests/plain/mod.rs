@@ -128,6 +128,8 @@ impl Plain {
             && self.control & group != 0
             && !interrupt.active
             && interrupt.flight.is_none()
+            // No `GICC_PMR` lets the lowest priority through.
+            && interrupt.priority != 0xf8
     }
 
     /// Whether the interrupt may go to the vCPU at all.

@@ -1,6 +1,10 @@
 //! Capture and restore against a model of the kernel, the processor and the stub.
 
 pub(crate) mod fake;
+mod interface;
+mod lossless;
+mod scripts;
+mod system;
 
 use channel::timer::VirtualTimer;
 use channel::vgic::{Answer, CpuInterface, Injection, LIST_REGISTERS, RestorePlan};

@@ -1,11 +1,14 @@
 //! A kernel with one processor that runs the stub: what the stub's code does, said in Rust.
 
+mod hardware;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use channel::vgic::{CpuInterface, Injection, LIST_REGISTERS, Occupants};
 use channel::{Intid, Message, ProtocolError, VcpuId, timer, vgic};
 use state::{Register, RegisterFile};
 
+use super::interface::VirtualInterface;
 use crate::capture::layout::{self, Command, Leave, progress};
 use crate::capture::{DataPage, Features};
 use crate::exit::{Exit, Syndrome, class};
@@ -100,6 +103,8 @@ pub(crate) struct Fake {
     pub(crate) timer: [u64; 2],
     pub(crate) slots: [Slot; LIST_REGISTERS],
     pub(crate) interface: CpuInterface,
+    /// A CPU interface that is modelled register by register, in place of the two fields above.
+    pub(crate) hardware: Option<VirtualInterface>,
     /// How many event counters there are.
     pub(crate) counters: u64,
     /// Deactivations are reported only when the stub has left.
@@ -124,6 +129,7 @@ impl Fake {
             timer: [0; 2],
             slots: [Slot::Empty; LIST_REGISTERS],
             interface: CpuInterface::default(),
+            hardware: None,
             counters: 6,
             slow_events: false,
             closed: false,
@@ -223,10 +229,14 @@ impl Fake {
             self.page[layout::VECTORS + 2 * number + 1] = u64::try_from(value >> 64).unwrap();
         }
         self.page[layout::TIMER..][..2].copy_from_slice(&self.timer);
-        let words = self.interface.words().map(u64::from);
-        self.page[layout::INTERFACE_WORDS..][..5].copy_from_slice(&words);
-        self.acknowledge();
-        self.deactivate();
+        if self.hardware.is_some() {
+            self.save_hardware();
+        } else {
+            let words = self.interface.words().map(u64::from);
+            self.page[layout::INTERFACE_WORDS..][..5].copy_from_slice(&words);
+            self.acknowledge();
+            self.deactivate();
+        }
         self.exit(progress::DONE, smc(Leave::Saved));
         if self.slow_events {
             let late = |(_, exit): &(u64, Exit)| matches!(exit, Exit::Maintenance(_));
@@ -276,6 +286,10 @@ impl Fake {
     }
 
     fn scrub(&mut self) {
+        if self.hardware.is_some() {
+            self.acknowledge_hardware();
+            self.deactivate_hardware(0, (0..layout::INTID_LIMIT as u64).rev());
+        }
         self.acknowledge();
         for register in 0..LIST_REGISTERS {
             if matches!(self.slots[register], Slot::Active(_)) {
@@ -297,11 +311,15 @@ impl Fake {
     }
 
     fn load(&mut self) {
-        self.acknowledge();
         let words = core::array::from_fn(|word| {
             u32::try_from(self.page[layout::INTERFACE_WORDS + word]).unwrap()
         });
-        self.interface = CpuInterface::from_words(words);
+        if self.hardware.is_some() {
+            self.load_hardware(words);
+        } else {
+            self.acknowledge();
+            self.interface = CpuInterface::from_words(words);
+        }
         self.timer.copy_from_slice(&self.page[layout::TIMER..][..2]);
         for (position, register) in layout::SAVED.iter().enumerate() {
             if self.moves(*register) {
@@ -415,6 +433,10 @@ impl Port for Fake {
         Ok(())
     }
     fn inject(&mut self, injection: Injection) -> Result<(), KernelError> {
+        if let Some(hardware) = &mut self.hardware {
+            hardware.inject(injection);
+            return Ok(());
+        }
         let slot = &mut self.slots[usize::from(injection.list_register)];
         assert_eq!(*slot, Slot::Empty, "nothing is overwritten");
         *slot = Slot::Pending(injection.intid.value());
