@@ -6,8 +6,8 @@ pub trait Uart {
     fn transmit(&mut self, bytes: &[u8]) -> usize;
 
     /// Takes what has been received, up to the length of `bytes`; returns how many that was. Bytes
-    /// that were damaged on the line are left out: with fewer bytes than asked for, there are no
-    /// more.
+    /// that were damaged on the line are left out. With fewer bytes than asked for, there are no more
+    /// but those whose interrupt has not come yet.
     fn receive(&mut self, bytes: &mut [u8]) -> usize;
 
     /// Whether to interrupt when there is room again. Only after [`Self::transmit`] found too

@@ -20,6 +20,8 @@ struct Fake {
     transmit: VecDeque<u8>,
     receive: VecDeque<u8>,
     line: Vec<u8>,
+    /// How often the status was read.
+    looks: usize,
 }
 
 impl Fake {
@@ -61,7 +63,10 @@ impl Fake {
 impl Registers for &mut Fake {
     fn read(&mut self, offset: usize) -> u32 {
         match offset {
-            STATUS => self.status(),
+            STATUS => {
+                self.looks += 1;
+                self.status()
+            }
             INTERRUPT_STATUS => self.happened,
             FIFO => self.receive.pop_front().expect("a byte").into(),
             _ => panic!("unexpected read of {offset:#x}"),
@@ -185,10 +190,44 @@ fn interrupts_for_a_single_byte_and_for_many() {
     uart.registers.arrive(&[3; 20]);
     assert!(uart.registers.interrupts());
     uart.acknowledge();
-    assert_eq!(uart.receive(&mut bytes), 20);
-    assert_eq!(uart.receive(&mut bytes), 0);
+    assert_eq!(uart.receive(&mut bytes), 16, "a batch");
+    assert_eq!(uart.receive(&mut bytes), 0, "more may come");
     uart.acknowledge();
     assert!(!uart.registers.interrupts());
+    uart.registers.pause();
+    assert!(uart.registers.interrupts());
+    uart.acknowledge();
+    assert_eq!(uart.receive(&mut bytes), 4);
+    assert_eq!(uart.receive(&mut bytes), 0);
+}
+
+#[test]
+fn what_came_before_a_pause_is_taken_however_late() {
+    let mut fake = Fake::default();
+    let mut uart = uart(&mut fake);
+    uart.interrupt_on_input(true);
+    uart.registers.arrive(b"abcdef");
+    uart.registers.pause();
+    uart.acknowledge();
+    uart.interrupt_on_input(false);
+    // Whoever asks has little room, and comes back without another interrupt.
+    let mut bytes = [0; 4];
+    assert_eq!(uart.receive(&mut bytes), 4);
+    assert_eq!(uart.receive(&mut bytes), 2);
+    assert_eq!(uart.receive(&mut bytes), 0);
+}
+
+#[test]
+fn a_batch_takes_one_look_at_the_status() {
+    let mut fake = Fake::default();
+    let mut uart = uart(&mut fake);
+    uart.registers.arrive(&[1; 32]);
+    uart.registers.looks = 0;
+    assert_eq!(uart.receive(&mut [0; 32]), 32);
+    assert_eq!(uart.registers.looks, 2);
+    uart.registers.looks = 0;
+    assert_eq!(uart.transmit(&[1; BATCH]), BATCH);
+    assert_eq!(uart.registers.looks, 1);
 }
 
 #[test]
