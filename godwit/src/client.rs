@@ -6,15 +6,16 @@
 
 use crate::link::{Address, Frame, Link, LinkError};
 use migration_pd::protocol::management::{MoveReport, Phase, StatusReport, Verdict, Welcome};
-use migration_pd::protocol::{Answer, Event, MoveId, Request, RequestError};
+use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError};
 use state::MachineRecordV1;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long an answer may take before the request is sent again: longer than a board keeps half a
-/// frame of a predecessor that was killed (0.5 s), which it would take the first request for.
+/// How long an answer may take before the request is sent again, beyond what the link's speed makes
+/// necessary: longer than a board keeps half a frame of a predecessor that was killed (0.5 s), which
+/// it would take the first request for.
 const ASK_AGAIN: Duration = Duration::from_millis(1200);
 /// How often a request is sent.
 const ATTEMPTS: u32 = 4;
@@ -144,6 +145,8 @@ pub struct Client {
     pub(crate) link: Link,
     next_tag: u32,
     events: VecDeque<Event>,
+    /// How fast its link is, as soon as that is known.
+    pace: Pace,
 }
 
 impl Client {
@@ -157,6 +160,10 @@ impl Client {
             link: Link::open(address, timeout)?,
             next_tag: first_tag(),
             events: VecDeque::new(),
+            pace: match address {
+                Address::Serial { baud, .. } => Pace::line(*baud),
+                Address::Unix(_) | Address::Tcp { .. } => Pace::UNLIMITED,
+            },
         };
         client.hello(timeout)?;
         Ok(client)
@@ -188,9 +195,26 @@ impl Client {
                 _ => None,
             }) {
                 Err(ClientError::Silent { .. }) if Instant::now() < deadline => {}
-                answer => return answer,
+                Err(error) => return Err(error),
+                Ok(welcome) => {
+                    self.pace = welcome.pace.slower(self.pace);
+                    self.link.writer.allow(self.allowance())?;
+                    return Ok(welcome);
+                }
             }
         }
+    }
+
+    /// How fast its link is.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// What an answer may take longer than over a link without a limit.
+    #[must_use]
+    pub fn allowance(&self) -> Duration {
+        Duration::from_millis(self.pace.silence_ms())
     }
 
     /// What the board is, as far as management is concerned.
@@ -316,7 +340,7 @@ impl Client {
         wanted: Phase,
         timeout: Duration,
     ) -> Result<StatusReport, ClientError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout + self.allowance();
         loop {
             let status = self.status()?;
             let phase = status.phase;
@@ -371,7 +395,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         for _ in 0..ATTEMPTS {
             let tag = self.send(request)?;
-            let deadline = Instant::now() + ASK_AGAIN;
+            let deadline = Instant::now() + ASK_AGAIN + self.allowance();
             while let Some(frame) = self.link.reader.read(deadline)? {
                 if let Some(answer) = self.answer(&frame, tag) {
                     return self.understand(step, answer, &read);

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 /// How long a read waits before the reader looks at its deadline.
 const READ_SLICE: Duration = Duration::from_millis(50);
-/// A board that takes nothing for so long is not there any more.
+/// A board that takes nothing for so long, beyond what its link's speed makes necessary, is not there any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before connecting is tried again.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
@@ -170,6 +170,14 @@ impl Stream {
                 stream.set_read_timeout(Some(READ_SLICE))?;
                 stream.set_write_timeout(Some(WRITE_TIMEOUT))
             }
+        }
+    }
+
+    fn allow(&self, allowance: Duration) -> io::Result<()> {
+        let timeout = Some(WRITE_TIMEOUT + allowance);
+        match self {
+            Self::Unix(stream) => stream.set_write_timeout(timeout),
+            Self::Tcp(stream) => stream.set_write_timeout(timeout),
         }
     }
 
@@ -366,6 +374,20 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
+    /// Lets the board take so much longer to take something.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn allow(&self, allowance: Duration) -> Result<(), LinkError> {
+        self.stream
+            .allow(allowance)
+            .map_err(|error| LinkError::Lost {
+                address: self.address.clone(),
+                error,
+            })
+    }
+
     /// Sends a message; `write` writes its payload and gives its length.
     ///
     /// # Errors

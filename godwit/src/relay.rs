@@ -14,7 +14,7 @@ use crate::link::{Address, LinkError};
 use migration_pd::protocol::management::{
     Figures, MoveReport, Phase, Stage, StartMove, StatusReport,
 };
-use migration_pd::protocol::{MoveFailure, MoveId};
+use migration_pd::protocol::{MoveFailure, MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
 use state::admission;
 use std::fmt;
@@ -39,7 +39,7 @@ pub struct Options {
     pub share: u8,
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     pub bandwidth: u64,
-    /// How long a board waits when it hears nothing from the other.
+    /// How long a board waits when it hears nothing from the other, beyond what its link's speed makes necessary.
     pub patience: Duration,
     /// How long to try to reach a board again whose link broke in the middle of the move.
     pub reconnect: Duration,
@@ -237,10 +237,12 @@ pub fn settle(
     relay.settle().map_err(|cause| relay.explain(cause))
 }
 
-/// The request that starts a move with these options, on boards that have seen moves up to `newest`.
-pub(crate) fn start_request(options: &Options, newest: MoveId) -> StartMove {
+/// The request that starts a move with these options, on boards that have seen moves up to `newest`
+/// and over links of which the slower one has this pace.
+pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> StartMove {
     // Numbers grow with the time of day, so that they grow over restarts of the boards too.
     let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
+    let patience = options.patience + Duration::from_millis(pace.silence_ms());
     StartMove {
         id: MoveId(now.max(newest.0.saturating_add(1))),
         seed: random_bits(),
@@ -248,7 +250,8 @@ pub(crate) fn start_request(options: &Options, newest: MoveId) -> StartMove {
         max_rounds: options.max_rounds,
         share: options.share,
         bandwidth: options.bandwidth,
-        patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
+        patience_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
+        pace,
     }
 }
 
@@ -282,6 +285,11 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
+    /// How fast the slower board's link is.
+    const fn pace(&self) -> Pace {
+        self.source.pace().slower(self.destination.pace())
+    }
+
     /// Asks both boards whether a move can be begun, before anything is.
     fn prepare(&mut self) -> Result<Plan, Cause> {
         let source = ready(self.source)?;
@@ -305,7 +313,7 @@ impl Relay<'_> {
         })?;
         let newest = source.newest_move.max(destination.newest_move);
         Ok(Plan {
-            start: start_request(self.options, newest),
+            start: start_request(self.options, newest, self.pace()),
             runs: source.phase == Phase::Running,
         })
     }
@@ -317,6 +325,7 @@ impl Relay<'_> {
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Cause> {
         let mut pump = Pump::start(plan, began);
+        pump.allow(self.pace());
         let ending = self.pump_until_ended(&mut pump, on_progress)?;
         match ending.report.stage {
             Stage::Gone => self.arrived(plan, began, &ending, &pump),
@@ -423,6 +432,7 @@ impl Relay<'_> {
         }
         let mut pump = Pump::new(report.id, Instant::now());
         pump.give_up_after(self.options.reconnect);
+        pump.allow(self.pace());
         let ending = self.pump_until_ended(&mut pump, &mut |_| {})?;
         Ok(ending.report)
     }

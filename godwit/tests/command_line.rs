@@ -10,7 +10,7 @@ use godwit::session::Scratch;
 use migration_pd::protocol::frame::finish;
 use migration_pd::protocol::management::{GuestFailure, Phase, StatusReport, Welcome};
 use migration_pd::protocol::{
-    Answer, Decoder, HEADER_LENGTH, MAX_FRAME, MoveId, Request, RequestError,
+    Answer, Decoder, HEADER_LENGTH, MAX_FRAME, MoveId, Pace, Request, RequestError,
 };
 
 /// Runs the program with its directory of running boards under `runtime`.
@@ -64,6 +64,7 @@ fn answer(request: &Request) -> Answer<'static> {
             ram_bytes: 128 << 20,
             counter_frequency: 62_500_000,
             uptime_us: 12_300_000,
+            pace: Pace::UNLIMITED,
         }),
         Request::Status => Answer::Status(StatusReport {
             phase: Phase::Stopped,

@@ -88,6 +88,8 @@ pub struct Copier {
     zeros: u32,
     zeros_in_pass: u32,
     pages_sent: u32,
+    /// Compress also while the guest stands still.
+    compressed: bool,
 }
 
 impl Copier {
@@ -107,6 +109,7 @@ impl Copier {
             zeros: 0,
             zeros_in_pass: 0,
             pages_sent: 0,
+            compressed: false,
         }
     }
 
@@ -200,8 +203,10 @@ impl Copier {
         Slice::More
     }
 
-    /// The guest stands still: what follows is the last pass, from the beginning.
-    pub fn begin_last(&mut self) {
+    /// The guest stands still: what follows is the last pass, from the beginning. Compressing takes
+    /// longer than most links do, and now the guest waits: `compressed` if the link is slower.
+    pub fn begin_last(&mut self, compressed: bool) {
+        self.compressed = compressed;
         (self.cursor, self.drain, self.zeros_in_pass) = (0, 0, 0);
     }
 
@@ -240,10 +245,9 @@ impl Copier {
         }
         let contents = if print == self.zero && is_zero(scratch.page) {
             Contents::Zero
-        } else if running {
+        } else if running || self.compressed {
             compress(scratch)
         } else {
-            // Compressing takes longer than most links do, and now the guest waits.
             Contents::Plain(scratch.page)
         };
         sink.put(page, &contents);

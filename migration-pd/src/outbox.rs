@@ -126,11 +126,12 @@ impl<'m> Outbox<'m> {
         self.dropped
     }
 
-    /// Whether a page can be put into message `index` of a move, opening one if there is none.
-    pub const fn has_room_for_page(&self) -> bool {
+    /// Whether a page can be put into the message of pages, opening one if there is none. One that
+    /// has `limit` bytes gets no more.
+    pub const fn has_room_for_page(&self, limit: usize) -> bool {
         match self.state {
             Bulk::Empty => true,
-            Bulk::Filling { used } => MAX_PAYLOAD - used >= PAGE_ROOM,
+            Bulk::Filling { used } => used < limit && MAX_PAYLOAD - used >= PAGE_ROOM,
             Bulk::Leaving { .. } => false,
         }
     }
@@ -208,13 +209,15 @@ pub struct PageSink<'a, 'm> {
     pub id: MoveId,
     /// The number of the message that is being filled.
     pub index: u32,
+    /// So long a message gets no more pages.
+    pub limit: usize,
     /// Whether the other board has room for another message.
     pub window_open: bool,
 }
 
 impl Sink for PageSink<'_, '_> {
     fn has_room(&self) -> bool {
-        self.window_open && self.outbox.has_room_for_page()
+        self.window_open && self.outbox.has_room_for_page(self.limit)
     }
 
     fn put(&mut self, page: u32, contents: &Contents<'_>) {

@@ -3,7 +3,7 @@
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with
 //! channels and shared memory, the tests with a model. Must never: contain a decision.
 
-use crate::protocol::Domain;
+use crate::protocol::{Domain, Pace};
 use crate::ram::GuestRam;
 use channel::{Message, ProtocolError, timer, vgic, vmm};
 
@@ -34,6 +34,9 @@ pub trait Port {
     fn now(&mut self) -> u64;
     /// How many ticks of it are a second; not 0.
     fn frequency(&self) -> u64;
+
+    /// How fast the link is.
+    fn pace(&self) -> Pace;
 
     /// Puts bytes into the link's ring; returns how many it took.
     fn send(&mut self, bytes: &[u8]) -> usize;

@@ -15,10 +15,27 @@ pub type Millis = u64;
 const PAUSE: Millis = 50;
 /// What a poll's answer may take beyond the time that the bytes before it need.
 const SLACK: Millis = 100;
-/// A board that says nothing for so long has forgotten the session.
+/// A board that says nothing for so long, beyond what a [`stall`] takes, has forgotten the session.
 const SILENCE: Millis = 5000;
+/// How many polls in a row may be lost with their answers on a line that is of any use.
+const LOST_POLLS: Millis = 4;
 /// Of how many segments received, or sent, the other end is asked or told.
 const HALF: usize = WINDOW / 2;
+
+/// How long the answer to a poll may take on a line of `baud` bits a second.
+const fn timeout(baud: u32) -> Millis {
+    // A window either way at ten bits a byte.
+    let bits = 2 * 10 * (WINDOW + 2) as u64 * ENCODED as u64;
+    let baud = if baud == 0 { 1 } else { baud };
+    SLACK + bits * 1000 / baud as u64
+}
+
+/// For how long nothing of a stream may arrive though both ends are there and a line of `baud` bits
+/// a second works: what was lost is sent again, and may be lost again.
+#[must_use]
+pub const fn stall(baud: u32) -> Millis {
+    LOST_POLLS * timeout(baud)
+}
 
 /// A poll on its way.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +68,8 @@ pub struct Host {
     missing: bool,
     /// How long a poll's answer may take.
     timeout: Millis,
+    /// A board that says nothing for so long has forgotten the session.
+    silence: Millis,
     inbox: Inbox,
     outbox: Outbox,
 }
@@ -60,8 +79,6 @@ impl Host {
     /// that no earlier session had, as far as can be helped: draw it.
     #[must_use]
     pub fn new(session: u32, baud: u32, now: Millis) -> Self {
-        // A window either way at ten bits a byte.
-        let bits = 2 * 10 * (WINDOW + 2) as u64 * ENCODED as u64;
         Self {
             session,
             attached: false,
@@ -74,7 +91,8 @@ impl Host {
             received: 0,
             sent: 0,
             missing: false,
-            timeout: SLACK + bits * 1000 / u64::from(baud.max(1)),
+            timeout: timeout(baud),
+            silence: SILENCE + stall(baud),
             inbox: Inbox::new(),
             outbox: Outbox::beginning(),
         }
@@ -166,7 +184,7 @@ impl Host {
     }
 
     fn compose(&mut self, now: Millis, sink: &mut impl Sink) {
-        if now.saturating_sub(self.heard) >= SILENCE {
+        if now.saturating_sub(self.heard) >= self.silence {
             self.begin_anew(now);
         }
         if let Some(poll) = self.poll

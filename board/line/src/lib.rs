@@ -36,7 +36,7 @@ pub mod window;
 mod wire;
 
 pub use board::Board;
-pub use host::{Host, Millis};
+pub use host::{Host, Millis, stall};
 pub use segment::PAYLOAD;
 pub use window::WINDOW;
 

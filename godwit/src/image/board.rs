@@ -251,6 +251,12 @@ impl Board {
         self.link.baud.is_some()
     }
 
+    /// Its link's bits a second if that is a serial line, else 0.
+    #[must_use]
+    pub fn link_baud(&self) -> u32 {
+        self.link.baud.unwrap_or(0)
+    }
+
     /// The description's text with this board's numbers and an image's parameters.
     ///
     /// # Errors

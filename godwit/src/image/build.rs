@@ -250,6 +250,7 @@ pub(crate) fn programs(
         for device in board.devices(package(&domain.program)) {
             symbols::patch_variables(&mut program, device.variables())?;
         }
+        symbols::patch_variables(&mut program, [("link_baud", board.link_baud().into())])?;
         programs.push(program);
     }
     let kernel = match request.kernel {

@@ -4,7 +4,7 @@ use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
-use migration_pd::protocol::{Answer, Event, MoveId, Request, RequestError, kind};
+use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError, kind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -65,6 +65,8 @@ pub(super) struct Pump {
     will_run: bool,
     began: Instant,
     give_up_after: Duration,
+    /// What everything may take longer because a link is slow.
+    allowance: Duration,
     source_stopped_at: Option<Instant>,
     destination_runs_at: Option<Instant>,
     ended: Option<(MoveReport, Instant)>,
@@ -80,6 +82,7 @@ impl Pump {
             will_run: false,
             began,
             give_up_after: GIVE_UP_AFTER,
+            allowance: Duration::ZERO,
             source_stopped_at: None,
             destination_runs_at: None,
             ended: None,
@@ -98,6 +101,11 @@ impl Pump {
 
     pub(super) fn give_up_after(&mut self, silence: Duration) {
         self.give_up_after = silence;
+    }
+
+    /// The slower of both links has this pace.
+    pub(super) fn allow(&mut self, pace: Pace) {
+        self.allowance = Duration::from_millis(pace.silence_ms());
     }
 
     /// When the source said that it lets the guest stand still.
@@ -163,10 +171,10 @@ impl Pump {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
-            if now.duration_since(last_news) > self.give_up_after {
+            if now.duration_since(last_news) > self.give_up_after + self.allowance {
                 return Err(Interruption::Silence);
             }
-            if now.duration_since(last_news.max(last_question)) > ASK_AFTER {
+            if now.duration_since(last_news.max(last_question)) > ASK_AFTER + self.allowance {
                 last_question = now;
                 self.ask(to_source, tag)?;
             }
@@ -249,7 +257,7 @@ impl Pump {
         let waits = report.stage == Stage::Gone
             && self.will_run
             && self.destination_runs_at.is_none()
-            && at.elapsed() < LINGER;
+            && at.elapsed() < LINGER + self.allowance;
         (!waits).then_some(Ending { report })
     }
 

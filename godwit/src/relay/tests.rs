@@ -6,7 +6,7 @@ use super::*;
 use crate::link::Link;
 use board::{Board, Trouble};
 use migration_pd::protocol::management::Verdict;
-use migration_pd::protocol::{Request, RequestError};
+use migration_pd::protocol::{Pace, Request, RequestError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -217,6 +217,7 @@ fn a_relay_that_died_leaves_nothing_that_the_next_one_cannot_clear() {
         share: 60,
         bandwidth: 0,
         patience_ms: 60_000,
+        pace: Pace::UNLIMITED,
     };
     let request = Request::Start(start);
     let mut link = Link::open(&a.address, TIMEOUT).unwrap();

@@ -49,7 +49,8 @@ fn say(board: &mut Client, message: &Transfer<'_>) -> Result<(), LinkError> {
 
 /// The next frame, if one comes in time.
 fn listen(board: &mut Client, timeout: Duration) -> Result<Option<Frame>, LinkError> {
-    board.link.reader.read(Instant::now() + timeout)
+    let deadline = Instant::now() + timeout + board.allowance();
+    board.link.reader.read(deadline)
 }
 
 /// The message of a move that a frame is, if it is one that can be understood.

@@ -19,9 +19,7 @@ use super::{Progress, SILENCE, SnapshotError, SnapshotFile, State, listen, say, 
 use crate::client::Client;
 use crate::relay::{self, Options};
 
-/// The most messages under way.
-const WINDOW: u32 = 32;
-/// Pages in a message; what is left of a frame is for the message's head.
+/// The most pages in a message; what is left of a frame is for the message's head.
 const PAGES_A_MESSAGE: usize = MAX_PAYLOAD / (PAGE_SIZE + ENTRY_LENGTH);
 /// How often the board is told that the guest is its own, once a second.
 const COMMITS: u32 = 10;
@@ -84,7 +82,7 @@ pub fn restore(
         let address = board.address().clone();
         SnapshotError::Incompatible { address, refusal }
     })?;
-    let start = relay::start_request(&Options::default(), status.newest_move);
+    let start = relay::start_request(&Options::default(), status.newest_move, board.pace());
     let mut state = file.state().clone();
     advance_clock(&mut state, options.advance);
     let mut sender = Sender::new(board, &start);
@@ -189,7 +187,8 @@ impl<'a> Sender<'a> {
             table.reset(key.fingerprint_of(&page));
         }
         let total = used(file);
-        let mut body = vec![0; PAGES_A_MESSAGE * (PAGE_SIZE + ENTRY_LENGTH)];
+        let pages = (self.board.pace().message_bytes() / PAGE_SIZE).min(PAGES_A_MESSAGE);
+        let mut body = vec![0; pages * (PAGE_SIZE + ENTRY_LENGTH)];
         let mut filled = 0;
         for number in 0..file.pages() {
             if !file.read(number, &mut page)? {
@@ -243,7 +242,8 @@ impl<'a> Sender<'a> {
 
     /// Sends a message of data, once there are not too many under way.
     fn data(&mut self, message: &Transfer<'_>) -> Result<(), SnapshotError> {
-        self.hear_until(|sender| sender.next - sender.acknowledged < WINDOW)?;
+        let window = self.board.pace().window();
+        self.hear_until(|sender| sender.next - sender.acknowledged < window)?;
         self.say(message)?;
         self.next += 1;
         Ok(())
@@ -262,7 +262,7 @@ impl<'a> Sender<'a> {
             if say(self.board, &Transfer::Commit { id, incarnation }).is_err() {
                 break;
             }
-            let deadline = Instant::now() + Duration::from_secs(1);
+            let deadline = Instant::now() + Duration::from_secs(1) + self.board.allowance();
             while let Ok(Some(frame)) = self.board.link.reader.read(deadline) {
                 match transfer(&frame) {
                     Some(Transfer::Committed { id, .. }) if id == self.id => return Ok(()),

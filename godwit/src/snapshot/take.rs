@@ -62,7 +62,7 @@ pub fn take(
     let pages = u32::try_from(status.ram_bytes / PAGE_SIZE as u64).unwrap_or(u32::MAX);
     let words = usize::try_from(bytes_needed(pages).div_ceil(8)).unwrap_or(0);
     let mut memory = vec![0_u64; words];
-    let start = relay::start_request(options, status.newest_move);
+    let start = relay::start_request(options, status.newest_move, board.pace());
     let mut receiver = PageTable::new(memory.as_mut_bytes(), pages)
         .map(|table| Receiver::new(&start, table, pages))
         .ok_or_else(|| no_offer(board))?;

@@ -11,14 +11,13 @@ use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
 use crate::port::Port;
 use crate::protocol::frame::Frame;
 use crate::protocol::management::{Figures, Phase, Stage};
+use crate::protocol::pace::ACKNOWLEDGE_EVERY;
 use crate::protocol::pages::iterate;
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, HEADER_LENGTH, MoveFailure, MoveId, Transfer, kind};
 use crate::ram::GuestRam;
 use channel::{Ticks, timer, vgic, vmm};
 
-/// One acknowledgement for so many messages of data.
-pub(super) const ACKNOWLEDGE_EVERY: u32 = 4;
 /// A destination waits so many times as long as its source while data comes, so that of two
 /// boards cut off from each other the one with the guest notices first.
 const PATIENCE_FOR_DATA: u64 = 2;

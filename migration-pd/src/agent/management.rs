@@ -63,6 +63,7 @@ impl Core<'_> {
             ram_bytes: ram_bytes(port),
             counter_frequency: self.frequency,
             uptime_us: self.micros(now),
+            pace: self.pace,
         }
     }
 

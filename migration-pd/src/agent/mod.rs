@@ -19,7 +19,7 @@ use crate::outbox::Outbox;
 use crate::port::{MAX_RECORD, Port};
 use crate::protocol::frame::{Decoder, Frame};
 use crate::protocol::management::MoveReport;
-use crate::protocol::{MAX_FRAME, kind};
+use crate::protocol::{MAX_FRAME, Pace, kind};
 use crate::ram::GuestRam;
 use crate::table::{self, PageTable};
 use channel::{Ticks, timer};
@@ -32,12 +32,6 @@ use thiserror::Error;
 const FRAMES_A_TURN: usize = 4;
 /// Pages looked at in a slice: a third of a millisecond under emulation, less on a board.
 const SLICE: u32 = 256;
-/// After this many ms without a byte, the rest of a frame will not come.
-///
-/// Longer than a host that is alive ever pauses within a frame, shorter than a [host
-/// waits](crate::protocol::management) before it asks again.
-const PARTIAL_FRAME_MS: u64 = 500;
-
 /// What woke the domain; the link is always looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wake {
@@ -96,6 +90,8 @@ struct Core<'m> {
     /// What the alarm is set to.
     alarm: Option<u64>,
     frequency: u64,
+    /// How fast the link is.
+    pace: Pace,
 }
 
 /// How much of `migration_heap` a board needs whose guest has so many pages of RAM.
@@ -123,7 +119,8 @@ impl<'m> Agent<'m> {
         let available = heap.len() as u64;
         let pages = port.ram().pages();
         let frequency = port.frequency().max(1);
-        Self::carve(heap, compressor, pages, frequency).ok_or(HeapTooSmall {
+        let pace = port.pace();
+        Self::carve(heap, compressor, pages, frequency, pace).ok_or(HeapTooSmall {
             needed: heap_needed(pages),
             available,
         })
@@ -134,6 +131,7 @@ impl<'m> Agent<'m> {
         compressor: &'m mut Compressor,
         pages: u32,
         frequency: u64,
+        pace: Pace,
     ) -> Option<Self> {
         let heap_bytes = heap.len() as u64;
         let (rest, compressed) = heap.split_last_chunk_mut::<COMPRESSED_ROOM>()?;
@@ -163,6 +161,7 @@ impl<'m> Agent<'m> {
                 partial_since: None,
                 alarm: None,
                 frequency,
+                pace,
             },
         })
     }
@@ -222,7 +221,7 @@ impl<'m> Agent<'m> {
     }
 
     fn give_up_partial_frame(&mut self, now: u64) {
-        let patience = self.core.ticks(PARTIAL_FRAME_MS);
+        let patience = self.core.ticks(self.core.pace.partial_frame_ms());
         if self
             .core
             .partial_since
@@ -289,7 +288,7 @@ impl Core<'_> {
         };
         let partial = self
             .partial_since
-            .map(|since| since.saturating_add(self.ticks(PARTIAL_FRAME_MS)));
+            .map(|since| since.saturating_add(self.ticks(self.pace.partial_frame_ms())));
         let due = [
             until,
             partial,

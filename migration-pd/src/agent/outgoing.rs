@@ -14,25 +14,21 @@ use crate::port::Port;
 use crate::protocol::failure::MoveFailure;
 use crate::protocol::frame::Frame;
 use crate::protocol::management::{Figures, Stage, StartMove};
+use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use crate::protocol::pages::ENTRY_LENGTH;
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveId, Transfer};
 use channel::{timer, vgic, vmm};
 
-/// The most messages under way: enough to keep a local link busy, and little enough that what
-/// the stopped guest waits for does not queue behind megabytes.
-const WINDOW: u32 = 32;
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
-/// sends one for every [`ACKNOWLEDGE_EVERY`](super::incoming::ACKNOWLEDGE_EVERY).
-const QUIET: u32 = super::incoming::ACKNOWLEDGE_EVERY;
+/// sends one for every so many.
+const QUIET: u32 = ACKNOWLEDGE_EVERY;
 /// The move's share of the board's time is kept to in periods of so many ms, as in `system.xml`.
 const PERIOD_MS: u64 = 10;
 /// A source in doubt asks again after so many ms.
 const ASK_AGAIN_MS: u64 = 1000;
 /// Progress is reported at most every so many ms, and at the end of each pass.
 const REPORT_MS: u64 = 100;
-/// So few pages are never worth another pass.
-const FEW_PAGES: u32 = 64;
 
 /// What remains to be sent once the guest stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,6 +77,11 @@ impl Outgoing {
         self.next - self.acknowledged
     }
 
+    /// How fast the slowest link is that the move goes over.
+    fn pace(&self) -> Pace {
+        self.options.map_or(Pace::UNLIMITED, |options| options.pace)
+    }
+
     fn patience_ms(&self) -> u64 {
         self.options.map_or(0, |options| options.patience_ms.into())
     }
@@ -118,8 +119,9 @@ impl Core<'_> {
             }
             Action::Finish => {
                 self.outgoing.last = Last::Pages;
+                let compressed = self.outgoing.pace().is_line();
                 if let Some(copier) = &mut self.outgoing.copier {
-                    copier.begin_last();
+                    copier.begin_last(compressed);
                 }
             }
             Action::Commit { id, to } => {
@@ -352,7 +354,8 @@ impl Core<'_> {
         id: MoveId,
         work: impl FnOnce(&mut Copier, Parts<'_, '_, P::Ram>) -> Slice,
     ) -> Slice {
-        let window_open = self.outgoing.under_way() < WINDOW;
+        let pace = self.outgoing.pace();
+        let window_open = self.outgoing.under_way() < pace.window();
         let (Some(copier), Some(table)) = (&mut self.outgoing.copier, &mut self.table) else {
             return Slice::Blocked;
         };
@@ -360,6 +363,7 @@ impl Core<'_> {
             outbox: &mut self.outbox,
             id,
             index: self.outgoing.next,
+            limit: pace.message_bytes(),
             window_open,
         };
         work(copier, (port.ram(), table, &mut self.scratch, &mut sink))
@@ -418,7 +422,9 @@ impl Core<'_> {
             / elapsed;
         let pages = bytes_in_target / (PAGE_SIZE + ENTRY_LENGTH) as u64;
         copier.has_converged(Limits {
-            pages_left: u32::try_from(pages).unwrap_or(u32::MAX).max(FEW_PAGES),
+            pages_left: u32::try_from(pages)
+                .unwrap_or(u32::MAX)
+                .max(options.pace.few_pages()),
             passes: options.max_rounds,
         })
     }

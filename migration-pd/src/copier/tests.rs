@@ -136,7 +136,7 @@ impl Copying {
             }
         }
         ram.stop();
-        copier.begin_last();
+        copier.begin_last(false);
         loop {
             other.room = room;
             if copier.finish(ram, &mut table, &mut scratch, other, slice) == Slice::Done {

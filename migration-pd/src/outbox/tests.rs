@@ -68,10 +68,10 @@ fn a_message_overtakes_pages_that_have_not_begun_to_leave() {
     let mut stream = Vec::new();
     let page: Page = [7; PAGE_SIZE];
     for number in 0..15 {
-        assert!(outbox.has_room_for_page());
+        assert!(outbox.has_room_for_page(MAX_PAYLOAD));
         outbox.page(ID, 0, number, &Contents::Plain(&page));
     }
-    assert!(!outbox.has_room_for_page());
+    assert!(!outbox.has_room_for_page(MAX_PAYLOAD));
     outbox.close_pages();
     outbox.transfer(&Transfer::Unknown { id: ID });
     drain(&mut outbox, &mut stream, [100_000]);
@@ -132,7 +132,7 @@ proptest! {
                     outbox.message(kind::HELLO, tag, |_| Ok::<_, WireError>(0));
                     tags.push(tag);
                 }
-                Operation::Page(number) if outbox.has_room_for_page() => {
+                Operation::Page(number) if outbox.has_room_for_page(MAX_PAYLOAD) => {
                     outbox.page(ID, 0, number, &Contents::Plain(&page));
                     pages.push(number);
                 }

@@ -7,7 +7,7 @@
 use super::codes::codes;
 use super::failure::{MoveFailure, RequestError};
 use super::wire::{WireError, decode, encode};
-use super::{MoveId, kind};
+use super::{MoveId, Pace, kind};
 use serde::{Deserialize, Serialize};
 
 codes! {
@@ -185,6 +185,8 @@ pub struct StartMove {
     pub bandwidth: u64,
     /// Give up after nothing was heard from the other board for so long, in ms.
     pub patience_ms: u32,
+    /// The slowest link that the move goes over.
+    pub pace: Pace,
 }
 
 /// A request to a board.
@@ -223,6 +225,8 @@ pub struct Welcome {
     pub counter_frequency: u64,
     /// What the counter says, in µs.
     pub uptime_us: u64,
+    /// How fast the board's link is.
+    pub pace: Pace,
 }
 
 /// The answer to [`Request::Status`], and what [`Event::PhaseChanged`] brings.
@@ -494,6 +498,7 @@ mod tests {
                 share: 60,
                 bandwidth: 0,
                 patience_ms: 3000,
+                pace: Pace::line(921_600),
             }),
             Request::Cancel(id),
             Request::Query(id),
@@ -523,6 +528,7 @@ mod tests {
                 ram_bytes: 1 << 27,
                 counter_frequency: 62_500_000,
                 uptime_us: 1,
+                pace: Pace::line(115_200),
             }),
             Answer::Status(StatusReport {
                 phase: Phase::Failed,

@@ -9,7 +9,7 @@
 //! messages   management (host and board), transfer (board and board, relayed by the host)
 //! frames     kind, tag, length, checks; finds its feet again after garbage
 //! (sealing)  of payloads, so that link-pd and the host see ciphertext only: not built yet
-//! (ARQ)      for lines that lose bytes: not built yet
+//! ARQ        for lines that lose bytes: the crate `line`, in link-pd and in the host
 //! bytes      virtio console and socket, or a serial line
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod failure;
 pub mod frame;
 pub mod kind;
 pub mod management;
+pub mod pace;
 pub mod pages;
 pub mod transfer;
 pub mod wire;
@@ -29,6 +30,7 @@ pub mod wire;
 pub use failure::{Domain, MoveFailure, RequestError};
 pub use frame::{Decoder, Frame, HEADER_LENGTH, MAX_FRAME, MAX_PAYLOAD};
 pub use management::{Answer, Event, Request};
+pub use pace::Pace;
 pub use transfer::Transfer;
 pub use wire::WireError;
 

@@ -7,7 +7,7 @@ use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
 use memory::{Inbound, Outbound, Ram};
 use migration_pd::copier::Compressor;
 use migration_pd::port::{MAX_RECORD, Port};
-use migration_pd::protocol::Domain;
+use migration_pd::protocol::{Domain, Pace};
 use sel4_microkit::{Channel, memory_region_symbol, var};
 
 /// Bytes of `timer-pd`'s regions (`system.xml`); those of the others have [`MAX_RECORD`].
@@ -133,6 +133,11 @@ impl Port for Shell {
 
     fn frequency(&self) -> u64 {
         counter::frequency().max(1).into()
+    }
+
+    fn pace(&self) -> Pace {
+        let baud = *var!(link_baud: u64 = 0);
+        Pace::line(u32::try_from(baud).unwrap_or(u32::MAX))
     }
 
     // A neighbour whose counters contradict ours is as good as one that sends and takes nothing:

@@ -9,7 +9,7 @@ use channel::vmm::{self, Failure, Phase, Refusal, Request as VmmRequest, Statist
 use channel::{Message, ProtocolError, timer};
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::Port;
-use migration_pd::protocol::Domain;
+use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
 use state::{MachineRecordV1, Register, Source, record};
 use std::cell::Cell;
@@ -144,6 +144,8 @@ pub(crate) struct Hardware {
     pub(crate) sent: VecDeque<u8>,
     pub(crate) received: VecDeque<u8>,
     pub(crate) wants_space: usize,
+    /// How fast its link says that it is.
+    pub(crate) pace: Pace,
 }
 
 /// A machine description as a board gives it.
@@ -188,6 +190,7 @@ impl Hardware {
             sent: VecDeque::new(),
             received: VecDeque::new(),
             wants_space: 0,
+            pace: Pace::UNLIMITED,
             clock,
         }
     }
@@ -403,6 +406,10 @@ impl Port for Hardware {
         self.clock.set(self.clock.get() + 1);
         self.catch_up();
         self.clock.get()
+    }
+
+    fn pace(&self) -> Pace {
+        self.pace
     }
 
     fn frequency(&self) -> u64 {

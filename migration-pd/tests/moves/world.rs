@@ -7,7 +7,7 @@ use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::frame::finish;
 use migration_pd::protocol::management::{MoveReport, Stage, StartMove, StatusReport};
 use migration_pd::protocol::{
-    Answer, Decoder, Event, HEADER_LENGTH, MAX_FRAME, MoveId, Request, RequestError, kind,
+    Answer, Decoder, Event, HEADER_LENGTH, MAX_FRAME, MoveId, Pace, Request, RequestError, kind,
 };
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -351,5 +351,6 @@ pub(crate) fn options(id: MoveId) -> StartMove {
         share: 60,
         bandwidth: 0,
         patience_ms: PATIENCE_MS,
+        pace: Pace::UNLIMITED,
     }
 }

@@ -14,8 +14,8 @@ use channel::{Message, ProtocolError, timer, vgic, vmm};
 use migration_pd::agent::{Agent, Wake};
 use migration_pd::fingerprint::{Fingerprint, Key, Page};
 use migration_pd::port::Port;
-use migration_pd::protocol::Domain;
 use migration_pd::protocol::management::Phase;
+use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
 
 use super::super::file::encode;
@@ -213,6 +213,10 @@ impl Port for Hardware {
 
     fn now(&mut self) -> u64 {
         u64::try_from(self.start.elapsed().as_micros()).unwrap()
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::UNLIMITED
     }
 
     fn frequency(&self) -> u64 {
