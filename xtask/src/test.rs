@@ -164,7 +164,7 @@ fn for_linux(command: &str, package: &str, last: &[&str]) -> anyhow::Result<bool
     cargo::run(&[&first[..], last].concat())
 }
 
-/// Tests that need seL4 are those with `sel4` in their name.
+/// Tests that need seL4 are those with `sel4` in their name, those that need rust-sel4 have `upstream` there too.
 fn system_tests(options: &Options) -> anyhow::Result<Results> {
     let jobs = format!("--test-threads={}", options.jobs);
     let mut arguments = vec!["test", "--package", SYSTEM_TESTS, "--no-fail-fast"];
@@ -176,6 +176,10 @@ fn system_tests(options: &Options) -> anyhow::Result<Results> {
             println!("seL4: skipped, no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0");
             arguments.extend(["--skip", "sel4"]);
         }
+    }
+    if std::env::var_os("RUST_SEL4").is_none() {
+        println!("rust-sel4's own crates: skipped, RUST_SEL4 names no checkout");
+        arguments.extend(["--skip", "upstream"]);
     }
     cargo::test(&arguments)
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::guest::kernel;
+use super::guest::{kernel, sel4_crates};
 use super::manage::to_f64;
 use super::screen::{Screen, Target};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS};
 use crate::console::ending_signals;
 use crate::demo::{self, DemoError, DemoOptions, Outcome, Ui as _};
 use crate::guest_output::Check;
-use crate::image::Kernel;
+use crate::image::{Kernel, Sel4Crates};
 
 /// Moves a running Debian Linux live from one emulated board to another, and shows that it does not notice.
 ///
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// What the domains run on: `embedded`, our own kernel for development and tests, or `sel4` from the Microkit SDK.
     #[arg(long, default_value = "embedded", value_parser = kernel())]
     kernel: Kernel,
+    /// The crates that the domains speak to the kernel with: `ours`, or `upstream` for rust-sel4's own.
+    #[arg(long, value_name = "CRATES", default_value = "ours", value_parser = sel4_crates())]
+    sel4_crates: Sel4Crates,
     /// The guest's CPUs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     vcpus: u32,
@@ -55,6 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     });
     let options = DemoOptions {
         kernel: arguments.kernel,
+        sel4_crates: arguments.sel4_crates,
         vcpus: arguments.vcpus,
         ram_mib: arguments.ram,
         ping_pong: arguments.ping_pong,

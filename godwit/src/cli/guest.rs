@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::guest::{Guest, Program};
 use crate::guest_output;
-use crate::image::{self, Config, ImageRequest, Kernel, Placement};
+use crate::image::{self, Config, ImageRequest, Kernel, Placement, Sel4Crates};
 use crate::prepare::{self, Need};
 
 use super::style::notice;
@@ -29,6 +29,9 @@ pub(super) struct BoardArguments {
     /// The kernel's configuration; the embedded kernel has one only.
     #[arg(long, default_value = "release", value_parser = config())]
     pub(super) config: Config,
+    /// The crates that the domains speak to the kernel with: `ours`, or `upstream` for rust-sel4's own.
+    #[arg(long, value_name = "CRATES", default_value = "ours", value_parser = sel4_crates())]
+    pub(super) sel4_crates: Sel4Crates,
     /// The board, a directory under board/.
     #[arg(long, value_name = "BOARD", default_value = "qemu_virt_aarch64")]
     pub(super) board: String,
@@ -132,6 +135,7 @@ impl GuestArguments {
             kernel: board.kernel,
             board: board.board.clone(),
             config: board.config,
+            sel4_crates: board.sel4_crates,
             guest,
             ram_mib: self.ram,
             placement: Placement::Anywhere,
@@ -169,6 +173,13 @@ fn config() -> impl TypedValueParser<Value = Config> {
     PossibleValuesParser::new(["release", "debug"]).map(|name| match name.as_str() {
         "debug" => Config::Debug,
         _ => Config::Release,
+    })
+}
+
+pub(super) fn sel4_crates() -> impl TypedValueParser<Value = Sel4Crates> {
+    PossibleValuesParser::new(["ours", "upstream"]).map(|name| match name.as_str() {
+        "upstream" => Sel4Crates::Upstream,
+        _ => Sel4Crates::Ours,
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::guest::{Guest, Program};
-use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement};
+use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates};
 use crate::prepare::LinuxGuest;
 use crate::session::SessionOptions;
 
@@ -57,6 +57,8 @@ impl Side {
 pub struct DemoOptions {
     /// What the domains run on.
     pub kernel: Kernel,
+    /// The crates that the domains speak to the kernel with.
+    pub sel4_crates: Sel4Crates,
     /// The guest's vCPUs, 1 to 4.
     pub vcpus: u32,
     /// The guest's RAM in MiB, an even number.
@@ -99,6 +101,7 @@ impl Default for DemoOptions {
         };
         Self {
             kernel: Kernel::Embedded,
+            sel4_crates: Sel4Crates::Ours,
             vcpus: 1,
             ram_mib: 128,
             ping_pong: None,
@@ -129,6 +132,7 @@ impl DemoOptions {
             kernel: self.kernel,
             board: board.board.clone(),
             config: Config::Release,
+            sel4_crates: self.sel4_crates,
             guest: (side == Side::A).then(|| self.guest(files)),
             ram_mib: self.ram_mib,
             placement: Placement::Named(board.placement.clone()),
@@ -147,7 +151,11 @@ impl DemoOptions {
             Side::B => String::new(),
         };
         let (name, kernel) = (side.name().to_lowercase(), self.kernel);
-        format!("demo-{name}-{kernel}-{}{guest}", self.ram_mib)
+        let crates = match self.sel4_crates {
+            Sel4Crates::Ours => "",
+            Sel4Crates::Upstream => "-upstream",
+        };
+        format!("demo-{name}-{kernel}{crates}-{}{guest}", self.ram_mib)
     }
 
     fn guest(&self, files: &LinuxGuest) -> Guest {
@@ -259,6 +267,7 @@ mod tests {
             base.image_name(Side::A),
             base.image_name(Side::B),
             other(|options| options.kernel = Kernel::Sel4),
+            other(|options| options.sel4_crates = Sel4Crates::Upstream),
             other(|options| options.vcpus = 2),
             other(|options| options.ram_mib = 64),
             other(|options| options.seed = Some(1)),

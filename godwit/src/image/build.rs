@@ -5,22 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Deserialize;
-
 use super::board::{Board, Parameters};
+use super::cargo::{Features, PROFILE, TARGET, Workspace, build_guest, target_directory};
 use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
-use super::{Config, ImageError, Kernel, embedded, symbols, workspace};
+use super::{Config, ImageError, Kernel, Sel4Crates, embedded, symbols, upstream, workspace};
 use crate::guest::{self, Guest};
 
-/// What the domains and the embedded kernel are built for: no floating-point registers of their own.
-pub const TARGET: &str = "aarch64-unknown-none-softfloat";
-/// Cargo's profile for them.
-const PROFILE: &str = "domain";
 /// The package of the embedded kernel, and the feature that makes it one.
 const KERNEL: (&str, &str) = ("kernel", "bare");
 /// The file that the description prefills a region from.
@@ -37,6 +31,8 @@ pub struct ImageRequest {
     pub board: String,
     /// The kernel's configuration; the embedded kernel has one only.
     pub config: Config,
+    /// The crates that the domains speak to the kernel with.
+    pub sel4_crates: Sel4Crates,
     /// What to boot; without one, the board waits for a guest to arrive.
     pub guest: Option<Guest>,
     /// RAM of the guest in MiB, an even number.
@@ -57,6 +53,7 @@ impl Default for ImageRequest {
             kernel: Kernel::Embedded,
             board: "qemu_virt_aarch64".to_owned(),
             config: Config::Release,
+            sel4_crates: Sel4Crates::Ours,
             guest: None,
             ram_mib: 128,
             placement: Placement::Anywhere,
@@ -231,20 +228,12 @@ pub(crate) fn programs(
             features.insert(package.to_owned(), chosen.collect());
         }
     }
-    if request.kernel == Kernel::Embedded {
-        features.insert(KERNEL.0.to_owned(), vec![KERNEL.1.to_owned()]);
-    }
-    let files = compile(root, &features)?;
-    let built = |package: &str| {
-        files.get(package).ok_or(ImageError::NotBuilt {
-            package: package.to_owned(),
-        })
-    };
+    let (files, kernel) = built(root, board, request, features)?;
     let mut programs = Vec::new();
     for domain in &system.domains {
         let bytes = match request.domain_overrides.get(&domain.name) {
             Some(path) => read(path)?,
-            None => built(package(&domain.program))?.clone(),
+            None => file(&files, package(&domain.program))?,
         };
         let mut program = Program::parse(&domain.program, bytes)?;
         for device in board.devices(package(&domain.program)) {
@@ -254,10 +243,43 @@ pub(crate) fn programs(
         programs.push(program);
     }
     let kernel = match request.kernel {
-        Kernel::Embedded => Some(Program::parse(KERNEL.0, built(KERNEL.0)?.clone())?),
+        Kernel::Embedded => Some(Program::parse(KERNEL.0, file(&kernel, KERNEL.0)?)?),
         Kernel::Sel4 => None,
     };
     Ok((programs, kernel))
+}
+
+/// What the domains' packages and the kernel's, if it is ours, have become.
+fn built(
+    root: &Path,
+    board: &Board,
+    request: &ImageRequest,
+    mut domains: Features,
+) -> Result<(Files, Files), ImageError> {
+    let ours = Workspace::at(root);
+    let (config, kernel) = match request.kernel {
+        // Its interface is that of the release configuration.
+        Kernel::Embedded => (Config::Release, Some((KERNEL.0, KERNEL.1))),
+        Kernel::Sel4 => (request.config, None),
+    };
+    let kernel = kernel.map(|(package, feature)| (package.to_owned(), vec![feature.to_owned()]));
+    if request.sel4_crates == Sel4Crates::Upstream {
+        let headers = Sdk::find(board, config)?.headers();
+        let originals = upstream::workspace(root, &headers)?;
+        let kernel = Features::from_iter(kernel);
+        return Ok((compile(&originals, &domains)?, compile(&ours, &kernel)?));
+    }
+    // At once, so that what both need is compiled while something else is linked.
+    domains.extend(kernel);
+    let files = compile(&ours, &domains)?;
+    Ok((Arc::clone(&files), files))
+}
+
+fn file(files: &Files, package: &str) -> Result<Vec<u8>, ImageError> {
+    let file = files.get(package).ok_or_else(|| ImageError::NotBuilt {
+        package: package.to_owned(),
+    });
+    file.cloned()
 }
 
 /// The package that a program comes from: its file name without `.elf`.
@@ -265,177 +287,30 @@ fn package(program: &str) -> &str {
     program.strip_suffix(".elf").unwrap_or(program)
 }
 
-/// Cargo features by package.
-type Features = BTreeMap<String, Vec<String>>;
-
 /// Programs' files by package.
 type Files = Arc<BTreeMap<String, Vec<u8>>>;
 
-/// What this process has compiled already, by packages and features: several images share their programs.
-static COMPILED: Mutex<BTreeMap<Features, Files>> = Mutex::new(BTreeMap::new());
+/// What this process has compiled already, by where and what: several images share their programs.
+static COMPILED: Mutex<BTreeMap<(Workspace, Features), Files>> = Mutex::new(BTreeMap::new());
 
-fn compile(root: &Path, features: &Features) -> Result<Files, ImageError> {
+fn compile(workspace: &Workspace, features: &Features) -> Result<Files, ImageError> {
     // Held while compiling and reading: whoever wants the same waits for it, and nobody replaces a file meanwhile.
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(files) = compiled.get(features) {
+    let key = (workspace.clone(), features.clone());
+    if let Some(files) = compiled.get(&key) {
         return Ok(Arc::clone(files));
     }
     let executables = match features.is_empty() {
         true => BTreeMap::new(),
-        false => cargo_build(root, None, PROFILE, TARGET, features)?,
+        false => workspace.build(PROFILE, TARGET, features)?,
     };
     let mut files = BTreeMap::new();
     for (package, path) in executables {
         files.insert(package, read(&path)?);
     }
     let files = Arc::new(files);
-    compiled.insert(features.clone(), Arc::clone(&files));
+    compiled.insert(key, Arc::clone(&files));
     Ok(files)
-}
-
-/// The part of cargo's messages that matters here.
-#[derive(Deserialize)]
-struct Message {
-    executable: Option<PathBuf>,
-    target: Option<MessageTarget>,
-}
-
-#[derive(Deserialize)]
-struct MessageTarget {
-    name: String,
-}
-
-/// Builds the program of a package that is not a domain.
-///
-/// # Errors
-///
-/// It does not compile.
-pub fn build_program(
-    root: &Path,
-    package: &str,
-    features: &[&str],
-    profile: &str,
-    target: &str,
-) -> Result<PathBuf, ImageError> {
-    executable(
-        cargo_build(root, None, profile, target, &one(package, features))?,
-        package,
-    )
-}
-
-/// Builds one of our bare-metal guests, a flat binary for [`crate::guest::Program::Flat`].
-///
-/// # Errors
-///
-/// It does not compile.
-pub fn build_guest(root: &Path, package: &str) -> Result<PathBuf, ImageError> {
-    build_program(root, package, &["bare"], PROFILE, TARGET)
-}
-
-/// Builds a domain's program with other features than usual, for [`ImageRequest::domain_overrides`].
-///
-/// In a directory of its own below the target directory, so that it takes nobody else's place.
-///
-/// # Errors
-///
-/// It does not compile.
-pub fn build_variant(root: &Path, package: &str, features: &[&str]) -> Result<PathBuf, ImageError> {
-    let directory = target_directory(root)?
-        .join("variants")
-        .join(features.join("+"));
-    let packages = one(package, features);
-    executable(
-        cargo_build(root, Some(&directory), PROFILE, TARGET, &packages)?,
-        package,
-    )
-}
-
-fn one(package: &str, features: &[&str]) -> Features {
-    let features = features.iter().map(|&feature| feature.to_owned()).collect();
-    Features::from([(package.to_owned(), features)])
-}
-
-fn executable(mut files: BTreeMap<String, PathBuf>, package: &str) -> Result<PathBuf, ImageError> {
-    files.remove(package).ok_or_else(|| ImageError::NotBuilt {
-        package: package.to_owned(),
-    })
-}
-
-fn cargo_build(
-    root: &Path,
-    target_directory: Option<&Path>,
-    profile: &str,
-    target: &str,
-    packages: &Features,
-) -> Result<BTreeMap<String, PathBuf>, ImageError> {
-    let mut command = cargo(root);
-    command.args([
-        "build",
-        "--profile",
-        profile,
-        "--target",
-        target,
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    if let Some(directory) = target_directory {
-        command.arg("--target-dir").arg(directory);
-    }
-    for (package, features) in packages {
-        command.args(["--package", package]);
-        for feature in features {
-            command.args(["--features", &format!("{package}/{feature}")]);
-        }
-    }
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|source| ImageError::Cargo { source })?;
-    if !output.status.success() {
-        return Err(ImageError::Compile {
-            packages: packages.keys().cloned().collect(),
-        });
-    }
-    let mut files = BTreeMap::new();
-    for line in output.stdout.split(|&byte| byte == b'\n') {
-        if let Ok(Message {
-            executable: Some(file),
-            target: Some(target),
-        }) = serde_json::from_slice(line)
-        {
-            files.insert(target.name, file);
-        }
-    }
-    Ok(files)
-}
-
-/// Cargo, in the workspace, whose configuration it reads from where it is started.
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).stdin(Stdio::null());
-    command
-}
-
-/// Where cargo puts what it builds, however that is configured.
-///
-/// # Errors
-///
-/// Cargo cannot be asked.
-pub fn target_directory(root: &Path) -> Result<PathBuf, ImageError> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let output = cargo(root)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|source| ImageError::Cargo { source })?;
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).map_err(|error| ImageError::Cargo {
-            source: std::io::Error::other(error),
-        })?;
-    Ok(metadata.target_directory)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {

@@ -23,6 +23,9 @@ pub enum ImageError {
     /// The Microkit SDK cannot be used.
     #[error(transparent)]
     Sdk(#[from] super::microkit::SdkError),
+    /// rust-sel4's crates cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] super::upstream::UpstreamError),
     /// There is no workspace to build from.
     #[error(transparent)]
     Workspace(#[from] std::io::Error),

@@ -170,7 +170,7 @@ impl Sdk {
             });
         }
         let board = board.to_owned();
-        let directory = path.join("board").join(&board).join(config.to_string());
+        let directory = files(&path, &board, config);
         if !directory.is_dir() {
             return Err(SdkError::Board {
                 path,
@@ -206,6 +206,12 @@ impl Sdk {
             .into_iter()
             .try_for_each(|option| sdk.require(option))?;
         Ok(sdk)
+    }
+
+    /// Where the headers of its kernel are.
+    #[must_use]
+    pub fn headers(&self) -> PathBuf {
+        files(&self.path, &self.board, self.config).join("include")
     }
 
     /// Checks an option of the kernel.
@@ -309,6 +315,11 @@ impl Sdk {
         }
         .into())
     }
+}
+
+/// What an SDK has for a board and a configuration.
+fn files(sdk: &Path, board: &str, config: Config) -> PathBuf {
+    sdk.join("board").join(board).join(config.to_string())
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SdkError> {

@@ -2,10 +2,11 @@
 //!
 //! Responsible for: reading the description ([`system`]), a board's numbers ([`board`]), programs ([`elf`],
 //! [`symbols`]), laying out an image for the embedded kernel ([`embedded`]) or having Microkit's tool make one
-//! ([`microkit`]); [`build_image`] does all of it. Never: runs anything on a board.
+//! ([`microkit`]), having the domains built with rust-sel4's own crates ([`upstream`]); [`build_image`] does all of it. Never: runs anything on a board.
 
 pub mod board;
 mod build;
+mod cargo;
 pub mod elf;
 pub mod embedded;
 mod error;
@@ -14,6 +15,7 @@ pub mod memory;
 pub mod microkit;
 pub mod symbols;
 pub mod system;
+pub mod upstream;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,10 +24,8 @@ use serde::Deserialize;
 
 pub use board::Board;
 pub(crate) use build::programs;
-pub use build::{
-    Image, ImageRequest, Placement, TARGET, build_guest, build_image, build_program, build_variant,
-    target_directory,
-};
+pub use build::{Image, ImageRequest, Placement, build_image};
+pub use cargo::{TARGET, build_guest, build_program, build_variant, target_directory};
 pub use error::ImageError;
 
 /// What the domains run on.
@@ -63,6 +63,15 @@ impl fmt::Display for Config {
             Self::Release => "release",
         })
     }
+}
+
+/// The crates that domains speak to the kernel with: the interface is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sel4Crates {
+    /// Ours, `pds/sel4` and `pds/sel4-microkit`: stable Rust, and one program for every configuration of the kernel.
+    Ours,
+    /// rust-sel4's own ([`upstream`]).
+    Upstream,
 }
 
 /// The workspace that images are built from: around the current directory, or where this program was built.

@@ -1,7 +1,7 @@
 //! Whole systems in QEMU: a module for each promise that the project makes.
 //!
 //! Responsible for: every test on each kernel. Those that need seL4 have `sel4` in their name, and want a Microkit SDK;
-//! without one, run with `-- --skip sel4`. Never: asserts how long something takes, only what happens and in which order.
+//! without one, run with `-- --skip sel4`. [`upstream`] wants rust-sel4 besides. Never: asserts how long something takes, only what happens and in which order.
 
 mod boot;
 mod destinations;
@@ -12,6 +12,7 @@ mod moves;
 mod probe;
 mod review;
 mod snapshots;
+mod upstream;
 
 /// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.
 macro_rules! on_both_kernels {
