@@ -47,6 +47,7 @@ pub mod scheduler;
 mod signal;
 pub mod stage2;
 mod start;
+mod switched;
 mod syscall;
 pub mod vcpu;
 mod world;

@@ -1,7 +1,7 @@
 //! System registers of the processor and of a virtual CPU.
 //!
-//! Responsible for the one table of virtual CPU registers, from which reading, writing, saving and
-//! loading are generated, and for the values that `HCR_EL2` and its like have for domains and for
+//! Responsible for reading, writing, saving and loading virtual CPU registers, generated from
+//! [`kernel::switched_registers!`] and the encodings of the register table, and for the values that `HCR_EL2` and its like have for domains and for
 //! guests. Those are seL4's (`HCR_NATIVE`, `HCR_VCPU`, `SCTLR_EL1_NATIVE` of its AArch64 hypervisor
 //! configuration), so that a guest meets the same traps on both kernels.
 
@@ -10,11 +10,12 @@ use core::arch::asm;
 use aarch64_cpu::registers::{HCR_EL2, Writeable};
 use kernel::machine::VcpuRegisters;
 use kernel::vcpu::is_saved_early;
+use register_table::{instruction_name, register_table};
 use sel4_sys::VCpuRegister;
 
 /// Reads a system register by name.
 macro_rules! read_register {
-    ($name:literal) => {{
+    ($name:expr) => {{
         let value: u64;
         // SAFETY: reading this register has no side effects and touches no memory.
         unsafe {
@@ -26,7 +27,7 @@ macro_rules! read_register {
 
 /// Writes a system register by name. The caller says in a safety comment why the value is right.
 macro_rules! write_register {
-    ($name:literal, $value:expr) => {{
+    ($name:expr, $value:expr) => {{
         let value: u64 = $value;
         core::arch::asm!(concat!("msr ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags));
     }};
@@ -76,13 +77,51 @@ const CNTKCTL_DOMAIN: u64 = 1 << 0 | 1 << 9;
 /// `CNTHCTL_EL2`: the same for EL1, which includes guests. seL4 does not tell them apart.
 pub(crate) const CNTHCTL: u64 = 1 << 0 | 1 << 1;
 
+/// A macro for each system register of the table, of its name, that gives what an instruction calls it.
+macro_rules! name_all {
+    ([] $($class:ident $source:ident $policy:ident $reason:literal {
+        $($name:ident $kind:ident $identifier:tt;)*
+    })*) => {
+        $($(name_one!($name $kind $identifier);)*)*
+    };
+}
+
+// rustfmt moves a macro within a macro further to the right each time.
+#[rustfmt::skip]
+macro_rules! name_one {
+    ($name:ident core $identifier:tt) => {};
+    ($name:ident vector $identifier:tt) => {};
+    ($name:ident cache $identifier:tt) => {};
+    ($name:ident $kind:ident $identifier:tt) => {
+        #[allow(unused_macros, reason = "the table has more registers than the kernel switches")]
+        macro_rules! $name { () => { instruction_name!($kind $identifier) }; }
+    };
+}
+
+register_table!(name_all);
+
+/// What an instruction of the kernel's calls a register that it switches.
+macro_rules! name {
+    ($row:ident) => {
+        $row!()
+    };
+    ($row:ident $name:literal) => {
+        $name
+    };
+}
+
+/// The bits that seL4 reads and writes.
+const fn mask(bits: u32) -> u64 {
+    u64::MAX >> (64 - bits)
+}
+
 macro_rules! vcpu_registers {
-    ($($register:ident $name:literal $mask:expr,)*) => {
+    ($($register:ident $row:ident ($($name:literal)?) $bits:literal,)*) => {
         /// Reads a register of the guest that is loaded.
         #[inline(always)]
         pub(crate) fn read_vcpu_register(register: VCpuRegister) -> u64 {
             match register {
-                $(VCpuRegister::$register => read_register!($name) & $mask,)*
+                $(VCpuRegister::$register => read_register!(name!($row $($name)?)) & mask($bits),)*
             }
         }
 
@@ -92,7 +131,9 @@ macro_rules! vcpu_registers {
             match register {
                 // SAFETY: these registers affect EL1, EL0 and their timer only, and what those can
                 // reach is limited by stage 2 whatever the value.
-                $(VCpuRegister::$register => unsafe { write_register!($name, value & $mask) },)*
+                $(VCpuRegister::$register => unsafe {
+                    write_register!(name!($row $($name)?), value & mask($bits))
+                },)*
             }
         }
 
@@ -116,38 +157,7 @@ macro_rules! vcpu_registers {
     };
 }
 
-/// A register of 64 bits.
-const WIDE: u64 = u64::MAX;
-/// A register that seL4 reads and writes with 32 bits.
-const NARROW: u64 = 0xffff_ffff;
-
-vcpu_registers! {
-    SCTLR "sctlr_el1" WIDE,
-    CPACR "cpacr_el1" WIDE,
-    TTBR0 "ttbr0_el1" WIDE,
-    TTBR1 "ttbr1_el1" WIDE,
-    TCR "tcr_el1" WIDE,
-    MAIR "mair_el1" WIDE,
-    AMAIR "amair_el1" WIDE,
-    CIDR "contextidr_el1" NARROW,
-    ACTLR "actlr_el1" WIDE,
-    AFSR0 "afsr0_el1" NARROW,
-    AFSR1 "afsr1_el1" NARROW,
-    ESR "esr_el1" NARROW,
-    FAR "far_el1" WIDE,
-    PAR "par_el1" WIDE,
-    VBAR "vbar_el1" WIDE,
-    TPIDR_EL1 "tpidr_el1" WIDE,
-    VMPIDR_EL2 "vmpidr_el2" WIDE,
-    SP_EL1 "sp_el1" WIDE,
-    ELR_EL1 "elr_el1" WIDE,
-    SPSR_EL1 "spsr_el1" WIDE,
-    CNTV_CVAL "cntv_cval_el0" WIDE,
-    CNTVOFF "cntvoff_el2" WIDE,
-    CNTKCTL_EL1 "cntkctl_el1" WIDE,
-    // Last: it switches the timer on.
-    CNTV_CTL "cntv_ctl_el0" WIDE,
-}
+kernel::switched_registers!(vcpu_registers);
 
 /// Has EL1 and EL0 run as a guest, with the registers that were saved when it was left.
 #[inline(always)]

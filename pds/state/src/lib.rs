@@ -14,7 +14,6 @@ mod file;
 pub mod machine;
 pub mod record;
 mod register;
-mod table;
 mod timer;
 mod vcpu;
 pub mod vgic;
@@ -22,6 +21,9 @@ pub mod vgic;
 pub use console::ConsoleRecordV1;
 pub use file::{Defect, RegisterFile};
 pub use machine::MachineRecordV1;
+/// The table itself; see [`register_table`].
+pub use register_table::register_table;
+
 pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};
 pub use timer::{TimerRecordV1, VcpuTimerV1};
 pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1};

@@ -3,7 +3,7 @@
 //! Responsible for: turning the table's rows into values. Identifiers are those of Linux's `KVM_GET_ONE_REG`
 //! (`arch/arm64/include/uapi/asm/kvm.h`), so that people can compare. Never: reads or writes a register.
 
-use crate::register_table;
+use register_table::register_table;
 
 /// What kind of state a register is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -12,30 +12,21 @@
 //! Registers: `x24` the guest's `CPACR_EL1`, `x25` its `VBAR_EL1`, `x26` `GICC_DIR`, `x27` the CPU interface, `x28` the
 //! data page; `x9` to `x16` for everything else.
 
+use register_table::{instruction_name, register_table};
 use state::Register::{
     CCSIDR_L1D, CPACR_EL1, DBGBVR0_EL1, DBGWVR0_EL1, FPSR, MDCCINT_EL1, MDRAR_EL1, OSLSR_EL1,
     PMCCFILTR_EL0, PMCCNTR_EL0, PMCEID0_EL0, PMCNTENSET_EL0, PMCR_EL0, PMEVCNTR0_EL0,
     PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0, SP_EL1, VBAR_EL1,
 };
-use state::register_table;
 use vmm_pd::capture::layout::{self, Command, Leave, byte, progress};
-
-/// The name by which an instruction accesses a register of the table.
-macro_rules! access {
-    (core_system($offset:literal, $($field:literal),*)) => { access!(system($($field),*)) };
-    (core_system32($offset:literal, $($field:literal),*)) => { access!(system($($field),*)) };
-    (system($op0:literal, $op1:literal, $crn:literal, $crm:literal, $op2:literal)) => {
-        concat!("s", $op0, "_", $op1, "_c", $crn, "_c", $crm, "_", $op2)
-    };
-}
 
 /// Saves a register to where `x10` points, or loads it from there.
 macro_rules! transfer {
     (save $kind:ident $identifier:tt) => {
-        concat!("mrs x9, ", access!($kind $identifier), "\nstr x9, [x10], #8\n")
+        concat!("mrs x9, ", instruction_name!($kind $identifier), "\nstr x9, [x10], #8\n")
     };
     (load $kind:ident $identifier:tt) => {
-        concat!("ldr x9, [x10], #8\nmsr ", access!($kind $identifier), ", x9\n")
+        concat!("ldr x9, [x10], #8\nmsr ", instruction_name!($kind $identifier), ", x9\n")
     };
     // The same for a register that may not be there: it then reads as zero, and not as `x9` was.
     (save_optional $kind:ident $identifier:tt) => {

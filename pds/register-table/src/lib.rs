@@ -2,8 +2,9 @@
 //!
 //! Responsible for: name, public identifier, width, class, place of capture and restore policy of each register
 //! (Armv8-A as a Cortex-A53 class CPU implements it; DDI 0487, D17 for the encodings). The records' fields, the
-//! capture stub's save and load sequences, identifiers and documentation all come from these rows. Never: code for
-//! one of those uses; each brings a macro of its own and hands its name to [`register_table!`].
+//! capture stub's save and load sequences, the embedded kernel's world switch, what the probe guest fills, identifiers
+//! and documentation all come from these rows. Never: code for one of those uses; each brings a macro of its own and
+//! hands its name to [`register_table!`]. It depends on nothing, so that a kernel can use it.
 //!
 //! Longer than other files because it is one list, and splitting it would make it two.
 //!
@@ -16,6 +17,9 @@
 //! * `system(op0, op1, CRn, CRm, op2)`: a system register; 64 bits wide;
 //! * `cache(selector)`: `CCSIDR_EL1` as `CSSELR_EL1 = selector` shows it; 32 bits wide;
 //! * `alias(id op0, …, op2; op0, …, op2)`: a system register that KVM numbers as if it were another one.
+
+#![no_std]
+#![forbid(unsafe_code)]
 
 /// Hands every row of the register table to the macro `$callback`, after `$arguments` in brackets.
 #[macro_export]
@@ -368,4 +372,22 @@ macro_rules! register_table {
             V31 vector(0xd0);
         }
     } };
+}
+
+/// What an instruction calls a register of the table, from its row's `kind(…)`: `S<op0>_<op1>_C<CRn>_C<CRm>_<op2>`
+/// (DDI 0487, C5.1.1). Rows of the kinds `core`, `vector` and `cache` have no such name, and do not compile.
+#[macro_export]
+macro_rules! instruction_name {
+    (core_system($offset:literal, $($field:literal),*)) => {
+        $crate::instruction_name!(system($($field),*))
+    };
+    (core_system32($offset:literal, $($field:literal),*)) => {
+        $crate::instruction_name!(system($($field),*))
+    };
+    (alias($($known:literal),*; $($field:literal),*)) => {
+        $crate::instruction_name!(system($($field),*))
+    };
+    (system($op0:literal, $op1:literal, $crn:literal, $crm:literal, $op2:literal)) => {
+        concat!("s", $op0, "_", $op1, "_c", $crn, "_c", $crm, "_", $op2)
+    };
 }
