@@ -165,7 +165,7 @@ impl Client {
                 Address::Unix(_) | Address::Tcp { .. } => Pace::UNLIMITED,
             },
         };
-        client.hello(timeout)?;
+        client.greet(timeout)?;
         Ok(client)
     }
 
@@ -178,6 +178,12 @@ impl Client {
         let address = self.address().clone();
         self.link.close();
         self.link = Link::open(&address, timeout)?;
+        self.greet(timeout)
+    }
+
+    /// The first word on a new connection.
+    fn greet(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        self.link.writer.bury_predecessor()?;
         self.hello(timeout).map(|_| ())
     }
 

@@ -414,6 +414,25 @@ impl FrameWriter {
             })
     }
 
+    /// Completes, with nothing, the frame in which a predecessor on the same link may have died: the board takes it
+    /// for damaged, and what is sent next begins at a frame. A serial line needs none of it: there a new session
+    /// begins, and a page of silence would take seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn bury_predecessor(&mut self) -> Result<(), LinkError> {
+        if matches!(self.address, Address::Serial { .. }) {
+            return Ok(());
+        }
+        self.stream
+            .write_all(&[0; MAX_FRAME])
+            .map_err(|error| LinkError::Lost {
+                address: self.address.clone(),
+                error,
+            })
+    }
+
     /// Passes a frame on as it came.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ use summary::whole;
 
 /// How often the consoles are looked at.
 const GLANCE: Duration = Duration::from_millis(20);
-/// How long the guest may take to answer a line. Its report waits until every check has made progress, at most 5 s.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long the guest may take to answer a line. Its report waits until every check has made progress, at most 30 s.
+const ANSWER: Duration = Duration::from_secs(60);
 /// How long a board may take until its link answers.
 const LINK: Duration = Duration::from_secs(60);
 

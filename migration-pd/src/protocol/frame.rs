@@ -313,6 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_cut_short_anywhere_ends_in_as_many_zeros_as_the_longest_frame() {
+        let first = frame(1, 1, &[0xc7; MAX_PAYLOAD]);
+        let mut rest = vec![0; MAX_FRAME];
+        rest.extend_from_slice(&frame(2, 2, b"hello"));
+        for cut in (0..64).chain([1000, MAX_FRAME - 1]) {
+            let mut decoder = decoder();
+            assert!(feed(&mut decoder, &first[..cut], MAX_FRAME).is_empty());
+            let second = feed(&mut decoder, &rest, MAX_FRAME);
+            assert_eq!(second, [(2, 2, b"hello".to_vec())], "cut after {cut} bytes");
+        }
+    }
+
+    #[test]
     fn a_frame_inside_a_damaged_payload_is_not_taken() {
         let inner = frame(0x07, 0, &[]);
         let mut outer = frame(0x44, 0, &inner);
