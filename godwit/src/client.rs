@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long an answer may take before the request is sent again, beyond what the link's speed makes
-/// necessary: longer than a board keeps half a frame of a predecessor that was killed (0.5 s), which
-/// it would take the first request for.
+/// necessary.
 const ASK_AGAIN: Duration = Duration::from_millis(1200);
 /// How often a request is sent.
 const ATTEMPTS: u32 = 4;

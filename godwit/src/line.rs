@@ -313,7 +313,7 @@ mod tests {
 
     /// A board that says back what it hears, over a line that damages every so many bytes.
     fn echo(mut line: UnixStream, every: usize) {
-        let mut board = Board::new();
+        let mut board = Board::new(0);
         let mut heard = Pending::default();
         let mut bytes = [0; 1000];
         let mut passed = 0;

@@ -1,12 +1,45 @@
 //! The board's end: answers, and sends its data when it has been told that there is room.
 //!
-//! Responsible for: what a board says to what a host says. Must never: say anything before a
-//! host has begun a session.
+//! Responsible for: what a board says to what a host says, and for a clear start: a host that died may
+//! have left half a message, so before the first byte of a session the receiver gets as many zeros as
+//! its longest message has bytes, which end it. Must never: say anything before a host has begun a
+//! session.
 
 use crate::segment::{Kind, Segment};
 use crate::window::Window;
 use crate::wire::{Inbox, Outbox};
 use crate::{Sink, segments};
+
+/// Zeros to be given at once.
+static ZEROS: [u8; 256] = [0; 256];
+
+/// What a receiver gets before a session's first byte.
+#[derive(Debug)]
+struct Start {
+    /// Bytes of the longest message.
+    longest: usize,
+    /// Zeros that are still to be given.
+    zeros: usize,
+}
+
+impl Start {
+    /// Gives `sink` as many zeros as it takes of those that are left.
+    fn complete(&mut self, sink: &mut impl Sink) {
+        while self.zeros > 0 {
+            let count = self.zeros.min(sink.room()).min(ZEROS.len());
+            if count == 0 {
+                return;
+            }
+            sink.put(ZEROS.get(..count).unwrap_or_default());
+            self.zeros -= count;
+        }
+    }
+
+    /// How many of the session's own bytes `sink` takes: none before the zeros.
+    fn room(&self, sink: &mut impl Sink) -> usize {
+        if self.zeros == 0 { sink.room() } else { 0 }
+    }
+}
 
 /// The board's end of a line.
 #[derive(Debug)]
@@ -17,25 +50,21 @@ pub struct Board {
     expected: u16,
     /// The number of a poll that waits for an answer.
     answer: Option<u16>,
+    start: Start,
     inbox: Inbox,
     outbox: Outbox,
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Board {
-    /// An end that waits for a host.
+    /// An end that waits for a host, and whose receiver takes messages of at most `longest` bytes.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(longest: usize) -> Self {
         Self {
             session: None,
             window: Window::new(),
             expected: 0,
             answer: None,
+            start: Start { longest, zeros: 0 },
             inbox: Inbox::new(),
             outbox: Outbox::new(),
         }
@@ -43,6 +72,7 @@ impl Board {
 
     /// Takes bytes from the line; what they carry goes into `sink`.
     pub fn input(&mut self, bytes: &[u8], sink: &mut impl Sink) {
+        self.start.complete(sink);
         for byte in bytes {
             if self.inbox.take(*byte)
                 && let Some((segment, payload)) = self.inbox.segment()
@@ -51,13 +81,16 @@ impl Board {
                     self.session = Some(segment.session);
                     self.window.reset();
                     self.expected = 0;
+                    self.start.zeros = self.start.longest;
+                    self.start.complete(sink);
                 }
                 if self.session != Some(segment.session) {
                     continue;
                 }
                 match segment.kind {
                     Kind::Data => {
-                        if segment.number == self.expected && payload.len() <= sink.room() {
+                        if segment.number == self.expected && payload.len() <= self.start.room(sink)
+                        {
                             sink.put(payload);
                             self.expected = self.expected.wrapping_add(1);
                         }
@@ -114,7 +147,7 @@ impl Board {
         };
         if let Some(number) = self.answer.take() {
             segment.number = number;
-            segment.room = segments(sink);
+            segment.room = segments(self.start.room(sink));
             self.outbox.put(&segment, &[]);
         } else if let Some((number, payload)) = self.window.send() {
             segment.kind = Kind::Data;

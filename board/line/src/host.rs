@@ -200,7 +200,7 @@ impl Host {
             number: 0,
             next: self.window.next(),
             expected: self.expected,
-            room: segments(sink),
+            room: segments(sink.room()),
         };
         if self.poll.is_none() && self.wants_poll(now) {
             self.send_poll(segment, now);

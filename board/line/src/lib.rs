@@ -24,7 +24,8 @@
 //! # A session
 //!
 //! begins when a host attaches, with a number that the host draws. What was on its way is gone
-//! then, as it is when a socket closes; segments of an earlier session are ignored.
+//! then, as it is when a socket closes; segments of an earlier session are ignored. The board's
+//! receiver may hold half a message of the earlier session; zeros end it.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
@@ -40,6 +41,11 @@ pub use host::{Host, Millis, stall};
 pub use segment::PAYLOAD;
 pub use window::WINDOW;
 
+/// Bytes of the longest message that boards and hosts send each other over a line, header included.
+///
+/// Source: `migration-pd`'s frames, which hold themselves against it.
+pub const LONGEST_MESSAGE: usize = 24 + 64 * 1024;
+
 /// Where received bytes go.
 pub trait Sink {
     /// How many more bytes it takes.
@@ -48,8 +54,8 @@ pub trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }
 
-/// How many segments a sink takes.
-fn segments(sink: &mut impl Sink) -> u8 {
-    let most = WINDOW.min(sink.room() / PAYLOAD);
+/// How many segments fit into so many bytes.
+fn segments(room: usize) -> u8 {
+    let most = WINDOW.min(room / PAYLOAD);
     u8::try_from(most).unwrap_or(u8::MAX)
 }

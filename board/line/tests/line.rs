@@ -105,7 +105,7 @@ impl World {
         Self {
             now: 1000,
             host: Host::new(7, 921_600, 1000),
-            board: Board::new(),
+            board: Board::new(0),
             to_board: Way::new(harm, seed),
             to_host: Way::new(harm, seed.rotate_left(32) ^ 0x5555),
             at_board: Vessel::default(),
@@ -223,7 +223,7 @@ fn a_host_that_attaches_later_begins_a_new_session() {
 fn a_board_that_was_started_anew_is_attached_again() {
     let mut world = World::new(NO_HARM, 4);
     world.exchange(&pattern(5000, 3), &pattern(5000, 5), 1 << 16);
-    world.board = Board::new();
+    world.board = Board::new(0);
     // As long as a host waits for a board that may only be slow.
     for _ in 0..6000 + stall(921_600) {
         world.step(&mut &[][..], &mut &[][..], 1 << 16);
@@ -233,8 +233,24 @@ fn a_board_that_was_started_anew_is_attached_again() {
 }
 
 #[test]
+fn a_new_session_first_ends_what_an_earlier_one_left_half_said() {
+    const LONGEST: usize = 3000;
+    let mut world = World::new(NO_HARM, 5);
+    world.board = Board::new(LONGEST);
+    let message = pattern(5000, 3);
+    let mut rest = message.as_slice();
+    for _ in 0..2000 {
+        // Too little room for all zeros at once.
+        world.step(&mut rest, &mut &[][..], 700);
+    }
+    let (zeros, received) = world.at_board.bytes.split_at(LONGEST);
+    assert!(zeros.iter().all(|byte| *byte == 0));
+    assert!(received == message, "{} bytes", received.len());
+}
+
+#[test]
 fn a_board_says_nothing_before_a_host_is_there() {
-    let mut board = Board::new();
+    let mut board = Board::new(0);
     let mut vessel = Vessel {
         room: 1 << 16,
         ..Vessel::default()
@@ -262,7 +278,7 @@ proptest! {
     #[test]
     fn garbage_from_the_line_is_no_panic(garbage in prop::collection::vec(any::<u8>(), 0..3000)) {
         let mut vessel = Vessel { room: 1 << 16, ..Vessel::default() };
-        Board::new().input(&garbage, &mut vessel);
+        Board::new(0).input(&garbage, &mut vessel);
         Host::new(1, 9600, 0).input(&garbage, 1, &mut vessel);
         prop_assert!(vessel.bytes.is_empty());
     }

@@ -7,7 +7,7 @@
 use crate::{Device, LinkError};
 use channel::ring::{Consumer, Producer, RingError};
 use drivers::Uart;
-use line::{Board, Sink};
+use line::{Board, LONGEST_MESSAGE, Sink};
 
 /// Bytes taken from the UART at once.
 const BATCH: usize = 64;
@@ -50,7 +50,7 @@ impl<U: Uart> SerialLink<U> {
     pub const fn new(uart: U) -> Self {
         Self {
             uart,
-            board: Board::new(),
+            board: Board::new(LONGEST_MESSAGE),
             room: 0,
         }
     }

@@ -29,6 +29,7 @@ pub const HEADER_LENGTH: usize = size_of::<RawHeader>();
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 /// The longest frame.
 pub const MAX_FRAME: usize = HEADER_LENGTH + MAX_PAYLOAD;
+const _: () = assert!(MAX_FRAME == line::LONGEST_MESSAGE);
 
 /// A byte that neither starts a UTF-8 character nor is common in memory, and a name.
 const MAGIC: [u8; 4] = [0xc7, b'G', b'D', b'W'];

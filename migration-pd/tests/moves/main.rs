@@ -11,7 +11,8 @@ use channel::vmm::Phase as VmmPhase;
 use migration_pd::agent::heap_needed;
 use migration_pd::protocol::management::{Phase, Stage, Verdict};
 use migration_pd::protocol::{
-    Answer, Domain, Event, MoveFailure, MoveId, Request, RequestError, kind,
+    Answer, Domain, Event, HEADER_LENGTH, MAX_FRAME, MoveFailure, MoveId, Request, RequestError,
+    kind,
 };
 use proptest::prelude::*;
 use state::Register;
@@ -482,14 +483,40 @@ fn pausing_and_resuming_are_told() {
     );
 }
 
-#[test]
-fn half_a_frame_of_a_host_that_died_does_not_stop_the_next_host() {
-    let mut world = World::new();
-    let mut frame = vec![0; 5000];
+fn half_a_frame() -> Vec<u8> {
+    let mut frame = vec![0xc7; 5000];
     let length = migration_pd::protocol::frame::finish(&mut frame, kind::PAGES, 0, 4000).unwrap();
-    world.a.hardware.received.extend(&frame[..length / 2]);
-    world.run_for(600_000);
+    frame.truncate(length / 2);
+    frame
+}
+
+#[test]
+fn half_a_frame_of_a_host_that_died_is_ended_by_the_zeros_of_the_next_host() {
+    let mut world = World::new();
+    world.a.hardware.received.extend(half_a_frame());
+    world.run_for(1000);
+    world.a.hardware.received.extend([0; MAX_FRAME]);
     assert_eq!(world.status(Side::A).phase, Phase::Running);
+}
+
+#[test]
+fn half_a_frame_is_given_up_in_the_end() {
+    let mut world = World::new();
+    world.a.hardware.received.extend(half_a_frame());
+    world.run_for(21_000_000);
+    assert_eq!(world.status(Side::A).phase, Phase::Running);
+}
+
+#[test]
+fn a_host_may_pause_in_the_middle_of_a_frame() {
+    let mut world = World::new();
+    let tag = world.send(Side::A, &Request::Status);
+    let rest = world.a.hardware.received.split_off(HEADER_LENGTH - 3);
+    world.run_for(5_000_000);
+    world.a.hardware.received.extend(rest);
+    world.run_for(1000);
+    let answered = world.a.answers.iter().any(|(found, ..)| *found == tag);
+    assert!(answered);
 }
 
 #[test]
