@@ -6,7 +6,7 @@
 
 use sel4_sys::{
     FAST_MESSAGE_REGISTERS, Invocation, InvocationLabels, MESSAGE_REGISTERS, MessageInfo,
-    SyscallError, context,
+    SyscallError, context, parameters,
 };
 
 use crate::context::{FAULT_PC, NEXT_PC, SPSR, sanitise_spsr};
@@ -134,7 +134,8 @@ impl<M: Machine> Kernel<M> {
         if info.length() < 2 {
             return Err(TRUNCATED);
         }
-        let (flags, count) = (self.word(caller, 0), self.word(caller, 1));
+        let [flags, count] =
+            [parameters::FLAGS, parameters::COUNT].map(|word| self.word(caller, word));
         if count < 1 || count > context::COUNT as u64 {
             return Err(Refusal::range(1, context::COUNT as u64));
         }
@@ -161,12 +162,13 @@ impl<M: Machine> Kernel<M> {
 
     fn write_registers(&mut self, caller: ThreadId, thread: ThreadId, info: MessageInfo) -> Result {
         /// Words before the registers.
-        const START: usize = 2;
+        const START: usize = parameters::REGISTERS;
         const { assert!(START + context::COUNT <= MESSAGE_REGISTERS) };
         if info.length() < START as u64 {
             return Err(TRUNCATED);
         }
-        let (flags, count) = (self.word(caller, 0), self.word(caller, 1));
+        let [flags, count] =
+            [parameters::FLAGS, parameters::COUNT].map(|word| self.word(caller, word));
         if info.length() - (START as u64) < count {
             return Err(TRUNCATED);
         }
@@ -267,8 +269,10 @@ impl<M: Machine> Kernel<M> {
     /// Makes an interrupt pending in a list register, with an event when the guest ends it.
     fn inject(&mut self, vcpu: VcpuId, word: u64) -> Result {
         let field = |shift: u32, mask: u64| word >> shift & mask;
-        let intid = field(0, 0xffff);
-        let (priority, group, index) = (field(16, 0xff), field(24, 0xff), field(32, 0xff));
+        let intid = field(parameters::INJECT_INTID, 0xffff);
+        let priority = field(parameters::INJECT_PRIORITY, 0xff);
+        let group = field(parameters::INJECT_GROUP, 0xff);
+        let index = field(parameters::INJECT_INDEX, 0xff);
         let registers = self.machine.list_registers() as u64;
         for (value, most) in [
             (intid, 0x3ff),

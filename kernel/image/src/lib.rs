@@ -86,35 +86,46 @@ pub const MAXIMUM_VMS: usize = 4;
 /// Most vCPUs in an image, over all VMs.
 pub const MAXIMUM_VCPUS: usize = 16;
 
-/// First capability slots of Microkit's layout, and the number of slots in each range
-/// (`libmicrokit/include/microkit.h` 2.3.0: `BASE_*`, `MICROKIT_MAX_CHANNELS`).
+/// First capability slots of Microkit's layout, and the number of slots in each range.
 pub mod slot {
-    /// Slots in a domain's capability space (`PD_CAP_SIZE`).
+    use sel4_sys::microkit;
+
+    /// Slots in a domain's capability space (Microkit's `PD_CAP_SIZE`).
     pub const COUNT: usize = 512;
     /// Channel, child and vCPU identifiers are below this.
-    pub const IDENTIFIERS: u32 = 62;
-    /// `INPUT_CAP`.
-    pub const INPUT: u32 = 1;
+    pub const IDENTIFIERS: u32 = number(microkit::MAX_CHANNELS as u64);
+    /// Where a domain receives.
+    pub const INPUT: u32 = number(microkit::INPUT_SLOT);
     /// The capability to the fault handler's endpoint.
-    pub const FAULT_ENDPOINT: u32 = 2;
+    pub const FAULT_ENDPOINT: u32 = number(microkit::FAULT_ENDPOINT_SLOT);
     /// The domain's own address space.
-    pub const ADDRESS_SPACE: u32 = 3;
-    /// `REPLY_CAP`.
-    pub const REPLY: u32 = 4;
-    /// `MONITOR_EP`, in passive domains.
-    pub const MONITOR: u32 = 5;
-    /// `BASE_OUTPUT_NOTIFICATION_CAP`.
-    pub const NOTIFICATIONS: u32 = 10;
-    /// `BASE_ENDPOINT_CAP`.
-    pub const ENDPOINTS: u32 = 74;
-    /// `BASE_IRQ_CAP`.
-    pub const INTERRUPTS: u32 = 138;
-    /// `BASE_TCB_CAP`.
-    pub const CHILDREN: u32 = 202;
-    /// `BASE_VM_TCB_CAP`.
-    pub const VM_THREADS: u32 = 266;
-    /// `BASE_VCPU_CAP`.
-    pub const VCPUS: u32 = 330;
+    pub const ADDRESS_SPACE: u32 = number(microkit::VSPACE_SLOT);
+    /// The reply object.
+    pub const REPLY: u32 = number(microkit::REPLY_SLOT);
+    /// The monitor's endpoint, in passive domains.
+    pub const MONITOR: u32 = number(microkit::MONITOR_ENDPOINT_SLOT);
+    /// What channels notify with.
+    pub const NOTIFICATIONS: u32 = number(microkit::NOTIFICATION_BASE_SLOT);
+    /// What channels call with.
+    pub const ENDPOINTS: u32 = number(microkit::ENDPOINT_BASE_SLOT);
+    /// Interrupts.
+    pub const INTERRUPTS: u32 = number(microkit::IRQ_BASE_SLOT);
+    /// Children's threads.
+    pub const CHILDREN: u32 = number(microkit::TCB_BASE_SLOT);
+    /// vCPUs' threads.
+    pub const VM_THREADS: u32 = number(microkit::VM_TCB_BASE_SLOT);
+    /// vCPUs.
+    pub const VCPUS: u32 = number(microkit::VCPU_BASE_SLOT);
+
+    /// A slot as images have it.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "checked in the line before"
+    )]
+    const fn number(slot: u64) -> u32 {
+        assert!(slot < COUNT as u64);
+        slot as u32
+    }
 }
 
 #[cfg(test)]

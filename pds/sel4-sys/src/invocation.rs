@@ -42,6 +42,25 @@ pub enum Invocation {
     ArmVcpuAckVppi,
 }
 
+/// Where an invocation's message has its parameters, as seL4's stubs pack them
+/// (`interfaces/object-api*.xml`).
+pub mod parameters {
+    /// Reading and writing a thread's registers: the word of flags.
+    pub const FLAGS: usize = 0;
+    /// Reading and writing a thread's registers: the word that counts them.
+    pub const COUNT: usize = 1;
+    /// Writing a thread's registers: the first of them.
+    pub const REGISTERS: usize = 2;
+    /// Injecting an interrupt: the lowest bit of the INTID in the one word.
+    pub const INJECT_INTID: u32 = 0;
+    /// Injecting an interrupt: the lowest bit of the priority.
+    pub const INJECT_PRIORITY: u32 = 16;
+    /// Injecting an interrupt: the lowest bit of the group.
+    pub const INJECT_GROUP: u32 = 24;
+    /// Injecting an interrupt: the lowest bit of the list register's number.
+    pub const INJECT_INDEX: u32 = 32;
+}
+
 /// seL4's names of the invocations in the order of the table, as in `invocations_all.json`.
 pub const INVOCATIONS: [&str; Invocation::COUNT] = [
     "TCBReadRegisters",

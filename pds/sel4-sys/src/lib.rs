@@ -5,8 +5,8 @@
 //! for a machine: no assembler, no static state, so that all three can use it.
 //!
 //! Sources: libsel4's headers and interface descriptions as the Microkit SDK ships them
-//! (`board/<board>/<configuration>/include`), and `microkit.h`. The test `tests/sdk.rs` compares
-//! every number here with an installed SDK.
+//! (`board/<board>/<configuration>/include`), and `microkit.h`. The test `tests/sdk` compares
+//! the numbers here with an installed SDK, for every board and configuration.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,6 +23,7 @@ pub use error::SyscallError;
 pub use fault::FaultLabel;
 pub use invocation::{
     INVOCATION_LABELS_SYMBOL, INVOCATIONS, Invocation, InvocationLabels, UnknownInvocation,
+    parameters,
 };
 pub use message::{
     FAST_MESSAGE_REGISTERS, IpcBuffer, MESSAGE_EXTRA_CAPABILITIES, MESSAGE_REGISTERS, MessageInfo,

@@ -3,7 +3,7 @@
 //! An invocation may change the message registers: read a received message before invoking
 //! anything, and write a reply after.
 
-use sel4_sys::{Invocation, MessageInfo, Syscall, context};
+use sel4_sys::{Invocation, MessageInfo, Syscall, context, parameters};
 
 use crate::arch::{self, FastRegisters, Received};
 use crate::state::Loan;
@@ -14,7 +14,7 @@ use crate::{Error, IpcBuffer, Result, UserContext, VCpuReg, Word, cap, patched};
 const ALL_REGISTERS: Word = context::COUNT as Word;
 
 /// How many words a message that writes registers has before them.
-const WRITE_HEADER: usize = 2;
+const WRITE_HEADER: usize = parameters::REGISTERS;
 
 impl cap::Tcb {
     /// Reads the first `count` registers in the order of the fields of
@@ -29,7 +29,7 @@ impl cap::Tcb {
     #[inline(always)]
     pub fn tcb_read_registers(self, suspend: bool, count: Word) -> Result<UserContext> {
         let mut buffer = Loan::take();
-        let mrs = [suspend.into(), count, 0, 0];
+        let mrs = register_access(suspend, count);
         let reply = invoke(
             &mut buffer,
             self.bits(),
@@ -69,7 +69,7 @@ impl cap::Tcb {
         regs: &mut UserContext,
     ) -> Result<()> {
         let mut buffer = Loan::take();
-        let mut mrs = [resume.into(), count, 0, 0];
+        let mut mrs = register_access(resume, count);
         regs.0
             .put_message::<WRITE_HEADER>(count, &mut mrs, buffer.msg_regs_mut());
         let length = WRITE_HEADER as Word + count.min(ALL_REGISTERS);
@@ -153,10 +153,10 @@ impl cap::VCpu {
     /// there is no list register `index`; [`Error::DeleteFirst`] if the list register is in use.
     #[inline(always)]
     pub fn vcpu_inject_irq(self, virq: u16, priority: u8, group: u8, index: u8) -> Result<()> {
-        let word = Word::from(virq)
-            | (Word::from(priority) << 16)
-            | (Word::from(group) << 24)
-            | (Word::from(index) << 32);
+        let word = (Word::from(virq) << parameters::INJECT_INTID)
+            | (Word::from(priority) << parameters::INJECT_PRIORITY)
+            | (Word::from(group) << parameters::INJECT_GROUP)
+            | (Word::from(index) << parameters::INJECT_INDEX);
         simple(
             self.bits(),
             Invocation::ArmVcpuInjectIrq,
@@ -176,6 +176,15 @@ impl cap::IrqHandler {
     pub fn irq_handler_ack(self) -> Result<()> {
         simple(self.bits(), Invocation::IrqAckIrq, 0, [0; 4])
     }
+}
+
+/// What comes before a thread's registers: the only flag, and how many they are.
+#[inline(always)]
+fn register_access(flag: bool, count: Word) -> FastRegisters {
+    let mut mrs = [0; 4];
+    mrs[parameters::FLAGS] = flag.into();
+    mrs[parameters::COUNT] = count;
+    mrs
 }
 
 /// Reads the system register that has a number.
