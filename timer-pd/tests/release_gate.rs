@@ -52,8 +52,17 @@ enum Request {
     Import,
 }
 
+/// What opens the gate: the offset, unless it stays shut.
+type Release = fn(&mut Timers, Ticks) -> Option<u64>;
+
+/// The model over the domain's functions, or with a planted fault in what opens the gate.
 struct Gate {
     vcpus: usize,
+    release: Release,
+}
+
+fn real(timers: &mut Timers, now: Ticks) -> Option<u64> {
+    Some(timers.release(now).ok()?.0)
 }
 
 fn id(vcpu: usize) -> VcpuId {
@@ -146,7 +155,7 @@ impl Model for Gate {
                 let timer = machine.timers.load(id(vcpu)).ok()?;
                 machine.vcpus[vcpu].compare = Some(timer.compare.0);
             }
-            Request::Release => machine.offset = Some(machine.timers.release(now).ok()?.0),
+            Request::Release => machine.offset = Some((self.release)(&mut machine.timers, now)?),
             Request::Run(vcpu) => machine.vcpus[vcpu].offset = Some(machine.offset?),
             Request::Import => machine.import(),
         }
@@ -181,18 +190,42 @@ impl Model for Gate {
 
 #[test]
 fn no_vcpu_is_released_before_all_are_loaded() {
-    Gate { vcpus: 2 }
-        .checker()
-        .spawn_bfs()
-        .join()
-        .assert_properties();
+    let gate = Gate {
+        vcpus: 2,
+        release: real,
+    };
+    gate.checker().spawn_bfs().join().assert_properties();
 }
 
 #[test]
 fn the_same_holds_for_three_vcpus() {
-    Gate { vcpus: 3 }
-        .checker()
-        .spawn_bfs()
-        .join()
-        .assert_properties();
+    let gate = Gate {
+        vcpus: 3,
+        release: real,
+    };
+    gate.checker().spawn_bfs().join().assert_properties();
+}
+
+/// A gate that lets the guest go on whatever is missing.
+fn hasty(timers: &mut Timers, now: Ticks) -> Option<u64> {
+    let offset = timers.clone().release(now).ok();
+    Some(offset.map_or(now.0, |offset| offset.0))
+}
+
+/// A gate that takes a tick more off the guest's time than it has stood still for.
+fn slow(timers: &mut Timers, now: Ticks) -> Option<u64> {
+    let offset = timers.release(now).ok()?.0;
+    Some(offset.wrapping_add(u64::from(now != Ticks(START))))
+}
+
+#[test]
+fn the_model_catches_planted_faults() {
+    for (release, broken) in [
+        (hasty as Release, "no vCPU runs before all have their timer"),
+        (slow, "time never goes back"),
+    ] {
+        let gate = Gate { vcpus: 2, release };
+        let checker = gate.checker().spawn_bfs().join();
+        assert!(checker.discovery(broken).is_some(), "{broken}");
+    }
 }

@@ -29,6 +29,8 @@ mod copy;
 mod cursor;
 #[cfg(feature = "host")]
 mod host;
+#[cfg(test)]
+mod model;
 
 use copy::copy_from_neighbour;
 use core::ptr::NonNull;
@@ -299,6 +301,13 @@ impl Producer {
     #[must_use = "true means that no notification may come"]
     pub fn wait(&mut self, space: usize) -> Result<bool, RingError> {
         let space = space.min(self.capacity());
+        self.leave_mark(space);
+        fence(Ordering::SeqCst);
+        Ok(self.free()? >= space)
+    }
+
+    /// The store of [`Self::wait`], which comes before its look.
+    fn leave_mark(&self, space: usize) {
         let used = widen(self.capacity() - space);
         if self.produced.count > used {
             // Enough is free once the neighbour has consumed all but `used` of what we sent.
@@ -306,8 +315,6 @@ impl Producer {
                 .awaits_space_beyond
                 .store(self.produced.count - used - 1, Ordering::Relaxed);
         }
-        fence(Ordering::SeqCst);
-        Ok(self.free()? >= space)
     }
 
     fn known_free(&self) -> usize {
@@ -407,11 +414,16 @@ impl Consumer {
     #[must_use = "true means that no notification may come"]
     pub fn wait(&mut self, seen: usize) -> Result<bool, RingError> {
         let seen = seen.min(self.capacity());
+        self.leave_mark(seen);
+        fence(Ordering::SeqCst);
+        Ok(self.available()? > seen)
+    }
+
+    /// The store of [`Self::wait`], which comes before its look.
+    fn leave_mark(&self, seen: usize) {
         header(&self.own)
             .awaits_data_beyond
             .store(self.consumed.count + widen(seen), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        Ok(self.available()? > seen)
     }
 
     fn known_available(&self) -> usize {

@@ -11,7 +11,7 @@ use core::ptr::NonNull;
 pub(super) struct Cursor {
     pub(super) count: u64,
     /// `count` modulo `capacity`.
-    index: usize,
+    pub(super) index: usize,
     pub(super) capacity: usize,
 }
 
