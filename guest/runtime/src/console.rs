@@ -13,10 +13,16 @@ pub const UARTFR: usize = UART + 0x18;
 /// `UARTCR`, the control register (3.3.8).
 const UARTCR: usize = UART + 0x30;
 
+/// `UARTIMSC`, the interrupt mask (3.3.10).
+const UARTIMSC: usize = UART + 0x38;
+
 const FR_RXFE: u32 = 1 << 4;
 const FR_TXFF: u32 = 1 << 5;
 /// `UARTEN`, `TXE`, `RXE`.
 const CR_ON: u32 = 1 << 0 | 1 << 8 | 1 << 9;
+
+/// `RXIM`: interrupt when something was received.
+const IMSC_RXIM: u32 = 1 << 4;
 
 /// The UART. One vCPU writes to it.
 #[derive(Debug)]
@@ -32,6 +38,11 @@ impl Console {
     pub fn send(byte: u8) {
         while mmio::read(UARTFR) & FR_TXFF != 0 {}
         mmio::write(UARTDR, u32::from(byte));
+    }
+
+    /// Whether its interrupt is raised for as long as something that was typed is there.
+    pub fn interrupt_when_typed(interrupt: bool) {
+        mmio::write(UARTIMSC, if interrupt { IMSC_RXIM } else { 0 });
     }
 
     /// A byte that was typed, if there is one.

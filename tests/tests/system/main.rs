@@ -10,6 +10,7 @@ mod isolation;
 mod link_cut;
 mod moves;
 mod probe;
+mod registers;
 mod review;
 mod snapshots;
 mod upstream;

@@ -15,7 +15,9 @@ use guest_runtime::gic::{self, distributor};
 use guest_runtime::pattern::Pattern;
 use guest_runtime::timer;
 
-use super::interrupts;
+use state::Register;
+
+use super::interrupts::{self, CONSOLE_INTID};
 use super::system::SystemState;
 use crate::report::Reporter;
 
@@ -32,6 +34,8 @@ pub(crate) enum Activity {
     Smc,
     /// Counts down in `x0`, with everything masked.
     Count,
+    /// Branches to itself until somebody types.
+    Park,
 }
 
 impl Activity {
@@ -159,7 +163,7 @@ impl Hold {
         expected.fpsr = pattern.next() & FPSR_BITS;
         expected.nzcv = pattern.next() & FLAGS;
         let start = match activity {
-            Activity::Spin => &raw const probe_loop_spin,
+            Activity::Spin | Activity::Park => &raw const probe_loop_spin,
             Activity::Wait => &raw const probe_loop_wait,
             Activity::Mmio => &raw const probe_loop_mmio,
             Activity::Smc => &raw const probe_loop_smc,
@@ -200,6 +204,9 @@ impl Hold {
                 (*frame).expected.spsr = system.spsr;
                 (*frame).expected.x[0] = 1 + time * TURNS_PER_TICK;
                 [probe_count_0, probe_count_1, probe_count_2, probe_count_3][self.vcpu](frame);
+            } else if self.activity == Activity::Park {
+                probe_hold(frame);
+                self.acknowledged = interrupts::take_console();
             } else {
                 self.deadline = timer::counter() + time;
                 timer::set_compare(self.deadline);
@@ -261,6 +268,10 @@ impl Hold {
         if found.elr < expected.elr || found.elr >= end {
             reporter.expect("PC", expected.elr, found.elr);
         }
+        if self.activity == Activity::Park {
+            reporter.expect("GICC_IAR", CONSOLE_INTID, self.acknowledged);
+            return;
+        }
         reporter.expect("GICC_IAR", gic::TIMER_INTID, self.acknowledged);
         reporter.expect(
             "CNTV_CTL_EL0",
@@ -277,6 +288,32 @@ impl Hold {
         }
     }
 
+    /// Hands out every register with the value that it has while the vCPU is parked.
+    pub(crate) fn each(&self, each: &mut dyn FnMut(Register, Option<u128>)) {
+        let expected = &self.expected;
+        let mut word = |register, value: u64| each(register, Some(value.into()));
+        for (register, value) in Register::ALL.into_iter().zip(expected.x) {
+            word(register, value);
+        }
+        for (register, value) in [
+            (Register::SP_EL0, expected.sp_el0),
+            (Register::SP_EL1, expected.sp_el1),
+            (Register::PC, expected.elr),
+            (Register::PSTATE, expected.spsr),
+            (Register::ELR_EL1, expected.elr),
+            (Register::SPSR_EL1, expected.spsr),
+            (Register::FPCR, expected.fpcr),
+            (Register::FPSR, expected.fpsr),
+        ] {
+            word(register, value);
+        }
+        for (number, value) in expected.v.into_iter().enumerate() {
+            if let Some(register) = Register::vector(number) {
+                each(register, Some(value));
+            }
+        }
+    }
+
     fn frame(&self) -> *mut Frame {
         // SAFETY: within the array: `vcpu` is below MAX_VCPUS.
         unsafe { probe_frames.0.get().cast::<Frame>().add(self.vcpu) }
@@ -286,7 +323,7 @@ impl Hold {
 /// `PSTATE.M` for `activity`: EL0, EL1t or EL1h. With the MMU on nothing is mapped for EL0.
 const fn mode(activity: Activity, mmu: bool, pattern: &mut Pattern) -> u64 {
     match (activity, pattern.below(3)) {
-        (Activity::Spin | Activity::Mmio, 0) if !mmu => 0,
+        (Activity::Spin | Activity::Mmio | Activity::Park, 0) if !mmu => 0,
         (_, 1) => 4,
         _ => 5,
     }

@@ -5,6 +5,7 @@
 //! | interrupt | priority | state while registers are held |
 //! |---|---|---|
 //! | timer | `0x20` | off, or ends the holding |
+//! | console | `0x20` | off, or ends the parking |
 //! | SGI 4 | `0x40` | active, its priority dropped (`EOImode` 1 only) |
 //! | SPI 40 + vCPU | `0x60` | active, and pending again |
 //! | SGI 2 | `0x80` | pending |
@@ -16,6 +17,7 @@
 //!
 //! `few` leaves out what does not fit into four list registers.
 
+use guest_runtime::console::Console;
 use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::timer;
 
@@ -46,6 +48,8 @@ const INTID: u32 = 0x3ff;
 /// `GICC_PMR` that lets everything through that is used here.
 const PMR_OPEN: u32 = 0xf8;
 
+/// The console's, from the guest's machine as documented.
+pub(crate) const CONSOLE_INTID: u32 = 33;
 const SGI_INTERRUPTED: u32 = 1;
 const SGI_PENDING: u32 = 2;
 const SGI_FROM_ALL: u32 = 3;
@@ -84,12 +88,33 @@ pub(crate) fn make_edge_triggered() {
 pub(crate) fn take_timer() -> u32 {
     let acknowledged = gic::read_interface(cpu_interface::IAR);
     timer::set_control(0);
+    end_urgent(acknowledged);
+    acknowledged
+}
+
+fn end_urgent(acknowledged: u32) {
     if acknowledged != gic::SPURIOUS {
         gic::write_interface(cpu_interface::EOIR, acknowledged);
         if gic::read_interface(cpu_interface::CTLR) & gic::EOI_MODE != 0 {
             gic::write_interface(cpu_interface::DIR, acknowledged);
         }
     }
+}
+
+/// Lets the console interrupt whoever is parked, before anything else.
+pub(crate) fn listen() {
+    gic::set_byte(distributor::IPRIORITYR, CONSOLE_INTID, TIMER_PRIORITY);
+    gic::set_byte(distributor::ITARGETSR, CONSOLE_INTID, 1);
+    gic::set_bit(distributor::ISENABLER, CONSOLE_INTID);
+    Console::interrupt_when_typed(true);
+}
+
+/// Acknowledges the console's interrupt, keeps the console from raising it again, ends it; what `GICC_IAR` said. What
+/// was typed is still there.
+pub(crate) fn take_console() -> u32 {
+    let acknowledged = gic::read_interface(cpu_interface::IAR);
+    Console::interrupt_when_typed(false);
+    end_urgent(acknowledged);
     acknowledged
 }
 

@@ -6,14 +6,15 @@
 //! see that each comes as it must. A move at any moment falls into one of these.
 //!
 //! Arguments: `seed=N`, `rounds=N` (0: until `q` is typed), `holds=N` a round, `hold_us=N` the longest, `mmu=0|1`,
-//! `interrupts=none|few|shared|many`, `gic=physical` on a machine that emulates none.
+//! `interrupts=none|few|shared|many`, `gic=physical` on a machine that emulates none, `park=1` (one vCPU only): every
+//! hold is ended by a key, and before it the probe says what each register of the table is while it lasts.
 //!
-//! Lines: `probe: round N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
+//! Lines: `probe: register NAME=VALUE` or `probe: register NAME absent`, then `probe: parked`; `probe: round N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
 
 mod hold;
 mod interrupts;
 mod system;
-mod unswitched;
+mod table;
 mod view;
 
 use guest_runtime::console::Console;
@@ -21,6 +22,7 @@ use guest_runtime::gic::{self, distributor};
 use guest_runtime::machine::{Machine, power_off, start_vcpu, stop_vcpu};
 use guest_runtime::pattern::Pattern;
 use guest_runtime::{println, timer};
+use state::Register;
 
 use crate::controller::Controller;
 use crate::mmu;
@@ -29,7 +31,7 @@ use crate::shared::{Barrier, Stop, Words};
 use hold::{Activity, Hold};
 use interrupts::{Amount, Interrupts};
 use system::{Constants, SystemState};
-use unswitched::Unswitched;
+use table::Filled;
 
 static BARRIER: Barrier = Barrier::new();
 static STOP: Stop = Stop::new();
@@ -44,6 +46,7 @@ struct Options {
     mmu: bool,
     interrupts: Amount,
     controller: Controller,
+    park: bool,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
                 _ => Amount::Many,
             },
             controller: Controller::new(arguments),
+            park: arguments.number("park", 0) != 0,
         }
     }
 }
@@ -111,7 +115,7 @@ struct Prober<'a> {
     options: &'a Options,
     pattern: Pattern,
     constants: Constants,
-    unswitched: Unswitched,
+    filled: Filled,
     reporter: Reporter,
 }
 
@@ -123,7 +127,7 @@ impl<'a> Prober<'a> {
             options,
             pattern: Pattern::new(options.seed, vcpu as u64),
             constants: Constants::read(),
-            unswitched: Unswitched::new(vcpus),
+            filled: Filled::find(vcpus),
             reporter: Reporter::new(vcpu),
         }
     }
@@ -132,7 +136,7 @@ impl<'a> Prober<'a> {
         if self.vcpu == 0 {
             println!(
                 "probe: {} registers that are not switched",
-                self.unswitched.count()
+                self.filled.unswitched()
             );
         }
         for round in 1_u64.. {
@@ -176,24 +180,43 @@ impl<'a> Prober<'a> {
     }
 
     fn hold(&mut self) {
-        let activity = Activity::choose(&mut self.pattern);
+        let activity = match self.options.park {
+            true => Activity::Park,
+            false => Activity::choose(&mut self.pattern),
+        };
         let time = timer::ticks(1 + self.pattern.below(self.options.hold_microseconds));
         let mut hold = Hold::new(self.vcpu, activity, self.options.mmu, &mut self.pattern);
+        if activity == Activity::Park {
+            interrupts::listen();
+        }
         let system = SystemState::load(
+            &self.filled,
             &mut self.pattern,
             activity,
             self.options.mmu,
             hold.vectors(),
         );
-        self.unswitched.load(&mut self.pattern);
+        if activity == Activity::Park {
+            self.tell_all(&hold, &system);
+        }
         hold.run(time, &system);
-        let found = system.read();
+        let found = system.read(&self.filled);
         system::restore(self.options.mmu);
-        self.unswitched.compare(self.reporter);
-        system.compare(&found, activity, self.reporter);
+        system.compare(&found, &self.filled, activity, self.reporter);
         hold.compare(&system, self.reporter);
         self.constants.compare(self.reporter);
         self.compare_counts();
+    }
+
+    /// Says what every register of the table will be while the vCPU is parked, or that there is none.
+    fn tell_all(&self, hold: &Hold, system: &SystemState) {
+        let mut tell = |register: Register, value: Option<u128>| match value {
+            Some(value) => println!("probe: register {}={value:#x}", register.name()),
+            None => println!("probe: register {} absent", register.name()),
+        };
+        system.each(&self.filled, &mut tell);
+        hold.each(&mut tell);
+        println!("probe: parked");
     }
 
     /// No vCPU is behind what another has seen.

@@ -1,118 +1,27 @@
 //! System registers: random values in, the same values out.
 //!
-//! What a register does not implement of a value it does not keep: expected is what it reads as directly after the
-//! write. Registers that describe the vCPU and do not change are in [`Constants`].
+//! What a register does not implement of a value it does not keep: expected is what it reads as when all are written.
+//! Registers that describe the vCPU and do not change are in [`Constants`].
 
 use core::arch::asm;
 
 use guest_runtime::pattern::Pattern;
 use guest_runtime::timer;
 
+use state::Register;
+
 use super::hold::Activity;
+use super::table::{Filled, Values, read_register};
 use crate::mmu;
 use crate::report::Reporter;
-
-/// A system register that can be written.
-pub(super) struct Writable {
-    pub(super) name: &'static str,
-    pub(super) read: fn() -> u64,
-    pub(super) write: fn(u64),
-    pub(super) values: Values,
-}
-
-impl Writable {
-    /// Writes what `random` makes of its values; what it reads as then.
-    pub(super) fn load(&self, random: u64) -> u64 {
-        let current = (self.read)();
-        (self.write)(match self.values {
-            Values::Bits(0) => current,
-            Values::Bits(bits) | Values::Translation(bits) => random & bits,
-            Values::Below(limit) => random % limit,
-            Values::Control(bits) => current ^ random & bits,
-        });
-        (self.read)()
-    }
-
-    /// Whether the guest with its MMU on depends on it.
-    const fn translates(&self) -> bool {
-        matches!(self.values, Values::Translation(_) | Values::Control(_))
-    }
-}
-
-/// What may be written into a register.
-pub(super) enum Values {
-    /// Any combination of these bits.
-    Bits(u64),
-    /// Any number below this.
-    Below(u64),
-    /// These bits, on top of what the guest itself needs with the MMU off; untouched with the MMU on.
-    Control(u64),
-    /// These bits with the MMU off; untouched with the MMU on.
-    Translation(u64),
-}
-
-macro_rules! read_register {
-    ($register:literal) => {
-        || {
-            let value: u64;
-            // SAFETY: reads a register; no memory.
-            unsafe {
-                core::arch::asm!(concat!("mrs {value}, ", $register), value = out(reg) value, options(nostack, nomem, preserves_flags));
-            }
-            value
-        }
-    };
-}
-
-macro_rules! writable {
-    ($($register:literal: $values:expr,)*) => {
-        [$(Writable {
-            name: $register,
-            read: read_register!($register),
-            write: |value| {
-                // SAFETY: the values written leave the guest able to run: see the table.
-                unsafe {
-                    core::arch::asm!(concat!("msr ", $register, ", {value}"), "isb", value = in(reg) value, options(nostack));
-                }
-            },
-            values: $values,
-        },)*]
-    };
-}
-
-pub(super) use {read_register, writable};
-
-const COUNT: usize = 16;
-
-/// Bit fields from the registers' descriptions in the Arm ARM, D13.2, without bits that are RES0 in Armv8.0.
-///
-/// `SCTLR_EL1` comes last: `A SA SA0 ITD SED UMA DZE UCT nTWI nTWE UCI`.
-static WRITABLE: [Writable; COUNT] = writable![
-    "TPIDR_EL0": Values::Bits(u64::MAX),
-    "TPIDR_EL1": Values::Bits(u64::MAX),
-    "CONTEXTIDR_EL1": Values::Bits(0xffff_ffff),
-    "AFSR0_EL1": Values::Bits(0xffff_ffff),
-    "AFSR1_EL1": Values::Bits(0xffff_ffff),
-    "ESR_EL1": Values::Bits(0xffff_ffff),
-    "FAR_EL1": Values::Bits(u64::MAX),
-    "PAR_EL1": Values::Bits(0xff00_ffff_ffff_f380),
-    "CNTKCTL_EL1": Values::Bits(0x3ff),
-    "CPACR_EL1": Values::Bits(0),
-    "AMAIR_EL1": Values::Bits(u64::MAX),
-    "TTBR1_EL1": Values::Bits(0xffff_ffff_ffff_f000),
-    "TTBR0_EL1": Values::Translation(0xffff_ffff_ffff_f000),
-    "MAIR_EL1": Values::Translation(u64::MAX),
-    "TCR_EL1": Values::Translation(0x0077_ffff_ffbf),
-    "SCTLR_EL1": Values::Control(0x0405_c39a),
-];
 
 /// Caches that a Cortex-A53 has: level 1 data, level 1 instruction, level 2 (Arm DDI 0500, 4.3.24).
 pub(super) const CACHES: usize = 3;
 
 /// System registers of a vCPU as they are to be held.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SystemState {
-    values: [u64; COUNT],
+    values: Values,
     vbar: u64,
     /// `TPIDRRO_EL0`; only [`Activity::Count`] leaves it alone.
     pub(crate) tpidrro: u64,
@@ -126,9 +35,15 @@ pub(crate) struct SystemState {
 
 impl SystemState {
     /// Writes random values, and remembers what they read as.
-    pub(crate) fn load(pattern: &mut Pattern, activity: Activity, mmu: bool, vectors: u64) -> Self {
+    pub(crate) fn load(
+        filled: &Filled,
+        pattern: &mut Pattern,
+        activity: Activity,
+        mmu: bool,
+        vectors: u64,
+    ) -> Self {
         let mut state = Self {
-            values: [0; COUNT],
+            values: filled.read(),
             vbar: vectors,
             tpidrro: pattern.next(),
             elr: pattern.next(),
@@ -142,15 +57,13 @@ impl SystemState {
             state.load_timer(pattern);
             set_tpidrro(state.tpidrro);
         }
-        set_vbar(state.vbar);
-        for (register, value) in WRITABLE.iter().zip(&mut state.values) {
-            let random = pattern.next();
-            *value = if mmu && register.translates() {
-                (register.read)()
-            } else {
-                register.load(random)
-            };
+        if activity == Activity::Park {
+            state.load_timer(pattern);
+            set_tpidrro(state.tpidrro);
         }
+        set_vbar(state.vbar);
+        filled.load(mmu, || pattern.next());
+        state.values = filled.read();
         state
     }
 
@@ -172,27 +85,52 @@ impl SystemState {
     }
 
     /// What the registers hold now.
-    pub(crate) fn read(&self) -> Self {
+    pub(crate) fn read(&self, filled: &Filled) -> Self {
         Self {
-            values: core::array::from_fn(|index| (WRITABLE[index].read)()),
+            values: filled.read(),
             vbar: read_register!("VBAR_EL1")(),
             timer_control: timer::control(),
             timer_compare: timer::compare(),
-            ..*self
+            ..self.clone()
         }
     }
 
     /// Reports what differs.
-    pub(crate) fn compare(&self, found: &Self, activity: Activity, reporter: Reporter) {
-        for (register, (expected, found)) in
-            WRITABLE.iter().zip(self.values.iter().zip(&found.values))
-        {
-            reporter.expect(register.name, *expected, *found);
-        }
+    pub(crate) fn compare(
+        &self,
+        found: &Self,
+        filled: &Filled,
+        activity: Activity,
+        reporter: Reporter,
+    ) {
+        filled.each(&self.values, |register, expected| {
+            reporter.expect(register.name(), expected, found.values.of(register));
+        });
         reporter.expect("VBAR_EL1", self.vbar, found.vbar);
-        if activity == Activity::Count {
+        if matches!(activity, Activity::Count | Activity::Park) {
             reporter.expect("CNTV_CTL_EL0", self.timer_control, found.timer_control);
             reporter.expect("CNTV_CVAL_EL0", self.timer_compare, found.timer_compare);
+        }
+    }
+
+    /// Hands out every register with its value, and those that the vCPU does not have.
+    pub(crate) fn each(&self, filled: &Filled, each: &mut dyn FnMut(Register, Option<u128>)) {
+        filled.each(&self.values, |register, value| {
+            each(register, Some(value.into()))
+        });
+        for register in filled.absent() {
+            each(register, None);
+        }
+        for (register, value) in [
+            (Register::VBAR_EL1, self.vbar),
+            (Register::TPIDRRO_EL0, self.tpidrro),
+            (
+                Register::CNTV_CTL_EL0,
+                self.timer_control & (timer::ENABLE | timer::MASKED),
+            ),
+            (Register::CNTV_CVAL_EL0, self.timer_compare),
+        ] {
+            each(register, Some(value.into()));
         }
     }
 }

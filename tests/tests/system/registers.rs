@@ -1,0 +1,213 @@
+//! Every register of the table, filled with random values on a vCPU that runs, is in the record as the guest had it, and
+//! goes through record and board unchanged, whatever the board held before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use godwit::image::Kernel;
+use godwit::relay::Options;
+use godwit::session::Scratch;
+use godwit::snapshot::{self, RestoreOptions, SnapshotFile, State};
+use migration_pd::protocol::management::Phase;
+use state::record::{self, Record};
+use state::{Policy, Register};
+use tests::ANSWER;
+use tests::board::Board;
+use tests::guests::{self, TestGuest};
+
+use crate::on_both_kernels;
+
+/// What the probe says that each register is; nothing for one that its processor does not have.
+type Registers = BTreeMap<Register, Option<u128>>;
+
+on_both_kernels! {
+    fn every_register_goes_through_a_fresh_and_a_used_board_with_the_mmu_off(kernel) {
+        every_register(kernel, "mode=registers park=1 holds=1 mmu=0")
+    }
+
+    fn every_register_goes_through_a_fresh_and_a_used_board_with_the_mmu_on(kernel) {
+        every_register(kernel, "mode=registers park=1 holds=1 mmu=1 seed=2")
+    }
+}
+
+fn every_register(kernel: Kernel, arguments: &str) -> anyhow::Result<()> {
+    let scratch = Scratch::new()?;
+    let guest = TestGuest::probe(arguments, 1);
+    let empty = guests::empty_image(kernel, guest.ram_mib())?;
+    let mut here = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
+    let mut there = Board::start("b", &empty, &scratch)?;
+
+    let expected = parked(&mut here)?;
+    let file = keep(&mut here, &expected, &scratch.path().join("first"))?;
+    compare(&expected, file.state())?;
+    // Onto a fresh board, where it runs on the spot and is stopped again.
+    snapshot::restore(
+        &file,
+        there.client()?,
+        &RestoreOptions::default(),
+        &mut |_| {},
+    )?;
+    let fresh = keep(&mut there, &expected, &scratch.path().join("fresh"))?;
+    same(file.state(), fresh.state())?;
+    goes_on(&mut there, b"g")?;
+
+    // Everything there is something else now, and stays behind when the guest goes.
+    let others = parked(&mut there)?;
+    let left = keep(&mut there, &others, &scratch.path().join("left"))?;
+    compare(&others, left.state())?;
+    let differing = expected
+        .iter()
+        .filter(|(register, value)| others[*register] != **value);
+    ensure!(
+        differing.count() > expected.len() / 2,
+        "the board is as it was"
+    );
+    there.client()?.discard()?;
+    there.wait_for_phase(Phase::Empty)?;
+    snapshot::restore(
+        &file,
+        there.client()?,
+        &RestoreOptions::default(),
+        &mut |_| {},
+    )?;
+    let used = keep(&mut there, &expected, &scratch.path().join("used"))?;
+    same(file.state(), used.state())?;
+    goes_on(&mut there, b"q")?;
+    there.expect_probe_done()?;
+    there.wait_for_phase(Phase::Off)
+}
+
+/// Lets a parked guest look at itself.
+fn goes_on(board: &mut Board, key: &[u8]) -> anyhow::Result<()> {
+    board.client()?.resume(ANSWER)?;
+    board.session.send(key)?;
+    board.expect_probe_round(0)?;
+    Ok(())
+}
+
+/// Waits until the probe has said all and is about to stand on one instruction.
+fn parked(board: &mut Board) -> anyhow::Result<Registers> {
+    let mut registers = Registers::new();
+    loop {
+        let line = board.session.expect_line("probe: ", ANSWER)?;
+        ensure!(
+            !line.contains("MISMATCH") && !line.contains("FAILED"),
+            "{line}"
+        );
+        if line.contains("probe: parked") {
+            return Ok(registers);
+        }
+        if let Some((_, rest)) = line.split_once("probe: register ") {
+            let (name, value) = parse(rest).with_context(|| format!("not understood: {line}"))?;
+            let register = Register::from_name(name).with_context(|| line.clone())?;
+            ensure!(registers.insert(register, value).is_none(), "twice: {line}");
+        }
+    }
+}
+
+/// `NAME=0x…` or `NAME absent`.
+fn parse(text: &str) -> Option<(&str, Option<u128>)> {
+    let text = text.trim();
+    if let Some(name) = text.strip_suffix(" absent") {
+        return Some((name, None));
+    }
+    let (name, value) = text.split_once("=0x")?;
+    Some((name, Some(u128::from_str_radix(value, 16).ok()?)))
+}
+
+/// Stops the guest where it is parked, and keeps it in a file.
+fn keep(board: &mut Board, expected: &Registers, path: &Path) -> anyhow::Result<SnapshotFile> {
+    let deadline = Instant::now() + ANSWER;
+    let place = expected.get(&Register::PC).copied().flatten();
+    loop {
+        board.client()?.pause(ANSWER)?;
+        let taken = snapshot::take(board.client()?, &Options::default(), &mut |_| {})?;
+        let registers = &taken.state.vcpus.vcpus[0].registers;
+        if registers.get(Register::PC) == place {
+            snapshot::write(path, &taken.state, &taken.memory)?;
+            return Ok(SnapshotFile::open(path)?);
+        }
+        // Between its last word and its place.
+        ensure!(Instant::now() < deadline, "the probe does not park");
+        board.client()?.resume(ANSWER)?;
+    }
+}
+
+/// Every row of the table that is state: the record has what the guest had.
+fn compare(expected: &Registers, state: &State) -> anyhow::Result<()> {
+    let recorded = &state.vcpus.vcpus[0].registers;
+    let timer = &state.timer.vcpus[0];
+    let rows = Register::ALL
+        .into_iter()
+        .filter(|register| register.policy() == Policy::Write);
+    let mut wrong = Vec::new();
+    for register in rows {
+        let found = match register {
+            // It goes on while the guest runs; that two of them agree is for `snapshots` and `probe`.
+            Register::CNTVCT_EL0 => continue,
+            Register::CNTV_CTL_EL0 => Some(timer.control.into()),
+            Register::CNTV_CVAL_EL0 => Some(timer.compare.into()),
+            Register::CNTKCTL_EL1 => Some(timer.kernel_control.into()),
+            register => recorded.get(register),
+        };
+        match expected.get(&register) {
+            Some(expected) if *expected == found => {}
+            Some(expected) => wrong.push(format!(
+                "{register:?}: {found:x?}, the guest had {expected:x?}"
+            )),
+            None => wrong.push(format!("{register:?}: the probe does not fill it")),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!(
+        "{} registers, {} of them there",
+        expected.len(),
+        expected.values().flatten().count()
+    );
+    Ok(())
+}
+
+/// Nothing has changed but the count.
+fn same(before: &State, after: &State) -> anyhow::Result<()> {
+    let (ours, theirs) = (
+        &before.vcpus.vcpus[0].registers,
+        &after.vcpus.vcpus[0].registers,
+    );
+    for register in Register::ALL {
+        let (before, after) = (ours.get(register), theirs.get(register));
+        ensure!(
+            before == after,
+            "{register:?} went from {before:x?} to {after:x?}"
+        );
+    }
+    ensure!(
+        bytes(&before.vcpus)? == bytes(&after.vcpus)?,
+        "{:#?}\n{:#?}",
+        before.vcpus,
+        after.vcpus
+    );
+    ensure!(
+        bytes(&before.vgic)? == bytes(&after.vgic)?,
+        "{:#?}\n{:#?}",
+        before.vgic,
+        after.vgic
+    );
+    let mut timer = after.timer.clone();
+    ensure!(timer.count >= before.timer.count, "the count went back");
+    timer.count = before.timer.count;
+    ensure!(
+        bytes(&before.timer)? == bytes(&timer)?,
+        "{:#?}\n{timer:#?}",
+        before.timer
+    );
+    Ok(())
+}
+
+fn bytes<R: Record>(record: &R) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = vec![0; 0x8000];
+    let length = record::encode(record, &mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
