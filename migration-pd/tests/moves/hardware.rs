@@ -129,6 +129,8 @@ pub(crate) struct Hardware {
     pub(crate) phase: Phase,
     /// The phase that follows, and when.
     next_phase: Option<(u64, Phase)>,
+    /// `vmm-pd` has a change of phase to notify of.
+    pub(crate) news: bool,
     pub(crate) writer: Writer,
     /// What the guest has done: its only state besides RAM.
     pub(crate) steps: u64,
@@ -177,6 +179,7 @@ impl Hardware {
             },
             phase: guest.map_or(Phase::Empty, |_| Phase::Running),
             next_phase: None,
+            news: false,
             writer,
             steps: 0,
             stepped_at: clock.get(),
@@ -195,19 +198,19 @@ impl Hardware {
         }
     }
 
-    /// Lets the guest and `vmm-pd` catch up with the clock. True if the phase has changed.
-    pub(crate) fn catch_up(&mut self) -> bool {
+    /// Lets the guest and `vmm-pd` catch up with the clock.
+    pub(crate) fn catch_up(&mut self) {
         let now = self.clock.get();
         let due = self.next_phase.filter(|(at, _)| *at <= now);
         let until = due.map_or(now, |(at, _)| at);
         self.run_guest(until);
         if let Some((at, phase)) = due {
             self.next_phase = None;
+            self.news = true;
             self.phase = phase;
             self.stepped_at = at;
             self.run_guest(now);
         }
-        due.is_some()
     }
 
     fn run_guest(&mut self, until: u64) {

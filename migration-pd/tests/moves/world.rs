@@ -142,7 +142,8 @@ impl World {
         let mut any = false;
         for side in [Side::A, Side::B] {
             let board = self.board(side);
-            let guest = board.hardware.catch_up();
+            board.hardware.catch_up();
+            let guest = std::mem::take(&mut board.hardware.news);
             if guest || board.is_due() {
                 board.run(guest);
                 any = true;

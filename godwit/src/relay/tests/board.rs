@@ -152,7 +152,8 @@ fn run(
             Err(Ending::Commit) => {}
             Err(Ending::Gone) => link = None,
         }
-        let guest = hardware.catch_up();
+        hardware.catch_up();
+        let guest = std::mem::take(&mut hardware.news);
         let alarm = hardware.alarm.is_some_and(|alarm| alarm <= clock.get());
         if alarm {
             hardware.alarm = None;
