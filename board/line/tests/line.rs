@@ -1,8 +1,10 @@
 //! Two ends over a line that drops, flips, duplicates and delays bytes.
 
+mod harm;
+
+use harm::{Harm, NO_HARM, Way};
 use line::{Board, Host, Millis, Sink, stall};
 use proptest::prelude::*;
-use std::collections::VecDeque;
 
 /// A sink that takes so many bytes until it is emptied.
 #[derive(Debug, Default)]
@@ -20,70 +22,6 @@ impl Sink for Vessel {
         assert!(bytes.len() <= self.room);
         self.room -= bytes.len();
         self.bytes.extend(bytes);
-    }
-}
-
-/// How likely each kind of harm is for a byte, in one of 65,536.
-#[derive(Debug, Clone, Copy)]
-struct Harm {
-    drop: u16,
-    flip: u16,
-    duplicate: u16,
-    /// Milliseconds on the way.
-    delay: Millis,
-}
-
-/// One direction.
-#[derive(Debug)]
-struct Way {
-    harm: Harm,
-    state: u64,
-    under_way: VecDeque<(Millis, u8)>,
-}
-
-impl Way {
-    fn new(harm: Harm, seed: u64) -> Self {
-        Self {
-            harm,
-            state: seed | 1,
-            under_way: VecDeque::new(),
-        }
-    }
-
-    /// Xorshift (Marsaglia, 2003).
-    fn random(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
-    }
-
-    fn happens(&mut self, likelihood: u16) -> bool {
-        self.random() >> 20 & 0xffff < u64::from(likelihood)
-    }
-
-    fn put(&mut self, bytes: &[u8], now: Millis) {
-        for byte in bytes {
-            if self.happens(self.harm.drop) {
-                continue;
-            }
-            let mut byte = *byte;
-            if self.happens(self.harm.flip) {
-                byte ^= 1 << (self.random() >> 30 & 7);
-            }
-            let copies = 1 + usize::from(self.happens(self.harm.duplicate));
-            for _ in 0..copies {
-                self.under_way.push_back((now + self.harm.delay, byte));
-            }
-        }
-    }
-
-    fn take(&mut self, now: Millis) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while let Some((_, byte)) = self.under_way.pop_front_if(|(at, _)| *at <= now) {
-            bytes.push(byte);
-        }
-        bytes
     }
 }
 
@@ -176,13 +114,6 @@ fn pattern(length: usize, factor: u8) -> Vec<u8> {
         })
         .collect()
 }
-
-const NO_HARM: Harm = Harm {
-    drop: 0,
-    flip: 0,
-    duplicate: 0,
-    delay: 1,
-};
 
 #[test]
 fn a_line_that_does_no_harm_is_used_well() {

@@ -5,14 +5,18 @@
 )]
 
 mod hardware;
+#[path = "../../../board/line/tests/harm/mod.rs"]
+mod harm;
+mod lines;
+mod serial;
 mod world;
 
 use channel::vmm::Phase as VmmPhase;
 use migration_pd::agent::heap_needed;
 use migration_pd::protocol::management::{Phase, Stage, Verdict};
 use migration_pd::protocol::{
-    Answer, Domain, Event, HEADER_LENGTH, MAX_FRAME, MoveFailure, MoveId, Request, RequestError,
-    kind,
+    Answer, Domain, Event, HEADER_LENGTH, MAX_FRAME, MoveFailure, MoveId, Pace, Request,
+    RequestError, kind,
 };
 use proptest::prelude::*;
 use state::Register;
@@ -285,7 +289,7 @@ fn a_guest_that_cannot_be_stopped_is_not_moved() {
 fn a_guest_that_ends_meanwhile_is_not_moved() {
     let mut world = World::new();
     let id = MoveId(1);
-    let mut slowly = options(id);
+    let mut slowly = options(id, Pace::UNLIMITED);
     slowly.bandwidth = 1_000_000;
     world.act(Side::A, &Request::Start(slowly)).unwrap();
     world.run_for(20_000);
@@ -322,7 +326,7 @@ fn requests_are_answered_at_once_while_pages_are_copied() {
         world.act(Side::B, &Request::Discard),
         Err(RequestError::Moving { id })
     );
-    let again = options(id);
+    let again = options(id, Pace::UNLIMITED);
     assert_eq!(world.act(Side::A, &Request::Start(again)), Ok(()));
     let before = world.clock.get();
     world.act(Side::A, &Request::Cancel(id)).unwrap();
@@ -370,7 +374,7 @@ fn memory_that_is_not_what_was_sent_is_noticed_before_the_guest_runs() {
 fn the_share_of_the_boards_time_is_kept_to() {
     let run = |share| {
         let mut world = World::new();
-        let mut options = options(MoveId(9));
+        let mut options = options(MoveId(9), Pace::UNLIMITED);
         options.share = share;
         world.act(Side::A, &Request::Start(options)).unwrap();
         world.ended(Side::A, MoveId(9)).figures.elapsed_us
@@ -381,7 +385,7 @@ fn the_share_of_the_boards_time_is_kept_to() {
 #[test]
 fn bandwidth_is_kept_to() {
     let mut world = World::new();
-    let mut options = options(MoveId(9));
+    let mut options = options(MoveId(9), Pace::UNLIMITED);
     options.bandwidth = 1_000_000;
     world.act(Side::A, &Request::Start(options)).unwrap();
     world.ended(Side::A, MoveId(9));
@@ -418,12 +422,15 @@ fn a_heap_that_is_too_small_is_refused_with_the_size_needed() {
 fn numbers_of_moves_only_grow() {
     let mut world = World::new();
     world
-        .act(Side::A, &Request::Start(options(MoveId(50))))
+        .act(
+            Side::A,
+            &Request::Start(options(MoveId(50), Pace::UNLIMITED)),
+        )
         .unwrap();
     world.ended(Side::A, MoveId(50));
     world.run_for(10_000);
     let newest = MoveId(50);
-    let start = Request::Start(options(MoveId(50)));
+    let start = Request::Start(options(MoveId(50), Pace::UNLIMITED));
     assert_eq!(
         world.act(Side::B, &start),
         Err(RequestError::StaleMove { newest })
@@ -476,7 +483,7 @@ fn pausing_and_resuming_are_told() {
         world.act(Side::B, &Request::Pause),
         Err(RequestError::WrongPhase { phase })
     );
-    let start = Request::Start(options(MoveId(1)));
+    let start = Request::Start(options(MoveId(1), Pace::UNLIMITED));
     assert_eq!(
         world.act(Side::B, &start),
         Err(RequestError::WrongPhase { phase })

@@ -1,6 +1,7 @@
 //! Two boards, the host between them, and what goes wrong on the way.
 
 use crate::hardware::{Hardware, Writer};
+use crate::serial::Serial;
 use channel::vmm::Phase;
 use migration_pd::agent::{Agent, Wake};
 use migration_pd::fingerprint::PAGE_SIZE;
@@ -54,6 +55,8 @@ pub(crate) struct Board {
     pub(crate) answers: VecDeque<(u32, Vec<u8>, u8)>,
     pub(crate) events: Vec<Event>,
     woken: bool,
+    /// The line that its link goes over, if it does.
+    pub(crate) serial: Option<Serial>,
     /// Bytes of frames for the other board, as they were sent.
     pub(crate) transferred: u64,
 }
@@ -70,6 +73,7 @@ impl Board {
             answers: VecDeque::new(),
             events: Vec::new(),
             woken: true,
+            serial: None,
             transferred: 0,
         };
         board.run(true);
@@ -84,6 +88,30 @@ impl Board {
         }
         self.woken = false;
         self.agent.run(&mut self.hardware, Wake { guest, alarm });
+    }
+
+    /// Says something to the board.
+    fn tell(&mut self, bytes: &[u8]) {
+        match &mut self.serial {
+            Some(serial) => serial.from_host.extend(bytes),
+            None => self.hardware.received.extend(bytes),
+        }
+    }
+
+    /// Lets its line go on; true if that brought or took anything.
+    fn carry(&mut self) -> bool {
+        let Some(serial) = &mut self.serial else {
+            return false;
+        };
+        let any = serial.carry(self.hardware.clock.get(), &mut self.hardware);
+        self.woken |= any && self.hardware.wants_space > 0;
+        any
+    }
+
+    /// When something happens here by itself.
+    fn next_event(&self) -> Option<u64> {
+        let line = self.serial.as_ref().map(Serial::next_event);
+        self.hardware.next_event().into_iter().chain(line).min()
     }
 
     fn is_due(&self) -> bool {
@@ -130,6 +158,25 @@ impl World {
         }
     }
 
+    /// Two boards, the second one behind a serial line.
+    pub(crate) fn over(serial: Serial) -> Self {
+        let clock = Rc::new(Cell::new(1000));
+        let a = Hardware::new(clock.clone(), PAGES, Some(GUEST));
+        let mut b = Hardware::new(clock.clone(), PAGES, None);
+        b.pace = Serial::pace();
+        let mut world = Self {
+            a: Board::new(a, 1 << 20),
+            b: Board::new(b, 1 << 20),
+            clock,
+            link: Box::new(|_, _, _| Fate::Arrives),
+            frames: 0,
+            late: None,
+            next_tag: 1,
+        };
+        world.b.serial = Some(serial);
+        world
+    }
+
     pub(crate) fn board(&mut self, side: Side) -> &mut Board {
         match side {
             Side::A => &mut self.a,
@@ -142,6 +189,7 @@ impl World {
         let mut any = false;
         for side in [Side::A, Side::B] {
             let board = self.board(side);
+            any |= board.carry();
             board.hardware.catch_up();
             let guest = std::mem::take(&mut board.hardware.news);
             if guest || board.is_due() {
@@ -179,16 +227,20 @@ impl World {
                 any = true;
                 continue;
             }
+            let heard = match &mut board.serial {
+                Some(serial) => &mut serial.at_host,
+                None => &mut board.hardware.sent,
+            };
             let space = board.decoder.space();
-            let count = space.len().min(board.hardware.sent.len());
+            let count = space.len().min(heard.len());
             if count == 0 {
                 break;
             }
-            for (byte, sent) in space.iter_mut().zip(board.hardware.sent.drain(..count)) {
+            for (byte, sent) in space.iter_mut().zip(heard.drain(..count)) {
                 *byte = sent;
             }
             board.decoder.filled(count);
-            if board.hardware.wants_space > 0 {
+            if board.serial.is_none() && board.hardware.wants_space > 0 {
                 board.woken = true;
             }
             any = true;
@@ -201,18 +253,18 @@ impl World {
         self.frames += 1;
         let fate = (self.link)(number, from, kind);
         let late = self.late.take();
-        let to = &mut self.board(from.other()).hardware.received;
+        let to = self.board(from.other());
         match fate {
-            Fate::Arrives => to.extend(bytes),
+            Fate::Arrives => to.tell(&bytes),
             Fate::IsLost => {}
             Fate::ArrivesTwice => {
-                to.extend(&bytes);
-                to.extend(bytes);
+                to.tell(&bytes);
+                to.tell(&bytes);
             }
             Fate::ArrivesLate => self.late = Some((from.other(), bytes)),
         }
         if let Some((to, bytes)) = late {
-            self.board(to).hardware.received.extend(bytes);
+            self.board(to).tell(&bytes);
         }
     }
 
@@ -229,7 +281,7 @@ impl World {
                 return true;
             }
             if !self.turn() {
-                let events = [&self.a, &self.b].map(|board| board.hardware.next_event());
+                let events = [&self.a, &self.b].map(Board::next_event);
                 let next = events.into_iter().flatten().min().unwrap_or(end);
                 // At least a tick, so that time never stands still.
                 self.clock.set(next.min(end).max(self.clock.get() + 1));
@@ -245,7 +297,7 @@ impl World {
         let mut frame = vec![0; 200];
         let length = request.encode(&mut frame[HEADER_LENGTH..]).unwrap();
         let length = finish(&mut frame, request.kind(), tag, length).unwrap();
-        self.board(side).hardware.received.extend(&frame[..length]);
+        self.board(side).tell(&frame[..length]);
         tag
     }
 
@@ -290,7 +342,10 @@ impl World {
     pub(crate) fn start(&mut self, from: Side) -> Result<MoveId, RequestError> {
         let newest = [Side::A, Side::B].map(|side| self.status(side).newest_move.0);
         let id = MoveId(newest.into_iter().max().unwrap_or(0) + 1);
-        self.act(from, &Request::Start(options(id))).map(|()| id)
+        let paces = [&self.a, &self.b].map(|board| board.hardware.pace);
+        let pace = paces[0].slower(paces[1]);
+        self.act(from, &Request::Start(options(id, pace)))
+            .map(|()| id)
     }
 
     /// Waits until a move is over on its source; the report.
@@ -343,7 +398,8 @@ impl World {
     }
 }
 
-pub(crate) fn options(id: MoveId) -> StartMove {
+/// How to move over links of which the slower one is so fast.
+pub(crate) fn options(id: MoveId, pace: Pace) -> StartMove {
     StartMove {
         id,
         seed: [id.0, 77],
@@ -351,7 +407,7 @@ pub(crate) fn options(id: MoveId) -> StartMove {
         max_rounds: 10,
         share: 60,
         bandwidth: 0,
-        patience_ms: PATIENCE_MS,
-        pace: Pace::UNLIMITED,
+        patience_ms: PATIENCE_MS + u32::try_from(pace.silence_ms()).unwrap(),
+        pace,
     }
 }
