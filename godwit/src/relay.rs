@@ -67,6 +67,9 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Bytes a second, since the report before.
     pub bytes_per_second: f64,
+    /// For how long the guest would stand still if it were stopped now, over a line that keeps its rate: at most
+    /// this, for the pages known to be left. None over links without a limit.
+    pub standstill: Option<Duration>,
 }
 
 /// A move that took place.

@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// The crates that the domains speak to the kernel with: `ours`, or `upstream` for rust-sel4's own.
     #[arg(long, value_name = "CRATES", default_value = "ours", value_parser = sel4_crates())]
     sel4_crates: Sel4Crates,
+    /// Which kind of board it goes to, as under `board/`; `zcu102` is another SoC, with seL4 only and a serial link.
+    #[arg(long, value_name = "BOARD", default_value = "qemu_virt_aarch64")]
+    to: String,
     /// The guest's CPUs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     vcpus: u32,
@@ -56,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     } else {
         Target::Output
     });
-    let options = DemoOptions {
+    let mut options = DemoOptions {
         kernel: arguments.kernel,
         sel4_crates: arguments.sel4_crates,
         vcpus: arguments.vcpus,
@@ -68,6 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         stop: stopped_by_signals()?,
         ..DemoOptions::default()
     };
+    options.move_to(&arguments.to)?;
     let outcome = match demo::run(&options, &mut screen) {
         Ok(outcome) => outcome,
         Err(failure) => {

@@ -42,16 +42,17 @@ impl MoveProgress {
                 bar.set_prefix(format!("  round {}", figures.rounds + 1));
                 bar.set_length(figures.pages_total.into());
                 bar.set_position(figures.pages_scanned.into());
-                bar.set_message(cost(progress));
+                bar.set_message(cost(progress) + &standstill(progress));
                 None
             }
             Self::Lines(told) => {
                 let round = figures.rounds;
                 (round > std::mem::replace(told, round)).then(|| {
                     format!(
-                        "round {round}: {}, {} pages left",
+                        "round {round}: {}, {} pages left{}",
                         cost(progress),
-                        figures.pages_left
+                        figures.pages_left,
+                        standstill(progress),
                     )
                 })
             }
@@ -64,6 +65,16 @@ impl MoveProgress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What a slow line means for the guest.
+fn standstill(progress: &Progress) -> String {
+    progress.standstill.map_or_else(String::new, |time| {
+        format!(
+            "; stopped now, it would stand still for up to {:.1} s",
+            time.as_secs_f64()
+        )
+    })
 }
 
 fn cost(progress: &Progress) -> String {

@@ -47,6 +47,12 @@ pub enum DemoError {
         /// Why.
         source: Box<ImageError>,
     },
+    /// The second board is not one that can be shown here.
+    #[error("board {board} exists as hardware only: QEMU does not emulate it. See docs/boards.md")]
+    NotEmulated {
+        /// The board.
+        board: String,
+    },
     /// A board did not do what it should.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -207,6 +213,9 @@ impl<'a> Stage<'a> {
         let root = workspace().unwrap_or_default();
         let mut start = |side, image| {
             ui.step(&options.describe(side, &root));
+            if let Some(line) = options.describe_line(side, &root) {
+                ui.step(&line);
+            }
             let session = Session::start(options.session(side, image), scratch)?;
             Ok::<_, DemoError>(Board { session, shown: 0 })
         };

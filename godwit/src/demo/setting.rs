@@ -8,10 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::DemoError;
 use crate::guest::{Guest, Program};
-use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates};
+use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates, workspace};
 use crate::prepare::LinuxGuest;
 use crate::session::SessionOptions;
+
+/// Where the guest's RAM lies on the second board.
+const PLACEMENT_OF_B: &str = "high";
+/// MiB that the workload rewrites where a serial line has to carry them while the guest stands still: some ten seconds
+/// at 921,600 bits a second, instead of a minute and a half.
+const REWRITTEN_OVER_A_LINE: u32 = 1;
 
 /// A board of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,8 @@ pub struct DemoOptions {
     pub boards: [BoardOptions; 2],
     /// How the moves are done.
     pub moves: crate::relay::Options,
+    /// How much memory the workload rewrites without a pause, in MiB; its own amount if absent.
+    pub rewritten_mib: Option<u32>,
     /// Whether the consoles' logs stay when all is well; when it is not, they always do.
     pub keep: bool,
     /// Set by somebody else when it is to end early.
@@ -108,8 +117,9 @@ impl Default for DemoOptions {
             watch: Duration::from_secs(4),
             seed: None,
             boot_timeout: Duration::from_secs(180),
-            boards: [board("2G", "low"), board("3G", "high")],
+            boards: [board("2G", "low"), board("3G", PLACEMENT_OF_B)],
             moves: crate::relay::Options::default(),
+            rewritten_mib: None,
             keep: false,
             stop: Arc::default(),
         }
@@ -117,6 +127,47 @@ impl Default for DemoOptions {
 }
 
 impl DemoOptions {
+    /// Moves the guest to a board of this kind, as under `board/`.
+    ///
+    /// Over a serial line the workload rewrites less memory: all of that is sent while the guest stands still.
+    ///
+    /// # Errors
+    ///
+    /// There is no such board, or it is not one that QEMU emulates.
+    pub fn move_to(&mut self, name: &str) -> Result<(), DemoError> {
+        let root = workspace().map_err(|source| DemoError::System {
+            what: "looking for the sources",
+            source,
+        })?;
+        let wrong = |source| DemoError::Image {
+            side: Side::B,
+            source: Box::new(source),
+        };
+        let board = Board::load(&root, name).map_err(wrong)?;
+        board.placement(PLACEMENT_OF_B).map_err(wrong)?;
+        let Some(qemu) = &board.qemu else {
+            return Err(DemoError::NotEmulated { board: board.name });
+        };
+        self.rewritten_mib = board.link_is_serial().then_some(REWRITTEN_OVER_A_LINE);
+        // A board of the same kind as the first still has another amount.
+        if name != self.boards[0].board {
+            self.boards[1].ram.clone_from(&qemu.ram);
+        }
+        self.boards[1].board = board.name;
+        Ok(())
+    }
+
+    /// What a person should know of a board's link before a move: nothing, unless it is a line.
+    pub(super) fn describe_line(&self, side: Side, root: &Path) -> Option<String> {
+        let board = Board::load(root, &self.board(side).board).ok()?;
+        let baud = board.link.baud?;
+        Some(format!(
+            "board {}'s link is a serial line of {baud} bits a second: a move takes minutes, and at its end the guest \
+             stands still until the line has carried what it had just changed",
+            side.name()
+        ))
+    }
+
     pub(super) const fn board(&self, side: Side) -> &BoardOptions {
         match side {
             Side::A => &self.boards[0],
@@ -147,7 +198,12 @@ impl DemoOptions {
             .seed
             .map_or_else(String::new, |seed| format!("-{seed}"));
         let guest = match side {
-            Side::A => format!("-{}{seed}", self.vcpus),
+            Side::A => {
+                let rewritten = self
+                    .rewritten_mib
+                    .map_or_else(String::new, |mib| format!("-{mib}M"));
+                format!("-{}{seed}{rewritten}", self.vcpus)
+            }
             Side::B => String::new(),
         };
         let (name, kernel) = (side.name().to_lowercase(), self.kernel);
@@ -155,13 +211,20 @@ impl DemoOptions {
             Sel4Crates::Ours => "",
             Sel4Crates::Upstream => "-upstream",
         };
-        format!("demo-{name}-{kernel}{crates}-{}{guest}", self.ram_mib)
+        let board = &self.board(side).board;
+        format!(
+            "demo-{name}-{board}-{kernel}{crates}-{}{guest}",
+            self.ram_mib
+        )
     }
 
     fn guest(&self, files: &LinuxGuest) -> Guest {
         let mut arguments = "console=ttyAMA0 quiet godwit.mode=workload".to_owned();
         if let Some(seed) = self.seed {
             arguments += &format!(" godwit.seed={seed}");
+        }
+        if let Some(mib) = self.rewritten_mib {
+            arguments += &format!(" godwit.writer_mib={mib}");
         }
         Guest {
             program: Program::Linux {
@@ -256,6 +319,37 @@ mod tests {
     }
 
     #[test]
+    fn a_board_with_a_serial_line_gets_a_guest_that_it_can_take() {
+        let mut options = DemoOptions::default();
+        options.move_to("zcu102").unwrap();
+        let root = crate::image::workspace().unwrap();
+        assert_eq!(options.rewritten_mib, Some(1));
+        let [a, b] = &options.boards;
+        assert_eq!((&*a.board, &*b.board), ("qemu_virt_aarch64", "zcu102"));
+        assert!(options.describe_line(Side::A, &root).is_none());
+        let line = options.describe_line(Side::B, &root).unwrap();
+        assert!(line.contains("921600 bits a second"), "{line}");
+        options.move_to("qemu_virt_aarch64").unwrap();
+        assert_eq!(options.rewritten_mib, None);
+    }
+
+    #[test]
+    fn a_board_that_cannot_be_had_is_named() {
+        let refused = |name| {
+            DemoOptions::default()
+                .move_to(name)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused("odroidc4").contains("odroidc4"));
+        let unknown = refused("moon");
+        assert!(
+            unknown.contains("moon") && unknown.contains("zcu102"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
     fn images_of_different_demonstrations_have_different_names() {
         let base = DemoOptions::default();
         let other = |change: fn(&mut DemoOptions)| {
@@ -271,6 +365,8 @@ mod tests {
             other(|options| options.vcpus = 2),
             other(|options| options.ram_mib = 64),
             other(|options| options.seed = Some(1)),
+            other(|options| options.rewritten_mib = Some(1)),
+            other(|options| options.boards[0].board = "zcu102".to_owned()),
         ];
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");

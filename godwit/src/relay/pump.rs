@@ -3,7 +3,9 @@
 use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
+use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
+use migration_pd::protocol::pages::ENTRY_LENGTH;
 use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError, kind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,8 +67,8 @@ pub(super) struct Pump {
     will_run: bool,
     began: Instant,
     give_up_after: Duration,
-    /// What everything may take longer because a link is slow.
-    allowance: Duration,
+    /// The slower link's.
+    pace: Pace,
     source_stopped_at: Option<Instant>,
     destination_runs_at: Option<Instant>,
     ended: Option<(MoveReport, Instant)>,
@@ -82,7 +84,7 @@ impl Pump {
             will_run: false,
             began,
             give_up_after: GIVE_UP_AFTER,
-            allowance: Duration::ZERO,
+            pace: Pace::UNLIMITED,
             source_stopped_at: None,
             destination_runs_at: None,
             ended: None,
@@ -104,8 +106,13 @@ impl Pump {
     }
 
     /// The slower of both links has this pace.
-    pub(super) fn allow(&mut self, pace: Pace) {
-        self.allowance = Duration::from_millis(pace.silence_ms());
+    pub(super) const fn allow(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// What everything may take longer because a link is slow.
+    fn allowance(&self) -> Duration {
+        Duration::from_millis(self.pace.silence_ms())
     }
 
     /// When the source said that it lets the guest stand still.
@@ -171,10 +178,10 @@ impl Pump {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
-            if now.duration_since(last_news) > self.give_up_after + self.allowance {
+            if now.duration_since(last_news) > self.give_up_after + self.allowance() {
                 return Err(Interruption::Silence);
             }
-            if now.duration_since(last_news.max(last_question)) > ASK_AFTER + self.allowance {
+            if now.duration_since(last_news.max(last_question)) > ASK_AFTER + self.allowance() {
                 last_question = now;
                 self.ask(to_source, tag)?;
             }
@@ -246,9 +253,18 @@ impl Pump {
             report,
             elapsed: at.saturating_duration_since(self.began),
             bytes_per_second: if seconds > 0.0 { gained / seconds } else { 0.0 },
+            standstill: self.standstill(&report),
         });
         // A source in doubt has no news until the destination speaks.
         report.stage != Stage::InDoubt
+    }
+
+    /// What the pages that are left take on a line, uncompressed; not before they are known.
+    fn standstill(&self, report: &MoveReport) -> Option<Duration> {
+        let figures = &report.figures;
+        let known = self.pace.is_line() && report.stage == Stage::Copying && figures.rounds > 0;
+        let bytes = u64::from(figures.pages_left) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
+        known.then(|| Duration::from_millis(self.pace.milliseconds_for(bytes)))
     }
 
     /// How the move ended, once the destination has been heard as well, or long enough waited for.
@@ -257,7 +273,7 @@ impl Pump {
         let waits = report.stage == Stage::Gone
             && self.will_run
             && self.destination_runs_at.is_none()
-            && at.elapsed() < LINGER + self.allowance;
+            && at.elapsed() < LINGER + self.allowance();
         (!waits).then_some(Ending { report })
     }
 
