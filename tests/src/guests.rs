@@ -20,6 +20,9 @@ const BARE_RAM: u64 = 72;
 /// RAM of a board for Linux in MiB, as `cargo demo` has it.
 const LINUX_RAM: u64 = 128;
 
+/// The board that all tests run on but those about others.
+const VIRT: &str = "qemu_virt_aarch64";
+
 /// A guest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TestGuest {
@@ -114,7 +117,16 @@ fn linux_guest() -> anyhow::Result<LinuxGuest> {
 ///
 /// It cannot be built.
 pub fn image(kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
-    shared(kernel, Some(guest), guest.ram_mib())
+    image_for(VIRT, kernel, guest)
+}
+
+/// An image of `guest` for a board of this kind, as under `board/`.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn image_for(board: &'static str, kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
+    shared((kernel, board, Some(guest.clone()), guest.ram_mib()))
 }
 
 /// An image without a guest for a board with `ram_mib` of guest RAM.
@@ -123,26 +135,27 @@ pub fn image(kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
 ///
 /// It cannot be built.
 pub fn empty_image(kernel: Kernel, ram_mib: u64) -> anyhow::Result<Image> {
-    shared(kernel, None, ram_mib)
+    shared((kernel, VIRT, None, ram_mib))
 }
 
 /// What distinguishes an image.
-type Key = (Kernel, Option<TestGuest>, u64);
+type Key = (Kernel, &'static str, Option<TestGuest>, u64);
 
-fn shared(kernel: Kernel, guest: Option<&TestGuest>, ram_mib: u64) -> anyhow::Result<Image> {
+fn shared(key: Key) -> anyhow::Result<Image> {
     static IMAGES: OnceLock<Mutex<BTreeMap<Key, Image>>> = OnceLock::new();
     let images = IMAGES.get_or_init(Mutex::default);
     // Held while building: whoever wants the same image waits for it.
     let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (kernel, guest.cloned(), ram_mib);
     if let Some(image) = images.get(&key) {
         return Ok(image.clone());
     }
+    let (kernel, board, guest, ram_mib) = &key;
     let request = ImageRequest {
         name: name(&key),
-        guest: guest.map(TestGuest::build).transpose()?,
-        ram_mib,
-        kernel,
+        guest: guest.as_ref().map(TestGuest::build).transpose()?,
+        ram_mib: *ram_mib,
+        kernel: *kernel,
+        board: (*board).to_owned(),
         ..ImageRequest::default()
     };
     let image = build(&request)?;
@@ -151,14 +164,17 @@ fn shared(kernel: Kernel, guest: Option<&TestGuest>, ram_mib: u64) -> anyhow::Re
 }
 
 /// A name of the image's own, the same in every process.
-fn name((kernel, guest, ram_mib): &Key) -> String {
+fn name((kernel, board, guest, ram_mib): &Key) -> String {
     let Some(guest) = guest else {
-        return format!("test-{kernel}-empty-{ram_mib}");
+        return format!("test-{board}-{kernel}-empty-{ram_mib}");
     };
     let mut hasher = DefaultHasher::new();
     guest.arguments.hash(&mut hasher);
     let TestGuest { kind, vcpus, .. } = guest;
-    format!("test-{kernel}-{kind:?}-{vcpus}-{:016x}", hasher.finish())
+    format!(
+        "test-{board}-{kernel}-{kind:?}-{vcpus}-{:016x}",
+        hasher.finish()
+    )
 }
 
 /// Builds an image; an error says of which kernel.

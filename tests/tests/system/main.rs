@@ -14,6 +14,7 @@ mod registers;
 mod review;
 mod snapshots;
 mod upstream;
+mod zcu102;
 
 /// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.
 macro_rules! on_both_kernels {
