@@ -45,6 +45,8 @@ pub(crate) struct Hardware {
     pub(crate) domains: Table<DomainMemory, { DomainId::COUNT }>,
     /// `VTTBR_EL2` of each VM.
     pub(crate) vms: Table<u64, { VmId::COUNT }>,
+    #[cfg(feature = "witness")]
+    witness: crate::witness::Witness,
 }
 
 impl Hardware {
@@ -64,6 +66,8 @@ impl Hardware {
             gic,
             domains: Table::new([domain; DomainId::COUNT]),
             vms: Table::new([0; VmId::COUNT]),
+            #[cfg(feature = "witness")]
+            witness: crate::witness::Witness::new(),
         }
     }
 }
@@ -213,6 +217,8 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn leave_guest(&mut self, registers: &mut VcpuRegisters) {
+        #[cfg(feature = "witness")]
+        self.witness.look();
         registers::leave_guest(registers);
     }
 
@@ -262,6 +268,11 @@ impl Machine for Hardware {
 
     fn maintenance_status(&mut self) -> (u32, u64) {
         self.gic.maintenance_status()
+    }
+
+    #[cfg(feature = "witness")]
+    fn bear_witness(&mut self) {
+        self.witness.tell(&mut self.gic, &mut self.console);
     }
 
     #[cold]

@@ -114,6 +114,13 @@ impl<M: Machine> Kernel<M> {
             WRITE_REGISTERS => self.write_registers(caller, thread, info),
             SUSPEND => {
                 self.suspend(thread);
+                #[cfg(feature = "witness")]
+                if self.threads[thread]
+                    .vcpu
+                    .is_some_and(|vcpu| self.loaded_vcpu == Some(vcpu))
+                {
+                    self.machine.bear_witness();
+                }
                 Ok(Outcome::Done)
             }
             RESUME => {

@@ -121,6 +121,10 @@ pub trait Machine {
     /// Reads `GICH_MISR` and `GICH_EISR0` with `GICH_EISR1` above it.
     fn maintenance_status(&mut self) -> (u32, u64);
 
+    /// Prints what the processor holds of the virtual CPU that is loaded, whose thread was suspended.
+    #[cfg(feature = "witness")]
+    fn bear_witness(&mut self) {}
+
     /// Prints a report on the console.
     fn report(&mut self, report: &Report);
 }

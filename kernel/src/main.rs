@@ -13,3 +13,5 @@ mod gic;
 mod hardware;
 mod memory;
 mod registers;
+#[cfg(feature = "witness")]
+mod witness;

@@ -68,7 +68,11 @@ impl TestGuest {
     }
 
     /// The guest's files, built or fetched if need be.
-    pub(crate) fn build(&self) -> anyhow::Result<Guest> {
+    ///
+    /// # Errors
+    ///
+    /// One cannot be built.
+    pub fn build(&self) -> anyhow::Result<Guest> {
         let program = match self.kind {
             Kind::Linux => {
                 let linux = linux_guest()?;

@@ -53,13 +53,15 @@ const DOMAINS: [&str; 6] = [
     "link-pd",
 ];
 
-/// Everything else that runs without an operating system: package, feature, limit.
-const BARE: [(&str, &str, Option<u64>); 5] = [
-    ("kernel", "bare", Some(KERNEL_LIMIT)),
-    ("zcu102-el3", "bare", None),
-    ("probe", "bare", None),
-    ("bench", "bare", None),
-    ("hostile-pd", "domain", None),
+/// Everything else that runs without an operating system: package, features, limit.
+const BARE: [(&str, &[&str], Option<u64>); 6] = [
+    // Before the kernel itself, which is the one to stay in the target directory.
+    ("kernel", &["bare", "witness"], None),
+    ("kernel", &["bare"], Some(KERNEL_LIMIT)),
+    ("zcu102-el3", &["bare"], None),
+    ("probe", &["bare"], None),
+    ("bench", &["bare"], None),
+    ("hostile-pd", &["domain"], None),
 ];
 
 /// Everything that runs without an operating system, the domains in every form that a board asks for.
@@ -89,9 +91,9 @@ pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
             }
         }
     }
-    programs.extend(BARE.map(|(package, feature, limit)| Program {
+    programs.extend(BARE.map(|(package, features, limit)| Program {
         package,
-        features: vec![feature.to_owned()],
+        features: features.iter().copied().map(str::to_owned).collect(),
         limit,
     }));
     Ok(programs)

@@ -41,7 +41,7 @@ pub struct ImageRequest {
     pub placement: Placement,
     /// For the board itself, not for QEMU's model of it ([`Board::on_hardware`]).
     pub hardware: bool,
-    /// Programs to use in place of our own, by the domain's name in the description.
+    /// Programs to use in place of our own, by the domain's name in the description; `kernel` for the embedded kernel.
     pub domain_overrides: BTreeMap<String, PathBuf>,
 }
 
@@ -243,7 +243,13 @@ pub(crate) fn programs(
         programs.push(program);
     }
     let kernel = match request.kernel {
-        Kernel::Embedded => Some(Program::parse(KERNEL.0, file(&kernel, KERNEL.0)?)?),
+        Kernel::Embedded => {
+            let bytes = match request.domain_overrides.get(KERNEL.0) {
+                Some(path) => read(path)?,
+                None => file(&kernel, KERNEL.0)?,
+            };
+            Some(Program::parse(KERNEL.0, bytes)?)
+        }
         Kernel::Sel4 => None,
     };
     Ok((programs, kernel))

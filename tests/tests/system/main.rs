@@ -9,11 +9,13 @@ mod idle;
 mod isolation;
 mod link_cut;
 mod moves;
+mod parked;
 mod probe;
 mod registers;
 mod review;
 mod snapshots;
 mod upstream;
+mod witness;
 mod zcu102;
 
 /// Makes tests of functions that take the kernel: `<module>::embedded::<name>` and `<module>::sel4::<name>`.

@@ -1,15 +1,10 @@
 //! Every register of the table, filled with random values on a vCPU that runs, is in the record as the guest had it, and
 //! goes through record and board unchanged, whatever the board held before.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Instant;
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use godwit::image::Kernel;
-use godwit::relay::Options;
 use godwit::session::Scratch;
-use godwit::snapshot::{self, RestoreOptions, SnapshotFile, State};
+use godwit::snapshot::{self, RestoreOptions, State};
 use migration_pd::protocol::management::Phase;
 use state::record::{self, Record};
 use state::{Policy, Register};
@@ -18,9 +13,7 @@ use tests::board::Board;
 use tests::guests::{self, TestGuest};
 
 use crate::on_both_kernels;
-
-/// What the probe says that each register is; nothing for one that its processor does not have.
-type Registers = BTreeMap<Register, Option<u128>>;
+use crate::parked::{Registers, keep, parked};
 
 on_both_kernels! {
     fn every_register_goes_through_a_fresh_and_a_used_board_with_the_mmu_off(kernel) {
@@ -85,54 +78,6 @@ fn goes_on(board: &mut Board, key: &[u8]) -> anyhow::Result<()> {
     board.session.send(key)?;
     board.expect_probe_round(0)?;
     Ok(())
-}
-
-/// Waits until the probe has said all and is about to stand on one instruction.
-fn parked(board: &mut Board) -> anyhow::Result<Registers> {
-    let mut registers = Registers::new();
-    loop {
-        let line = board.session.expect_line("probe: ", ANSWER)?;
-        ensure!(
-            !line.contains("MISMATCH") && !line.contains("FAILED"),
-            "{line}"
-        );
-        if line.contains("probe: parked") {
-            return Ok(registers);
-        }
-        if let Some((_, rest)) = line.split_once("probe: register ") {
-            let (name, value) = parse(rest).with_context(|| format!("not understood: {line}"))?;
-            let register = Register::from_name(name).with_context(|| line.clone())?;
-            ensure!(registers.insert(register, value).is_none(), "twice: {line}");
-        }
-    }
-}
-
-/// `NAME=0x…` or `NAME absent`.
-fn parse(text: &str) -> Option<(&str, Option<u128>)> {
-    let text = text.trim();
-    if let Some(name) = text.strip_suffix(" absent") {
-        return Some((name, None));
-    }
-    let (name, value) = text.split_once("=0x")?;
-    Some((name, Some(u128::from_str_radix(value, 16).ok()?)))
-}
-
-/// Stops the guest where it is parked, and keeps it in a file.
-fn keep(board: &mut Board, expected: &Registers, path: &Path) -> anyhow::Result<SnapshotFile> {
-    let deadline = Instant::now() + ANSWER;
-    let place = expected.get(&Register::PC).copied().flatten();
-    loop {
-        board.client()?.pause(ANSWER)?;
-        let taken = snapshot::take(board.client()?, &Options::default(), &mut |_| {})?;
-        let registers = &taken.state.vcpus.vcpus[0].registers;
-        if registers.get(Register::PC) == place {
-            snapshot::write(path, &taken.state, &taken.memory)?;
-            return Ok(SnapshotFile::open(path)?);
-        }
-        // Between its last word and its place.
-        ensure!(Instant::now() < deadline, "the probe does not park");
-        board.client()?.resume(ANSWER)?;
-    }
 }
 
 /// Every row of the table that is state: the record has what the guest had.

@@ -1,0 +1,249 @@
+//! What the domains put into the record is what the processor held: a witness says so that neither they nor the capture
+//! stub can influence.
+//!
+//! The witness is the embedded kernel, built to print the registers themselves when a guest is left and suspended, the
+//! virtual interface control registers (`GICH_*`) among them, which no domain can read. The record comes from the stub.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use godwit::image::{ImageRequest, Kernel, build_variant, workspace};
+use godwit::session::Scratch;
+use godwit::snapshot::State;
+use state::{Policy, Register, VcpuInterruptsV1};
+use tests::board::Board;
+use tests::guests::{self, TestGuest};
+
+use crate::parked::{keep, parked, parse};
+
+mod embedded {
+    use super::*;
+
+    #[test]
+    fn a_record_is_what_the_processor_held_with_the_mmu_off() -> anyhow::Result<()> {
+        hears_a_witness(0)
+    }
+
+    #[test]
+    fn a_record_is_what_the_processor_held_with_the_mmu_on() -> anyhow::Result<()> {
+        hears_a_witness(1)
+    }
+}
+
+/// What the witness has said, by name.
+type Testimony = BTreeMap<String, u128>;
+
+/// How often the guest is asked to fill everything anew: with and without `EOImode`, and with other binary points.
+const ROUNDS: usize = 4;
+
+fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
+    let scratch = Scratch::new()?;
+    let arguments = format!("mode=registers park=1 holds=1 mmu={mmu} seed={}", 3 + mmu);
+    let guest = TestGuest::probe(&arguments, 1);
+    let kernel = build_variant(&workspace()?, "kernel", &["bare", "witness"])?;
+    let image = guests::build(&ImageRequest {
+        name: format!("test-witness-mmu-{mmu}"),
+        guest: Some(guest.build()?),
+        ram_mib: guest.ram_mib(),
+        domain_overrides: BTreeMap::from([("kernel".to_owned(), kernel)]),
+        kernel: Kernel::Embedded,
+        ..ImageRequest::default()
+    })?;
+    let mut board = Board::start("a", &image, &scratch)?;
+    let mut seen = Seen::default();
+    for round in 0..ROUNDS {
+        let expected = parked(&mut board)?;
+        let file = keep(
+            &mut board,
+            &expected,
+            &scratch.path().join(format!("{round}")),
+        )?;
+        let testimony = last_testimony(&board.said())?;
+        registers(file.state(), &testimony)?;
+        interface(file.state(), &testimony)?;
+        list_registers(file.state(), &testimony, &mut seen)?;
+        board.client()?.resume(tests::ANSWER)?;
+        board
+            .session
+            .send(if round + 1 < ROUNDS { b"g" } else { b"q" })?;
+        board.expect_probe_round(0)?;
+    }
+    println!("{seen:?}");
+    ensure!(
+        seen.pending > 0 && seen.active > 1,
+        "too little was in list registers: {seen:?}"
+    );
+    board.expect_probe_done()
+}
+
+/// What was in list registers, over all rounds.
+#[derive(Debug, Default)]
+struct Seen {
+    pending: usize,
+    active: usize,
+}
+
+/// The last that the witness said, which was when the guest was stopped last.
+fn last_testimony(said: &str) -> anyhow::Result<Testimony> {
+    let (before, _) = said
+        .rsplit_once("witness: end")
+        .context("the witness is silent")?;
+    let last = before
+        .rsplit_once("witness: end")
+        .map_or(before, |(_, last)| last);
+    let mut testimony = Testimony::new();
+    for line in last.lines() {
+        let Some((_, text)) = line.split_once("witness: ") else {
+            continue;
+        };
+        let parsed = parse(text).and_then(|(name, value)| Some((name.to_owned(), value?)));
+        let (name, value) = parsed.with_context(|| format!("not understood: {line}"))?;
+        ensure!(testimony.insert(name, value).is_none(), "twice: {line}");
+    }
+    Ok(testimony)
+}
+
+fn told(testimony: &Testimony, name: &str) -> anyhow::Result<u128> {
+    let value = testimony.get(name).copied();
+    value.with_context(|| format!("the witness says nothing of {name}"))
+}
+
+/// Every register that is state and that the record has, but for those that any kernel keeps in memory for a thread.
+fn registers(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
+    let recorded = &state.vcpus.vcpus[0].registers;
+    let timer = &state.timer.vcpus[0];
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for register in Register::ALL {
+        let in_thread = register.source() == state::Source::Thread && register.encoding().is_none();
+        // It goes on.
+        let is_count = register == Register::CNTVCT_EL0;
+        if register.policy() != Policy::Write || in_thread || is_count {
+            continue;
+        }
+        let (found, mask) = match register {
+            // Bit 2 is a condition and not state.
+            Register::CNTV_CTL_EL0 => (Some(timer.control.into()), 3),
+            Register::CNTV_CVAL_EL0 => (Some(timer.compare.into()), u128::MAX),
+            Register::CNTKCTL_EL1 => (Some(timer.kernel_control.into()), u128::MAX),
+            register => (recorded.get(register), u128::MAX),
+        };
+        let held = testimony.get(register.name()).map(|value| value & mask);
+        if held == found {
+            compared += usize::from(held.is_some());
+        } else {
+            wrong.push(format!(
+                "{register:?} was {held:x?}, the record has {found:x?}"
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(compared > 90, "only {compared} registers were compared");
+    Ok(())
+}
+
+/// `GICH_VMCR` (IHI 0048B, 5.3.8) and `GICH_APR`.
+fn interface(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
+    let control = u32::try_from(told(testimony, "GICH_VMCR")?)?;
+    let active = u32::try_from(told(testimony, "GICH_APR")?)?;
+    let recorded = state.vgic.vcpus[0].interface;
+    for (name, held, found) in [
+        ("VMCR for GICC_CTLR", control & 0x21f, recorded.control),
+        (
+            "VMCR.VMPriMask",
+            control >> 27 << 3,
+            recorded.priority_mask.into(),
+        ),
+        ("VMCR.VMBP", control >> 21 & 7, recorded.binary_point.into()),
+        (
+            "VMCR.VMABP",
+            control >> 18 & 7,
+            recorded.aliased_binary_point.into(),
+        ),
+        ("GICH_APR", active, recorded.active_priorities),
+    ] {
+        ensure!(
+            held == found,
+            "{name} was {held:#x}, the record has {found:#x}"
+        );
+    }
+    Ok(())
+}
+
+/// What a record says of an interrupt.
+#[derive(Debug, PartialEq, Eq)]
+struct Recorded {
+    pending: bool,
+    active: bool,
+    acknowledged: bool,
+    group1: bool,
+    priority: u32,
+}
+
+fn recorded(state: &State, intid: usize) -> anyhow::Result<Recorded> {
+    let own: &VcpuInterruptsV1 = &state.vgic.vcpus[0];
+    let shared = intid.checked_sub(32);
+    let interrupt = shared.map_or(own.private.get(intid), |shared| {
+        state.vgic.shared.get(shared)
+    });
+    let interrupt = interrupt.with_context(|| format!("no interrupt {intid}"))?;
+    let sources = |of: &[u8]| of.get(intid).is_some_and(|sources| *sources != 0);
+    Ok(Recorded {
+        pending: interrupt.latched
+            || interrupt.line && !interrupt.edge
+            || sources(&own.pending_sources),
+        active: interrupt.active || sources(&own.active_sources),
+        acknowledged: own.acknowledged[intid / 32] >> (intid % 32) & 1 != 0,
+        group1: interrupt.group1,
+        priority: interrupt.priority.into(),
+    })
+}
+
+/// `GICH_LRn` (IHI 0048B, 5.3.11): what is pending in one is pending in the record, what is active in one is active
+/// there and acknowledged by this vCPU, and nothing else is acknowledged.
+fn list_registers(state: &State, testimony: &Testimony, seen: &mut Seen) -> anyhow::Result<()> {
+    let mut active = 0;
+    for (name, value) in testimony
+        .iter()
+        .filter(|(name, _)| name.starts_with("GICH_LR"))
+    {
+        let register = u32::try_from(*value)?;
+        let (status, intid) = (register >> 28 & 3, register & 0x3ff);
+        if status == 0 {
+            continue;
+        }
+        ensure!(
+            register >> 31 == 0,
+            "{name} is {register:#x}, of a hardware interrupt"
+        );
+        let found = recorded(state, usize::try_from(intid)?)?;
+        let expected = Recorded {
+            // Of an active one, whether it is pending again is not in the list register.
+            pending: status == 1 || found.pending,
+            active: status == 2,
+            acknowledged: status == 2,
+            group1: register >> 30 & 1 != 0,
+            priority: (register >> 23 & 0x1f) << 3,
+        };
+        ensure!(
+            found == expected,
+            "{name} was {register:#x}: {expected:?}, the record has {found:?}"
+        );
+        ensure!(
+            status != 3,
+            "{name} is {register:#x}, pending and active at once"
+        );
+        seen.pending += usize::from(status == 1);
+        active += usize::from(status == 2);
+    }
+    let acknowledged = state.vgic.vcpus[0]
+        .acknowledged
+        .iter()
+        .map(|word| word.count_ones());
+    let acknowledged = usize::try_from(acknowledged.sum::<u32>())?;
+    ensure!(
+        acknowledged == active,
+        "{acknowledged} acknowledged in the record, {active} active"
+    );
+    seen.active += active;
+    Ok(())
+}
