@@ -33,6 +33,8 @@ const START_SLICE: Duration = Duration::from_millis(200);
 pub struct Options {
     /// Let the guest stand still as soon as the rest can be sent in this time.
     pub downtime_target: Duration,
+    /// Rather call the move off than let the guest stand still for longer than this, as far as the source can know.
+    pub downtime_limit: Option<Duration>,
     /// Let the guest stand still after so many passes over its RAM in any case.
     pub max_rounds: u16,
     /// How much of the source's time the move may take while the guest runs, in per cent.
@@ -49,6 +51,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             downtime_target: Duration::from_millis(50),
+            downtime_limit: None,
             max_rounds: 16,
             share: 60,
             bandwidth: 0,
@@ -250,6 +253,9 @@ pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> St
         id: MoveId(now.max(newest.0.saturating_add(1))),
         seed: random_bits(),
         downtime_target_us: u32::try_from(options.downtime_target.as_micros()).unwrap_or(u32::MAX),
+        downtime_limit_ms: options.downtime_limit.map_or(0, |limit| {
+            u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1)
+        }),
         max_rounds: options.max_rounds,
         share: options.share,
         bandwidth: options.bandwidth,

@@ -43,6 +43,9 @@ pub(super) struct Tuning {
     /// Let the guest stand still as soon as the rest can be sent in this time.
     #[arg(long, value_name = "MS", default_value_t = Options::default().downtime_target.as_millis())]
     downtime: u128,
+    /// Rather call the move off than let it stand still for longer than this, as far as that can be known before.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    downtime_limit: Option<u64>,
     /// Let it stand still after so many passes over its RAM in any case.
     #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
     max_rounds: u16,
@@ -62,6 +65,7 @@ impl Tuning {
             downtime_target: Duration::from_millis(
                 u64::try_from(self.downtime).unwrap_or(u64::MAX),
             ),
+            downtime_limit: self.downtime_limit.map(Duration::from_millis),
             max_rounds: self.max_rounds,
             share: self.share,
             bandwidth: self.bandwidth,

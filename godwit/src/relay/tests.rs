@@ -213,6 +213,7 @@ fn a_relay_that_died_leaves_nothing_that_the_next_one_cannot_clear() {
         id: MoveId(77),
         seed: [1, 2],
         downtime_target_us: 1000,
+        downtime_limit_ms: 0,
         max_rounds: 10,
         share: 60,
         bandwidth: 0,

@@ -250,6 +250,10 @@ impl Core<'_> {
                 self.outgoing.converged = self.has_converged(after);
                 self.close_pages(after);
                 self.progress(after);
+                if let Some(failure) = self.stands_still_too_long(after) {
+                    self.source_event(port, Event::Failed(failure));
+                    return Work::More;
+                }
                 self.outgoing.reported_at = after;
                 true
             }
@@ -426,6 +430,30 @@ impl Core<'_> {
                 .unwrap_or(u32::MAX)
                 .max(options.pace.few_pages()),
             passes: options.max_rounds,
+        })
+    }
+
+    /// Why a guest that was to be stopped now must not be.
+    fn stands_still_too_long(&self, now: u64) -> Option<MoveFailure> {
+        let outgoing = &self.outgoing;
+        let allowed_ms = outgoing.options?.downtime_limit_ms;
+        if !outgoing.converged || allowed_ms == 0 {
+            return None;
+        }
+        let pages = self.table.as_ref()?.unsent();
+        let bytes = u64::from(pages) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
+        let expected = if outgoing.pace().is_line() {
+            outgoing.pace().milliseconds_for(bytes)
+        } else {
+            // As fast as so far.
+            let elapsed = self.micros(now.saturating_sub(outgoing.began_at));
+            bytes.saturating_mul(elapsed) / outgoing.bytes.max(1) / 1000
+        };
+        let expected_ms = u32::try_from(expected).unwrap_or(u32::MAX);
+        (expected_ms > allowed_ms).then_some(MoveFailure::Standstill {
+            pages,
+            expected_ms,
+            allowed_ms,
         })
     }
 

@@ -174,6 +174,19 @@ pub enum MoveFailure {
     /// The destination keeps a copy, and the guest goes on at its source: it was a snapshot.
     #[error("the guest was only to be copied")]
     Copied,
+    /// More passes would not leave fewer pages, and what is left takes longer than the operator allows.
+    #[error(
+        "the guest keeps changing {pages} pages and would stand still for up to {expected_ms} ms while they are sent, \
+         longer than the {allowed_ms} ms allowed"
+    )]
+    Standstill {
+        /// Pages left.
+        pages: u32,
+        /// What they take on the link, as far as known, in ms.
+        expected_ms: u32,
+        /// What the operator allows, in ms.
+        allowed_ms: u32,
+    },
 }
 
 /// What of a machine can differ besides registers, whose identifiers are far greater.
@@ -263,6 +276,11 @@ impl From<MoveFailure> for Coded {
             MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available, 0),
             MoveFailure::NotKnown => Self(15, 0, 0, 0),
             MoveFailure::Copied => Self(16, 0, 0, 0),
+            MoveFailure::Standstill {
+                pages,
+                expected_ms,
+                allowed_ms,
+            } => Self(17, pages.into(), expected_ms.into(), allowed_ms.into()),
         }
     }
 }
@@ -316,6 +334,11 @@ impl TryFrom<Coded> for MoveFailure {
             },
             15 => Self::NotKnown,
             16 => Self::Copied,
+            17 => Self::Standstill {
+                pages: narrow(first)?,
+                expected_ms: narrow(second)?,
+                allowed_ms: narrow(third)?,
+            },
             _ => return Err("unknown MoveFailure"),
         })
     }

@@ -177,7 +177,10 @@ pub struct StartMove {
     pub seed: [u64; 2],
     /// Stop the guest as soon as the rest can be sent in this time, in µs.
     pub downtime_target_us: u32,
-    /// Stop the guest after so many passes over its RAM in any case.
+    /// Rather call the move off than stop the guest when the rest takes longer than this, in ms, as far as the source
+    /// can know; 0 for no limit.
+    pub downtime_limit_ms: u32,
+    /// After so many passes over its RAM more will not help.
     pub max_rounds: u16,
     /// How much of the board's time the move may take while the guest runs, in per cent (1–100).
     pub share: u8,
@@ -494,6 +497,7 @@ mod tests {
                 id,
                 seed: [u64::MAX, 1],
                 downtime_target_us: 80_000,
+                downtime_limit_ms: 0,
                 max_rounds: 30,
                 share: 60,
                 bandwidth: 0,

@@ -2,9 +2,9 @@
 
 use crate::harm::{Harm, NO_HARM};
 use crate::serial::{BAUD, Serial};
-use crate::world::{Fate, Side, World};
-use migration_pd::protocol::Pace;
+use crate::world::{Fate, Side, World, options};
 use migration_pd::protocol::management::Stage;
+use migration_pd::protocol::{MoveFailure, MoveId, Pace, Request};
 
 /// Harm of every kind: of a hundred segments some four do not arrive as they were sent.
 const HARM: Harm = Harm {
@@ -63,6 +63,33 @@ fn little_is_under_way_on_a_line_so_that_questions_are_answered() {
     let waited = (world.clock.get() - asked) / 1000;
     assert!(waited < Pace::line(BAUD).silence_ms(), "{waited} ms");
     assert_eq!(world.ended(Side::A, id).stage, Stage::Gone);
+}
+
+#[test]
+fn a_guest_that_would_stand_still_for_longer_than_allowed_stays_and_runs() {
+    let mut world = World::over(Serial::new(NO_HARM, 1));
+    let start = |world: &mut World, id, limit| {
+        let mut options = options(MoveId(id), Serial::pace());
+        options.downtime_limit_ms = limit;
+        world.act(Side::A, &Request::Start(options)).unwrap();
+        world.ended(Side::A, MoveId(id))
+    };
+    // The 40 pages that the guest keeps changing take more than a second and a half.
+    let report = start(&mut world, 1, 1500);
+    let Some(MoveFailure::Standstill {
+        pages, expected_ms, ..
+    }) = report.failure
+    else {
+        panic!("{report:?}");
+    };
+    assert!(pages >= 30 && expected_ms > 1500, "{report:?}");
+    assert_eq!(report.figures.downtime_us, 0, "it was never stopped");
+    world.run_for(AFTER_ALL_PATIENCE);
+    world.runs_at(Side::A);
+    let report = start(&mut world, 2, 4000);
+    assert_eq!(report.stage, Stage::Gone, "{report:?}");
+    world.run_for(50_000);
+    world.runs_at(Side::B);
 }
 
 #[test]

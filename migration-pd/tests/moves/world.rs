@@ -404,6 +404,7 @@ pub(crate) fn options(id: MoveId, pace: Pace) -> StartMove {
         id,
         seed: [id.0, 77],
         downtime_target_us: 2000,
+        downtime_limit_ms: 0,
         max_rounds: 10,
         share: 60,
         bandwidth: 0,
