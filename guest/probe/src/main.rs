@@ -4,7 +4,8 @@
 //!
 //! * `registers` (default): see [`registers`];
 //! * `clock`: see [`clock`];
-//! * `exceptions`: see [`exceptions`].
+//! * `exceptions`: see [`exceptions`];
+//! * `script`: see [`script`].
 //!
 //! Every mode ends with the line `probe: done, all ok` or `probe: FAILED …`, and powers the machine off. What is wrong
 //! is said before, a line each: `probe: MISMATCH vcpu=… register=… expected=… found=…`.
@@ -17,6 +18,7 @@ mod exceptions;
 mod mmu;
 mod registers;
 mod report;
+mod script;
 mod shared;
 
 use guest_runtime::console::Console;
@@ -35,6 +37,7 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
         "registers" => registers::run(vcpu, machine),
         "clock" => clock::run(vcpu, machine),
         "exceptions" => exceptions::run(vcpu, machine),
+        "script" => script::run(vcpu),
         _ => {
             println!("probe: FAILED, no such mode");
             power_off()

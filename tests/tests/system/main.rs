@@ -13,6 +13,7 @@ mod parked;
 mod probe;
 mod registers;
 mod review;
+mod scripts;
 mod snapshots;
 mod upstream;
 mod witness;
