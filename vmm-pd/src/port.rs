@@ -176,6 +176,8 @@ pub trait Port: DataPage {
     /// as many.
     fn import_region(&mut self, length: usize) -> Option<&[u8]>;
 
+    /// The board's name; empty if nobody gave it one.
+    fn board(&self) -> &str;
     /// The size of guest RAM in bytes.
     fn ram_size(&self) -> u64;
     /// The 8 aligned bytes at `ipa`, if that is RAM.

@@ -7,6 +7,7 @@ use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
 use guest_bundle::{Bundle, RAM_BASE};
 use sel4_microkit::{Channel, memory_region_symbol, var};
+use state::machine::MAX_BOARD_NAME;
 use vmm_pd::capture::{DataPage, layout};
 use vmm_pd::machine::Boot;
 use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
@@ -361,6 +362,14 @@ impl Port for Shell {
     fn import_region(&mut self, length: usize) -> Option<&[u8]> {
         let copy = self.import_copy.get_mut(..length)?;
         self.import.get(0, copy).then_some(&*copy)
+    }
+
+    fn board(&self) -> &str {
+        // Written by whoever builds the image, from the name of the folder under `board/`.
+        let name = var!(board_name: [u8; MAX_BOARD_NAME] = [0; MAX_BOARD_NAME]);
+        let end = name.iter().position(|byte| *byte == 0);
+        let name = name.get(..end.unwrap_or(name.len())).unwrap_or_default();
+        core::str::from_utf8(name).unwrap_or_default()
     }
 
     fn ram_size(&self) -> u64 {

@@ -418,13 +418,14 @@ impl Machine {
             self.count
         };
         let machine = MachineRecordV1 {
+            // For people: without it the description is as good.
+            board: heapless::String::try_from(port.board()).unwrap_or_default(),
             ram_base: RAM_BASE,
             ram_size: port.ram_size(),
             vcpus: u8::try_from(vcpus).unwrap_or(0),
             gic_version: GIC_VERSION,
             shared_interrupts: SHARED_INTERRUPTS,
             constants: self.standstill.constants.clone(),
-            ..MachineRecordV1::default()
         };
         match record::encode(&machine, port.export_region()) {
             Ok(length) => answer(length as u64),

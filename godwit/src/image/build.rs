@@ -240,6 +240,7 @@ pub(crate) fn programs(
             symbols::patch_variables(&mut program, device.variables())?;
         }
         symbols::patch_variables(&mut program, [("link_baud", board.link_baud().into())])?;
+        symbols::patch_board_name(&mut program, &board.name)?;
         programs.push(program);
     }
     let kernel = match request.kernel {

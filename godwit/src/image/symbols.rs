@@ -105,6 +105,21 @@ pub fn patch_variables(
     Ok(())
 }
 
+/// Where a program that tells others on which board it runs finds the name: as many bytes as a record has room for.
+const BOARD_NAME_SYMBOL: &str = "board_name";
+
+/// Writes the board's name into a program, its file included, if it wants to know.
+///
+/// # Errors
+///
+/// The name is longer than the symbol, or the symbol not in the file.
+pub fn patch_board_name(program: &mut Program, name: &str) -> Result<(), ElfError> {
+    if program.has_symbol(BOARD_NAME_SYMBOL) {
+        program.write_file(BOARD_NAME_SYMBOL, name.as_bytes())?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::elf::tests::synthetic;

@@ -2,7 +2,7 @@
 //! goes through record and board unchanged, whatever the board held before.
 
 use anyhow::ensure;
-use godwit::image::Kernel;
+use godwit::image::{ImageRequest, Kernel};
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, State};
 use migration_pd::protocol::management::Phase;
@@ -35,6 +35,10 @@ fn every_register(kernel: Kernel, arguments: &str) -> anyhow::Result<()> {
     let expected = parked(&mut here)?;
     let file = keep(&mut here, &expected, &scratch.path().join("first"))?;
     compare(&expected, file.state())?;
+    ensure!(
+        file.state().machine.board.as_str() == ImageRequest::default().board,
+        "taken on no board"
+    );
     // Onto a fresh board, where it runs on the spot and is stopped again.
     snapshot::restore(
         &file,

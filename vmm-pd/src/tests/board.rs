@@ -284,6 +284,9 @@ impl Port for Board {
     fn import_region(&mut self, length: usize) -> Option<&[u8]> {
         self.import.get(..length)
     }
+    fn board(&self) -> &str {
+        "made of memory"
+    }
     fn ram_size(&self) -> u64 {
         128 << 20
     }

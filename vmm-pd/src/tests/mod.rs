@@ -9,7 +9,7 @@ use state::{PowerV1, VcpusRecordV1, record};
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
 use crate::machine::Machine;
-use crate::port::VcpuRegister;
+use crate::port::{Port as _, VcpuRegister};
 
 const SMC: Exit = Exit::SecureMonitorCall(Syndrome(0x17 << 26 | 1 << 25));
 const CPU_OFF: u64 = 0x8400_0002;
@@ -333,6 +333,16 @@ fn a_kernel_that_refuses_ends_this_guest_with_the_reason() {
     machine.request(&mut board, Request::Discard);
     board.settle(&mut machine);
     assert_eq!(machine.status().phase, Phase::Empty, "ready for another");
+}
+
+#[test]
+fn a_description_says_which_board_it_is_of_and_what_machine() {
+    let (mut board, mut machine) = Board::booted(2);
+    let length = length_of(&machine.request(&mut board, Request::Describe));
+    let described = &board.export_region()[..length];
+    let described: state::MachineRecordV1 = state::record::decode(described).unwrap();
+    assert_eq!(described.board, "made of memory");
+    assert_eq!((described.ram_size, described.vcpus), (128 << 20, 2));
 }
 
 /// Stops, exports, and resumes on `board` what `from` had; both run afterwards.

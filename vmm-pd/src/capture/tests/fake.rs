@@ -466,6 +466,9 @@ impl Port for Fake {
     fn import_region(&mut self, _: usize) -> Option<&[u8]> {
         unreachable!("a capture reads no record")
     }
+    fn board(&self) -> &str {
+        unreachable!("a capture does not know where it is")
+    }
     fn ram_size(&self) -> u64 {
         unreachable!("a capture knows no RAM")
     }
