@@ -1,8 +1,9 @@
 //! The hand-over, checked exhaustively on the functions that the boards run.
 //!
 //! Two boards, a network that may lose, repeat, delay and reorder everything, an operator, and
-//! faults at any moment: silence, failures on either side, a restart of the destination. Within
-//! two moves from A to B, every reachable state is visited.
+//! faults at any moment: silence (a link that is cut, a relaying host that is gone), failures on
+//! either side, a restart of either board. Within two moves from A to B, every reachable state is
+//! visited.
 #![allow(
     clippy::indexing_slicing,
     missing_docs,
@@ -12,13 +13,14 @@
 use migration_pd::handover::Actions;
 use migration_pd::handover::destination::{self, Arriving, Destination};
 use migration_pd::handover::source::{self, Leaving, Source};
+use migration_pd::protocol::management::Verdict;
 use migration_pd::protocol::{Incarnation, MoveFailure, MoveId};
 use stateright::{Checker, Model, Property};
 use std::collections::{BTreeSet, HashMap};
 
 /// Moves that the operator starts.
 const MOVES: u64 = 2;
-/// Restarts of the destination.
+/// Restarts of either board: with both gone, so is the guest.
 const RESTARTS: u64 = 1;
 /// The reason that the model gives for every failure.
 const FAILURE: MoveFailure = MoveFailure::Operator;
@@ -58,6 +60,9 @@ struct State {
     version_b: u8,
     moves: u64,
     restarts: u64,
+    source_restarts: u64,
+    /// A board has restarted while the guest was its own: nobody can bring that one back.
+    lost_with_its_board: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +78,9 @@ enum Step {
     CheckFails,
     DestinationFails,
     DestinationRestarts,
+    SourceRestarts,
+    /// The operator lets the guest go on where it was.
+    Resolve,
     Deliver(Message),
 }
 
@@ -86,6 +94,7 @@ impl Step {
                 | Self::CheckFails
                 | Self::DestinationFails
                 | Self::DestinationRestarts
+                | Self::SourceRestarts
         )
     }
 }
@@ -245,6 +254,8 @@ impl Model for HandOver {
             version_b: 0,
             moves: 0,
             restarts: 0,
+            source_restarts: 0,
+            lost_with_its_board: false,
         }]
     }
 
@@ -270,8 +281,15 @@ impl Model for HandOver {
         if state.destination.arriving().is_some() {
             steps.push(Step::DestinationFails);
         }
-        if state.restarts < RESTARTS {
-            steps.push(Step::DestinationRestarts);
+        if state.restarts + state.source_restarts < RESTARTS {
+            steps.extend([Step::DestinationRestarts, Step::SourceRestarts]);
+        }
+        // A destination that says it is not the one which was meant is the reason to ask the
+        // operator: that one is gone, and its guest with it.
+        let asked = |id: MoveId| state.network.contains(&Message::Unknown { id: id.0 });
+        let doubt = state.source.leaving().filter(|_| state.source.in_doubt());
+        if doubt.is_some_and(|leaving| asked(leaving.id)) {
+            steps.push(Step::Resolve);
         }
         steps.extend(state.network.iter().copied().map(Step::Deliver));
     }
@@ -310,8 +328,20 @@ impl Model for HandOver {
             }
             Step::DestinationRestarts => {
                 state.restarts += 1;
+                state.lost_with_its_board |= state.at_b == Guest::Running;
                 state.destination = Destination::default();
                 state.at_b = Guest::Absent;
+            }
+            Step::SourceRestarts => {
+                state.source_restarts += 1;
+                state.lost_with_its_board |= state.at_a != Guest::Absent;
+                state.source = Source::Idle;
+                state.at_a = Guest::Absent;
+            }
+            Step::Resolve => {
+                let verdict = Verdict::GoOnHere;
+                let id = MoveId(state.source.leaving().map_or(0, |leaving| leaving.id.0));
+                self.source(&mut state, source::Event::Resolved { id, verdict });
             }
             Step::Deliver(message) => self.deliver(&mut state, message),
         }
@@ -326,9 +356,14 @@ impl Model for HandOver {
             Property::always("what runs at B is the latest", |_, state: &State| {
                 state.at_b != Guest::Running || state.version_b == state.version_a
             }),
-            Property::always("A forgets only what B took", |_, state: &State| {
-                state.at_a != Guest::Absent || state.at_b == Guest::Running || state.restarts > 0
-            }),
+            Property::always(
+                "the guest is lost only with the board that has it",
+                |_, state: &State| {
+                    state.at_a != Guest::Absent
+                        || state.at_b == Guest::Running
+                        || state.lost_with_its_board
+                },
+            ),
             Property::always("an idle source's guest runs", |_, state: &State| {
                 state.source != Source::Idle || state.at_a != Guest::Still
             }),
@@ -340,6 +375,12 @@ impl Model for HandOver {
                         || state.source == Source::Idle
                 },
             ),
+            Property::sometimes("the guest outlives its first board", |_, state: &State| {
+                state.source_restarts > 0 && state.at_b == Guest::Running
+            }),
+            Property::sometimes("and its second", |_, state: &State| {
+                state.restarts > 0 && state.moves > 0 && state.at_a == Guest::Running
+            }),
             Property::sometimes("a move succeeds", |_, state: &State| {
                 state.at_a == Guest::Absent && state.at_b == Guest::Running
             }),
@@ -365,9 +406,9 @@ fn never_two_runners_and_never_none_whatever_happens() {
     assert!(checker.unique_state_count() > 1000);
 }
 
-/// From every state, once faults have ended, the boards reach one where the guest runs and
-/// neither waits for the other; except a source in doubt about a destination that has restarted,
-/// which waits for the operator.
+/// From every state, once faults have ended, the boards reach one where the guest runs, if it was
+/// not lost with its board, and neither waits for the other. Only of a destination that has
+/// restarted does a source in doubt not learn enough by itself: there the operator settles it.
 #[test]
 fn there_is_always_a_way_forward() {
     let mut numbers = HashMap::new();
@@ -396,11 +437,10 @@ fn there_is_always_a_way_forward() {
     }
     let settled = |state: &State| {
         let runs = state.at_a == Guest::Running || state.at_b == Guest::Running;
-        state.source == Source::Idle && (runs || state.restarts > 0)
+        state.source == Source::Idle && (runs || state.lost_with_its_board)
     };
-    let for_the_operator = |state: &State| state.source.in_doubt() && state.restarts > 0;
     let mut work: Vec<usize> = (0..states.len())
-        .filter(|number| settled(&states[*number]) || for_the_operator(&states[*number]))
+        .filter(|number| settled(&states[*number]))
         .collect();
     let mut reaches = vec![false; states.len()];
     while let Some(number) = work.pop() {
@@ -511,6 +551,8 @@ fn the_model_catches_planted_faults() {
             work.extend(
                 steps
                     .into_iter()
+                    // The operator may do what the boards must not.
+                    .filter(|step| *step != Step::Resolve)
                     .filter_map(|step| model.next_state(&state, step))
                     .map(|next| (next, ran)),
             );
