@@ -13,10 +13,10 @@ use godwit::image::system::{Domain, PAGE, Prefill, Region, System, USER_TOP};
 use godwit::image::{
     Config, Image, ImageRequest, Kernel, TARGET, build_program, target_directory, workspace,
 };
-pub use hostile_pd::Attack;
 use hostile_pd::{
     ARGUMENT_SYMBOL, AT_START_SYMBOL, ATTACK_SYMBOL, Granted, VCPUS_SYMBOL, confession,
 };
+pub use hostile_pd::{Attack, messages};
 
 use crate::guests::{self, TestGuest};
 
@@ -202,11 +202,17 @@ pub struct Orders {
 
 impl Orders {
     /// Shows that it lives.
-    pub const WITNESS: Self = Self {
-        attack: Attack::Witness,
-        argument: 0,
-        at_start: false,
-    };
+    pub const WITNESS: Self = Self::of(Attack::Witness);
+
+    /// An attack that is about nothing in particular, as soon as anything reaches the domain.
+    #[must_use]
+    pub const fn of(attack: Attack) -> Self {
+        Self {
+            attack,
+            argument: 0,
+            at_start: false,
+        }
+    }
 }
 
 /// An image, named `name`, in which hostile domains stand in for those named.
@@ -296,6 +302,16 @@ pub fn report(
     }
 }
 
+/// Whom the kernel has stopped, if anybody: what it said.
+#[must_use]
+pub fn stopped(kernel: Kernel, said: &str) -> Option<&str> {
+    let mark = match kernel {
+        Kernel::Embedded => "godwit kernel: domain '",
+        Kernel::Sel4 => "MON|ERROR: faulting PD: ",
+    };
+    said.lines().find(|line| line.contains(mark))
+}
+
 /// Where the report that begins at the start of `text` ends, if all of it has been said.
 #[must_use]
 pub fn report_end(kernel: Kernel, text: &str) -> Option<usize> {
@@ -313,11 +329,11 @@ pub fn report_end(kernel: Kernel, text: &str) -> Option<usize> {
 fn embedded_cause(orders: &Orders, because: Because) -> Vec<String> {
     let argument = orders.argument;
     let what = match orders.attack {
-        Attack::Witness => String::new(),
+        Attack::Witness | Attack::Answers | Attack::Flood | Attack::Silence => String::new(),
         Attack::Read | Attack::Capabilities => {
             format!("data abort, read from {argument:#x} at pc ")
         }
-        Attack::Write => format!("data abort, write to {argument:#x} at pc "),
+        Attack::Write | Attack::Nonsense => format!("data abort, write to {argument:#x} at pc "),
         Attack::Execute => format!("instruction abort, fetch from {argument:#x} at pc "),
         Attack::SystemCall => format!("system call {} at pc ", argument.cast_signed()),
         Attack::Call => format!("use of capability {argument:#x} at pc "),
@@ -338,8 +354,8 @@ fn embedded_cause(orders: &Orders, because: Because) -> Vec<String> {
 fn sel4_cause(orders: &Orders, because: Because) -> Vec<String> {
     let address = format!("fault_addr={:#018x}", orders.argument);
     let mut said = match orders.attack {
-        Attack::Witness => Vec::new(),
-        Attack::Read | Attack::Write | Attack::Capabilities => {
+        Attack::Witness | Attack::Answers | Attack::Flood | Attack::Silence => Vec::new(),
+        Attack::Read | Attack::Write | Attack::Nonsense | Attack::Capabilities => {
             vec!["VMFault: ".to_owned(), address, "(data fault)".to_owned()]
         }
         Attack::Execute => vec![
@@ -362,7 +378,7 @@ fn sel4_cause(orders: &Orders, because: Because) -> Vec<String> {
         // Exception class 0x07: access to SIMD or floating-point functionality.
         Attack::FloatingPoint => vec!["vCPU fault with ESR: 0x000000001fe00000".to_owned()],
     };
-    if orders.attack == Attack::Write {
+    if matches!(orders.attack, Attack::Write | Attack::Nonsense) {
         said.push("write not read".to_owned());
     }
     said.push(match because {

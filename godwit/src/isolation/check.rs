@@ -163,7 +163,12 @@ impl Check<'_> {
             .collect();
         for fact in unused {
             let what = format!("the policy permits that {fact}, which is not so");
-            self.report(Rule::Unused, &fact, what);
+            // A limit that is not there is a right too many.
+            let rule = match fact {
+                Fact::Budget { .. } => Rule::Budget,
+                _ => Rule::Unused,
+            };
+            self.report(rule, &fact, what);
         }
     }
 
@@ -436,7 +441,8 @@ fn same_place(one: &Fact, other: &Fact) -> bool {
         } => (3, subject.clone(), channel.to_string()),
         Fact::Priority { subject, .. } => (4, subject.clone(), String::new()),
         Fact::Device { region, .. } => (5, region.clone(), String::new()),
-        fact => (6, fact.subject().to_owned(), fact.to_string()),
+        Fact::Budget { subject, .. } => (6, subject.clone(), String::new()),
+        fact => (7, fact.subject().to_owned(), fact.to_string()),
     };
     place(one) == place(other)
 }

@@ -73,7 +73,10 @@ impl<'input> Places<'input> {
             Fact::PhysicalAddress { subject, region } => {
                 self.child(subject, "setvar", "region_paddr", region)
             }
-            Fact::Firmware { .. } | Fact::Priority { .. } | Fact::Other { .. } => None,
+            Fact::Firmware { .. }
+            | Fact::Priority { .. }
+            | Fact::Budget { .. }
+            | Fact::Other { .. } => None,
             Fact::Device { region, .. } => self.region(region),
         };
         let node = exact

@@ -36,6 +36,8 @@ pub fn facts(image: &[u8], names: &Layout) -> Result<Facts, ImageError> {
             subject: domain.name.to_owned(),
             priority: domain.priority,
         });
+        let (budget, period) = (domain.budget, domain.period);
+        reader.facts.budget(domain.name, budget, period);
         if domain.parent.is_some() {
             reader.other(domain.name, "its faults go to another domain".to_owned());
         }
@@ -48,7 +50,7 @@ pub fn facts(image: &[u8], names: &Layout) -> Result<Facts, ImageError> {
     }
     for vcpu in description.vcpus() {
         let vcpu = vcpu?;
-        reader.vcpu(vcpu.vm, vcpu.id, vcpu.priority);
+        reader.vcpu(&vcpu);
     }
     for mapping in description.mappings() {
         reader.mapping(&mapping?);
@@ -91,13 +93,15 @@ impl Reader<'_> {
         name.unwrap_or_else(|| format!("domain {index}"))
     }
 
-    fn vcpu(&mut self, vm: usize, id: u32, priority: u8) {
+    fn vcpu(&mut self, vcpu: &kernel_image::Vcpu) {
+        let (vm, priority) = (vcpu.vm, vcpu.priority);
         let (machine, owner) = self
             .machines
             .get(vm)
             .cloned()
             .unwrap_or_else(|| (format!("machine {vm}"), usize::MAX));
-        let vcpu = u8::try_from(id).unwrap_or(u8::MAX);
+        self.facts.budget(&machine, vcpu.budget, vcpu.period);
+        let vcpu = u8::try_from(vcpu.id).unwrap_or(u8::MAX);
         self.facts.add(Fact::Priority {
             subject: machine.clone(),
             priority,

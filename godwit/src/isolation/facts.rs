@@ -191,6 +191,15 @@ pub enum Fact {
         /// 0 to 254.
         priority: u8,
     },
+    /// May use so much of the processor in each period, and no more; who has no such limit has no such fact.
+    Budget {
+        /// Who.
+        subject: String,
+        /// Microseconds.
+        budget: u64,
+        /// In so many microseconds.
+        period: u64,
+    },
     /// A region has a fixed physical address outside RAM: a device.
     Device {
         /// Which region.
@@ -223,6 +232,7 @@ impl Fact {
             | Self::PhysicalAddress { subject, .. }
             | Self::Firmware { subject }
             | Self::Priority { subject, .. }
+            | Self::Budget { subject, .. }
             | Self::Other { subject, .. } => subject,
             Self::Device { region, .. } => region,
         }
@@ -297,6 +307,16 @@ impl fmt::Display for Fact {
             Self::Priority { subject, priority } => {
                 write!(formatter, "{subject} runs with priority {priority}")
             }
+            Self::Budget {
+                subject,
+                budget,
+                period,
+            } => {
+                write!(
+                    formatter,
+                    "{subject} has the processor for {budget} us in {period} us at most"
+                )
+            }
             Self::Device { region, physical } => {
                 write!(formatter, "'{region}' is the device at {physical:#x}")
             }
@@ -334,6 +354,17 @@ impl Facts {
         self.facts
             .entry(fact)
             .or_insert_with(|| Some(object.to_owned()));
+    }
+
+    /// Adds how much somebody may run, if that is limited.
+    pub fn budget(&mut self, subject: &str, budget: u64, period: u64) {
+        if budget < period {
+            self.add(Fact::Budget {
+                subject: subject.to_owned(),
+                budget,
+                period,
+            });
+        }
     }
 
     /// All facts, sorted.
@@ -378,6 +409,11 @@ impl Facts {
             subject: subject(),
             priority: domain.scheduling.priority,
         });
+        self.budget(
+            &domain.name,
+            domain.scheduling.budget,
+            domain.scheduling.period,
+        );
         if domain.firmware {
             self.add(Fact::Firmware { subject: subject() });
         }
@@ -425,6 +461,11 @@ impl Facts {
             subject: machine.name.clone(),
             priority: machine.scheduling.priority,
         });
+        self.budget(
+            &machine.name,
+            machine.scheduling.budget,
+            machine.scheduling.period,
+        );
         for &vcpu in &machine.vcpus {
             self.controls(&domain.name, &machine.name, vcpu);
         }

@@ -93,6 +93,8 @@ pub enum Rule {
     CallOrder,
     /// Priorities are those of the policy.
     Priority,
+    /// Budgets are those of the policy.
+    Budget,
     /// Each interrupt belongs to its device's owner.
     Interrupt,
     /// One domain controls the vCPUs.
@@ -127,6 +129,7 @@ impl Rule {
             Self::Channel => "channel",
             Self::CallOrder => "call-order",
             Self::Priority => "priority",
+            Self::Budget => "budget",
             Self::Interrupt => "interrupt",
             Self::Vcpu => "vcpu",
             Self::Device => "device",
@@ -151,6 +154,7 @@ impl Rule {
             Fact::PhysicalAddress { .. } => Self::PhysicalAddress,
             Fact::Firmware { .. } => Self::Firmware,
             Fact::Priority { .. } => Self::Priority,
+            Fact::Budget { .. } => Self::Budget,
             Fact::Device { .. } => Self::Device,
             Fact::ReceiveAt { .. } | Fact::Other { .. } => Self::Capability,
         }

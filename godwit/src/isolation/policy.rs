@@ -53,6 +53,8 @@ pub struct Subject {
     pub is: String,
     /// Its priority.
     pub priority: u8,
+    /// How many microseconds in how many it may run at most, and the reason; nothing if it may always.
+    pub budget: Option<(u64, u64, String)>,
     /// Regions, each with rights and the reason.
     #[serde(default)]
     pub memory: BTreeMap<String, (String, String)>,
@@ -262,6 +264,14 @@ impl Policy {
                 },
                 subject.is.clone(),
             );
+            if let Some((budget, period, why)) = &subject.budget {
+                let fact = Fact::Budget {
+                    subject: name.clone(),
+                    budget: *budget,
+                    period: *period,
+                };
+                permitted.insert(fact, why.clone());
+            }
             for (region, (rights, why)) in &subject.memory {
                 let access = Access::parse(rights)
                     .ok_or_else(|| format!("{name}: '{rights}' is no right to '{region}'"))?;

@@ -118,6 +118,7 @@ pub fn control(review: &Review<'_>) -> Table {
         "interrupts",
         "controls",
         "is told",
+        "runs at most",
     ];
     let mut table = Table::new(head.map(str::to_owned).to_vec());
     let Some(facts) = review.sources.first() else {
@@ -157,6 +158,10 @@ pub fn control(review: &Review<'_>) -> Table {
             }),
             of(&|fact| match fact {
                 Fact::PhysicalAddress { region, .. } => Some(format!("address of {region}")),
+                _ => None,
+            }),
+            of(&|fact| match fact {
+                Fact::Budget { budget, period, .. } => Some(format!("{budget} us in {period} us")),
                 _ => None,
             }),
         ]);

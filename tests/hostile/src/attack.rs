@@ -49,7 +49,16 @@ impl Orders {
     pub(crate) fn attack_now(self) {
         let argument = self.argument;
         match self.attack {
-            Attack::Witness => {}
+            // Whoever answers calls sees to the latter.
+            Attack::Witness | Attack::Answers => {}
+            Attack::Nonsense => {
+                crate::pester::nonsense();
+                write(argument);
+            }
+            Attack::Flood => crate::pester::flood(),
+            Attack::Silence => loop {
+                core::hint::spin_loop();
+            },
             Attack::Read => read(argument),
             Attack::Write => write(argument),
             Attack::Execute => execute(argument),

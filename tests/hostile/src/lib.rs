@@ -6,6 +6,8 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod messages;
+
 /// The symbol with the number of an [`Attack`].
 pub const ATTACK_SYMBOL: &str = "hostile_attack";
 /// The symbol with what the attack is about.
@@ -30,7 +32,7 @@ pub const SLOTS: u64 = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Attack {
-    /// Nothing: it answers, to show that it and those around it are alive.
+    /// Nothing by itself: it answers, to show that it and those around it are alive, and is a nuisance when told to.
     Witness = 0,
     /// Reads the word at the argument.
     Read = 1,
@@ -50,11 +52,19 @@ pub enum Attack {
     SystemRegister = 8,
     /// Reads a floating-point register, which may hold a guest's secret.
     FloatingPoint = 9,
+    /// Answers every call with something else that is no answer, or not to that request.
+    Answers = 10,
+    /// Leaves nonsense in its rings, and notifies for ever.
+    Flood = 11,
+    /// Never answers a call: it computes for ever.
+    Silence = 12,
+    /// Leaves nonsense in its rings, notifies often, and then writes a word to the argument.
+    Nonsense = 13,
 }
 
 impl Attack {
     /// Every attack.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Witness,
         Self::Read,
         Self::Write,
@@ -65,6 +75,10 @@ impl Attack {
         Self::Capabilities,
         Self::SystemRegister,
         Self::FloatingPoint,
+        Self::Answers,
+        Self::Flood,
+        Self::Silence,
+        Self::Nonsense,
     ];
 
     /// The attack of a number; a witness for any other.
@@ -139,7 +153,7 @@ mod tests {
         for attack in Attack::ALL {
             assert_eq!(Attack::from_number(attack as u64), attack);
         }
-        assert_eq!(Attack::from_number(10), Attack::Witness);
+        assert_eq!(Attack::from_number(14), Attack::Witness);
     }
 
     #[test]

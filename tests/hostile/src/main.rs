@@ -8,6 +8,7 @@
 #![no_main]
 
 mod attack;
+mod pester;
 mod regions;
 mod witness;
 
@@ -22,6 +23,8 @@ use witness::Witness;
 struct Hostile {
     orders: Orders,
     witness: Option<Witness>,
+    /// How many calls were answered with nonsense.
+    answers: usize,
 }
 
 #[protection_domain]
@@ -33,6 +36,7 @@ fn init() -> Hostile {
     Hostile {
         orders,
         witness: Witness::new(pd_name().unwrap_or_default()),
+        answers: 0,
     }
 }
 
@@ -40,10 +44,11 @@ impl Handler for Hostile {
     type Error = Infallible;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        let lives = self.orders.attack == Attack::Witness;
         if let Some(witness) = &mut self.witness {
-            witness.notified(channels, self.orders.attack == Attack::Witness);
+            witness.notified(channels, lives);
         }
-        if self.orders.attack != Attack::Witness {
+        if !lives {
             let notifications = granted().notifications;
             (0..62)
                 .filter(|channel| notifications >> channel & 1 != 0)
@@ -54,6 +59,11 @@ impl Handler for Hostile {
     }
 
     fn protected(&mut self, _: Channel, _: MessageInfo) -> Result<MessageInfo, Infallible> {
+        if self.orders.attack == Attack::Answers {
+            self.answers += 1;
+            pester::disturb();
+            return Ok(pester::answer(self.answers));
+        }
         self.orders.attack_now();
         Ok(MessageInfo::new(0, 0))
     }

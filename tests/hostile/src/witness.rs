@@ -1,7 +1,9 @@
 //! Signs of life, of this domain and of those that it can call.
 //!
 //! In the place of `serial-pd`: every byte that is typed is answered with a line. In the place of `migration-pd`: every
-//! byte that comes over the link is answered; `t` and `g` by a call to `timer-pd` or `vgic-pd` first.
+//! byte that comes over the link is answered; `t` and `g` by a call to `timer-pd` or `vgic-pd` first. In the place of
+//! `vmm-pd`: every byte that `serial-pd` passes on is answered. After `p`, both
+//! pester their neighbours; after `n`, they leave nonsense in their rings.
 
 use channel::ids;
 use channel::ring::Duplex;
@@ -12,6 +14,7 @@ use crate::regions::region;
 
 /// Sizes of the regions, as `system.xml` has them.
 const UART_SIZE: usize = 0x1000;
+const CONSOLE_RING: usize = 0x4000;
 /// The UART's clock in hertz, and the line's speed; QEMU heeds neither.
 const CLOCK: u32 = 24_000_000;
 const BAUD: u32 = 115_200;
@@ -21,7 +24,8 @@ const NO_REQUEST: u64 = 0xffff;
 /// Where signs of life go.
 pub(crate) enum Witness {
     Console(Pl011<Mmio>),
-    Link(Duplex),
+    /// Rings with the domain at the other end of the channel.
+    Rings(Duplex, Channel),
 }
 
 impl Witness {
@@ -29,7 +33,16 @@ impl Witness {
     pub(crate) fn new(name: &str) -> Option<Self> {
         match name {
             "serial_pd" => Some(console()),
-            "migration_pd" => link(),
+            "migration_pd" => rings(
+                ("migration_to_link", region("migration_to_link_size")),
+                ("link_to_migration", region("link_to_migration_size")),
+                ids::migration::LINK,
+            ),
+            "vmm_pd" => rings(
+                ("vmm_to_serial", CONSOLE_RING),
+                ("serial_to_vmm", CONSOLE_RING),
+                ids::vmm::SERIAL,
+            ),
             _ => None,
         }
     }
@@ -51,9 +64,9 @@ impl Witness {
                     let _ = interrupt.irq_ack();
                 }
             }
-            Self::Link(rings) => {
+            Self::Rings(rings, peer) => {
                 if answer {
-                    answer_link(rings);
+                    answer_peer(rings, *peer);
                 }
             }
         }
@@ -70,34 +83,37 @@ fn console() -> Witness {
     Witness::Console(uart)
 }
 
-fn link() -> Option<Witness> {
-    let own = core::ptr::NonNull::new(region("migration_to_link") as *mut u8)?;
-    let peer = core::ptr::NonNull::new(region("link_to_migration") as *mut u8)?;
-    let sizes = (
-        region("migration_to_link_size"),
-        region("link_to_migration_size"),
-    );
+fn rings(own: (&str, usize), peer: (&str, usize), channel: usize) -> Option<Witness> {
+    let base = |name| core::ptr::NonNull::new(region(name) as *mut u8);
     // SAFETY: `system.xml` maps both regions with these sizes, the first for this domain alone to write, and this runs
     // once.
-    let mut rings = unsafe { Duplex::new(own, sizes.0, peer, sizes.1) }.ok()?;
+    let mut rings = unsafe { Duplex::new(base(own.0)?, own.1, base(peer.0)?, peer.1) }.ok()?;
     let _ = rings.consumer.wait(0);
-    Some(Witness::Link(rings))
+    Some(Witness::Rings(rings, Channel::new(channel)))
 }
 
-fn answer_link(rings: &mut Duplex) {
+fn answer_peer(rings: &mut Duplex, peer: Channel) {
     loop {
         let mut byte = [0];
         while rings.consumer.pop(&mut byte) == Ok(1) {
             let answer: &[u8] = match byte[0] {
                 b't' => call(ids::migration::TIMER, b"timer\n"),
                 b'g' => call(ids::migration::VGIC, b"vgic\n"),
+                b'p' => {
+                    crate::pester::pester(rings);
+                    continue;
+                }
+                b'n' => {
+                    crate::pester::nonsense();
+                    return;
+                }
                 _ => b"witness\n",
             };
             let _ = rings.producer.push(answer);
         }
         let sent = rings.producer.notify_due();
         if sent | rings.consumer.notify_due() {
-            Channel::new(ids::migration::LINK).notify();
+            peer.notify();
         }
         if rings.consumer.wait(0) != Ok(true) {
             return;

@@ -6,6 +6,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use godwit::image::{Config, Kernel};
@@ -17,6 +18,9 @@ use tests::guests::{self, TestGuest};
 use tests::hostile::{self, Attack, Because, Orders, Target};
 
 use crate::on_both_kernels;
+
+/// How long to wait before a byte is typed again.
+const LOOK: Duration = Duration::from_millis(300);
 
 on_both_kernels! {
     fn a_domain_cannot_read_a_neighbours_region(kernel) {
@@ -169,14 +173,15 @@ on_both_kernels! {
     }
 
     fn a_guest_goes_on_without_its_console_and_can_leave_the_board(kernel) {
-        let hostile = [("serial_pd", WRITE.orders("serial_pd", false)?)];
+        let orders = Orders { attack: Attack::Nonsense, ..WRITE.orders("serial_pd", false)? };
+        let hostile = [("serial_pd", orders)];
         let guest = TestGuest::probe("mode=registers mmu=1", 2);
         let image = hostile::image("console", kernel, Config::Debug, &guest, &hostile)?;
         let scratch = Scratch::new()?;
         let mut board = Board::start("mute", &image, &scratch)?;
         board.wait_for_phase(Phase::Running)?;
         board.session.send(b"x")?;
-        is_reported(kernel, &board, "serial_pd", &hostile[0].1, WRITE.because)?;
+        is_reported(kernel, &board, "serial_pd", &orders, WRITE.because)?;
         let mut healthy = Board::start("healthy", &guests::empty_image(kernel, guest.ram_mib())?, &scratch)?;
         move_guest(&mut board, &mut healthy)?;
         let round = healthy.expect_probe_round(0)?;
@@ -268,7 +273,7 @@ fn core(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     let mut witness = Witness::new(&board)?;
     witness.answers(b'w', "witness")?;
     // What is typed reaches serial-pd, which passes it on to vmm-pd.
-    board.session.send(b"x")?;
+    type_until_reported(kernel, &mut board, "serial_pd", &hostile[1].1)?;
     for (domain, orders) in &hostile[..3] {
         is_reported(kernel, &board, domain, orders, plan.because)?;
     }
@@ -296,15 +301,44 @@ fn without(kernel: Kernel, domain: &str, others: &[(u8, &str)]) -> anyhow::Resul
     let mut board = Board::start("without", &image, &scratch)?;
     let mut witness = Witness::new(&board)?;
     witness.answers(b'w', "witness")?;
-    board.session.send(b"x")?;
+    type_until_reported(kernel, &mut board, domain, &orders)?;
     is_reported(kernel, &board, domain, &orders, WRITE.because)?;
     for (question, answer) in others {
         witness.answers(*question, answer)?;
     }
-    board.session.expect("witness", ANSWER)?;
-    board.session.send(b"x")?;
-    board.session.expect("witness", ANSWER)?;
+    serial_pd_answers(&mut board)
+}
+
+/// Types until `serial-pd`'s witness answers.
+pub(crate) fn serial_pd_answers(board: &mut Board) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ANSWER;
+    while board.session.expect("witness", LOOK).is_err() {
+        ensure!(Instant::now() < deadline, "serial-pd does not answer");
+        board.session.send(b"x")?;
+    }
     Ok(())
+}
+
+/// Types until the kernel names the domain. What is typed before serial-pd has set up its UART, for which it may need
+/// more than one period of its budget, nobody reads.
+fn type_until_reported(
+    kernel: Kernel,
+    board: &mut Board,
+    domain: &str,
+    orders: &Orders,
+) -> anyhow::Result<()> {
+    let (name, _) = hostile::report(kernel, domain, orders, Because::Unsaid);
+    let deadline = Instant::now() + ANSWER;
+    loop {
+        board.session.send(b"x")?;
+        if board.session.transcript().wait_for(0, &name, LOOK).is_ok() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{domain} was not stopped for {orders:x?}"
+        );
+    }
 }
 
 /// The kernel names the domain and what it did.

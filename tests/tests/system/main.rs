@@ -9,6 +9,7 @@ mod idle;
 mod isolation;
 mod link_cut;
 mod moves;
+mod neighbours;
 mod parked;
 mod probe;
 mod registers;

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use kernel_image::slot;
 
-use self::spec::{Cap, Object, Spec, Tcb, tcb};
+use self::spec::{Cap, Object, SchedContextExtra, Spec, Tcb, tcb};
 use super::IsolationError;
 use super::facts::{Access, Fact, Facts, MONITOR, OWN_MEMORY, Source};
 use crate::image::system::System;
@@ -198,6 +198,13 @@ impl<'a> Reader<'a> {
                 },
                 name,
             );
+        }
+        let context = tcb.slot(tcb::SCHEDULING_CONTEXT).and_then(Cap::object);
+        if let Some(Object::SchedContext(context)) = context.map(|it| self.spec.object(it))
+            && thread.role != Role::Monitor
+        {
+            let SchedContextExtra { budget, period } = context.extra;
+            self.facts.budget(subject, budget, period);
         }
         if tcb.extra.max_prio != tcb.extra.prio && thread.role != Role::Monitor {
             let what = format!("may give priorities up to {}", tcb.extra.max_prio);

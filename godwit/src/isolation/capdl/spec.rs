@@ -45,11 +45,23 @@ pub(super) enum Object {
     PageTable(Slots),
     CNode(CNode),
     Tcb(Tcb),
-    SchedContext(serde::de::IgnoredAny),
+    SchedContext(SchedContext),
     ArmIrq(Slots),
     /// Stands for a reference to nothing.
     #[serde(skip)]
     Missing,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SchedContext {
+    pub(super) extra: SchedContextExtra,
+}
+
+/// Microseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct SchedContextExtra {
+    pub(super) period: u64,
+    pub(super) budget: u64,
 }
 
 #[derive(Debug, Deserialize)]

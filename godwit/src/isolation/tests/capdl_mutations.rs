@@ -456,6 +456,24 @@ const MUTATIONS: &[(Change, Rule, &str, &str)] = &[
     ),
     (
         |image| {
+            let index = image.index("sched_context_link_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(2000);
+        },
+        Rule::Difference,
+        "<protection_domain name=\"link_pd\"",
+        "1000 us in 2000 us",
+    ),
+    (
+        |image| {
+            let index = image.index("sched_context_serial_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(1999);
+        },
+        Rule::Budget,
+        "<protection_domain name=\"serial_pd\"",
+        "1999 us",
+    ),
+    (
+        |image| {
             let migration = image.index("ep_timer_pd");
             *image.cap("tcb_guest_3", 5) = endpoint(migration, 1 << 62 | 3);
         },

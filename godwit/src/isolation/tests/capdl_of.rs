@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::image::system::{LARGE_PAGE, Mapping, PAGE, System};
+use crate::image::system::{LARGE_PAGE, Mapping, PAGE, Scheduling, System};
 
 /// A capDL description under construction.
 #[derive(Default)]
@@ -214,7 +214,7 @@ fn domain(builder: &mut Builder, system: &System, index: usize, all: &[Objects],
     );
     let context = builder.add(
         &format!("sched_context_{name}"),
-        json!({ "SchedContext": {} }),
+        scheduling_context(domain.scheduling),
     );
     let reply = builder.add(&format!("reply_{name}"), json!("Reply"));
     for (slot, cap) in [
@@ -289,6 +289,11 @@ fn interrupts(
     }
 }
 
+fn scheduling_context(scheduling: Scheduling) -> Value {
+    let Scheduling { budget, period, .. } = scheduling;
+    json!({ "SchedContext": { "size_bits": 8, "extra": { "budget": budget, "period": period } } })
+}
+
 fn machine(builder: &mut Builder, system: &System, index: usize, own: Objects) {
     let Some(machine) = &system.domains[index].machine else {
         return;
@@ -302,7 +307,7 @@ fn machine(builder: &mut Builder, system: &System, index: usize, own: Objects) {
         let node = cnode(builder, &format!("cnode_{name}"), 9);
         let context = builder.add(
             &format!("sched_context_{name}"),
-            json!({ "SchedContext": {} }),
+            scheduling_context(machine.scheduling),
         );
         let buffer = builder.frame(&format!("frame_ipcbuf_{name}"), PAGE, None);
         for (slot, cap) in [

@@ -126,6 +126,21 @@ fn every_test_and_rule_that_the_document_cites_exists() {
         assert!(text.contains(&format!("fn {name}(")), "{claim}: {test}");
     }
     let document = build::read(&root.join(document::DOCUMENT)).unwrap();
+    // What is written by hand links tests as `[`name`](../path)`.
+    let mut linked = 0;
+    for (name, path) in document.split("[`").skip(1).filter_map(|part| {
+        let (name, rest) = part.split_once("`](../")?;
+        let (path, _) = rest.split_once(')')?;
+        let is_name = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_name && path.ends_with(".rs")).then_some((name, path))
+    }) {
+        let text = build::read(&root.join(path)).unwrap();
+        assert!(text.contains(&format!("fn {name}(")), "{path}: {name}");
+        linked += 1;
+    }
+    assert!(linked > 30, "only {linked} links to tests were found");
     for part in document.split("](#").skip(1) {
         let anchor = part.split(')').next().unwrap();
         assert!(document.contains(&format!("id=\"{anchor}\"")), "#{anchor}");

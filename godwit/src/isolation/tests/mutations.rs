@@ -264,10 +264,29 @@ const MUTATIONS: &[Mutation] = &[
     after!(LINK_QUEUES, r#"<irq irq="33" id="12" />"#, Description),
     // Firmware.
     mutation(
-        r#"name="link_pd" priority="200""#,
-        r#"name="link_pd" smc="true" priority="200""#,
+        r#"name="link_pd" priority="200" budget="1000"#,
+        r#"name="link_pd" smc="true" priority="200" budget="1000"#,
         Rule::Firmware,
         r#"name="link_pd""#,
+    ),
+    // Budgets.
+    mutation(
+        r#"name="link_pd" priority="200" budget="1000""#,
+        r#"name="link_pd" priority="200" budget="2000""#,
+        Rule::Budget,
+        r#"name="link_pd""#,
+    ),
+    mutation(
+        r#"name="serial_pd" priority="200" budget="400""#,
+        r#"name="serial_pd" priority="200" budget="1400""#,
+        Rule::Budget,
+        r#"name="serial_pd""#,
+    ),
+    mutation(
+        r#"name="guest" priority="50""#,
+        r#"name="guest" budget="100" period="1000" priority="50""#,
+        Rule::Budget,
+        r#"<virtual_machine name="guest""#,
     ),
     // vCPUs.
     after!(r#"            <vcpu id="3" />"#, r#"<vcpu id="4" />"#, Vcpu),

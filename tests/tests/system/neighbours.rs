@@ -1,0 +1,189 @@
+//! A domain that keeps to its rights and abuses them: what its neighbours do is what docs/isolation.md says.
+//!
+//! Nobody here reaches for what is not its own (`isolation.rs` is about that). These say everything that is no message,
+//! answer with what is no answer, leave nonsense in their rings, notify without end, or never answer.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context as _, ensure};
+use godwit::image::{Config, Kernel};
+use godwit::session::Scratch;
+use migration_pd::protocol::management::Phase;
+use tests::ANSWER;
+use tests::board::Board;
+use tests::guests::TestGuest;
+use tests::hostile::messages::{Callee, Tally, due_to_migration, due_to_vmm};
+use tests::hostile::{self, Attack, Orders};
+
+use crate::isolation::serial_pd_answers;
+use crate::on_both_kernels;
+
+/// How often a board is asked that has neighbours which answer nonsense: each time they have another.
+const QUESTIONS: usize = 40;
+
+on_both_kernels! {
+    fn whatever_migration_pd_says_the_guest_goes_on(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [("migration_pd", Orders::WITNESS)];
+        let mut board = start(kernel, "pester-migration", &hostile, &scratch)?;
+        let before = board.expect_probe_round(0)?;
+        let mut link = Witness::new(&board)?;
+        link.answers(b'w', "witness")?;
+        link.ask(b'p')?;
+        for callee in [Callee::Vmm, Callee::Vgic, Callee::Timer] {
+            let due = Tally::due(|raw| due_to_migration(callee, raw));
+            is_due(&link.line()?, callee, due)?;
+        }
+        link.answers(b'w', "witness")?;
+        // All of it was said between two rounds of the guest at most.
+        let round = board.expect_probe_round(before)?;
+        link.ask(b'n')?;
+        board.expect_probe_round(round + 1)?;
+        board.session.send(b"q")?;
+        board.expect_probe_done()?;
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn whatever_vmm_pd_says_the_others_go_on(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [
+            ("vmm_pd", Orders::WITNESS),
+            ("migration_pd", Orders::WITNESS),
+        ];
+        let mut board = start(kernel, "pester-vmm", &hostile, &scratch)?;
+        let mut link = Witness::new(&board)?;
+        link.answers(b'w', "witness")?;
+        board.session.send(b"p")?;
+        for callee in [Callee::Vgic, Callee::Timer] {
+            let due = Tally::due(|raw| due_to_vmm(callee, raw));
+            is_due(&board.session.expect_line("pestered ", ANSWER)?, callee, due)?;
+        }
+        others_answer(&mut link)?;
+        // Its rings with serial-pd, and notifications to that and migration-pd.
+        board.session.send(b"n")?;
+        others_answer(&mut link)?;
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn a_guest_whose_interrupts_and_timers_answer_nonsense_is_stopped_and_the_board_lives(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [
+            ("vgic_pd", Orders::of(Attack::Answers)),
+            ("timer_pd", Orders::of(Attack::Answers)),
+        ];
+        let mut board = start(kernel, "answers", &hostile, &scratch)?;
+        let mut phases = Vec::new();
+        for _ in 0..QUESTIONS {
+            phases.push(board.phase()?);
+            // Refused or not, it makes vmm-pd ask both.
+            let _ = board.client()?.discard();
+        }
+        ensure!(phases.contains(&Phase::Failed), "{phases:?}");
+        ensure!(!phases.contains(&Phase::Running), "{phases:?}");
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn a_board_whose_vmm_pd_answers_nonsense_can_be_talked_to(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [("vmm_pd", Orders::of(Attack::Answers))];
+        let mut board = start(kernel, "answers-vmm", &hostile, &scratch)?;
+        for _ in 0..QUESTIONS {
+            let client = board.client()?;
+            // Whatever vmm-pd is made to say: an answer to each, none of which takes down whoever asked.
+            let _ = (client.statistics(), client.describe(), client.discard());
+            client.status()?;
+        }
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn a_flood_of_notifications_leaves_the_guest_its_time(kernel) {
+        let scratch = Scratch::new()?;
+        let flood = Orders { at_start: true, ..Orders::of(Attack::Flood) };
+        let mut board = start(kernel, "flood", &[("link_pd", flood)], &scratch)?;
+        let round = board.expect_probe_round(0)?;
+        board.expect_probe_round(round + 1)?;
+        board.session.send(b"q")?;
+        board.expect_probe_done()?;
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn nobody_but_its_callers_waits_for_a_domain_that_never_answers(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [
+            ("vgic_pd", Orders::of(Attack::Silence)),
+            ("serial_pd", Orders::WITNESS),
+        ];
+        let mut board = start(kernel, "silence", &hostile, &scratch)?;
+        serial_pd_answers(&mut board)?;
+        nobody_was_stopped(kernel, &board)
+    }
+}
+
+fn start(
+    kernel: Kernel,
+    name: &str,
+    hostile: &[(&str, Orders)],
+    scratch: &Scratch,
+) -> anyhow::Result<Board> {
+    let guest = TestGuest::probe("mode=registers mmu=1", 2);
+    let image = hostile::image(name, kernel, Config::Debug, &guest, hostile)?;
+    Board::start(name, &image, scratch)
+}
+
+/// The kernel has found nothing to stop a domain for.
+fn nobody_was_stopped(kernel: Kernel, board: &Board) -> anyhow::Result<()> {
+    let said = board.said();
+    match hostile::stopped(kernel, &said) {
+        None => Ok(()),
+        Some(line) => anyhow::bail!("{line}"),
+    }
+}
+
+/// A hostile domain says of all that was said to it that nothing was not due.
+fn is_due(said: &str, callee: Callee, due: Tally) -> anyhow::Result<()> {
+    let not_understood = format!(
+        "pestered {callee:?}: {} not understood, ",
+        due.not_understood
+    );
+    ensure!(
+        said.contains(&not_understood) && said.contains(" 0 wrong"),
+        "{said:?} where {due:?} is due"
+    );
+    Ok(())
+}
+
+fn others_answer(link: &mut Witness) -> anyhow::Result<()> {
+    link.answers(b't', "timer")?;
+    link.answers(b'g', "vgic")?;
+    link.answers(b'w', "witness")
+}
+
+/// The domain in the place of `migration-pd`, as heard over the link, line by line.
+struct Witness(BufReader<UnixStream>);
+
+impl Witness {
+    fn new(board: &Board) -> anyhow::Result<Self> {
+        let link = UnixStream::connect(board.link_path()?)?;
+        link.set_read_timeout(Some(ANSWER))?;
+        Ok(Self(BufReader::new(link)))
+    }
+
+    fn ask(&mut self, question: u8) -> anyhow::Result<()> {
+        Ok(self.0.get_mut().write_all(&[question])?)
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        let read = self.0.read_line(&mut line);
+        read.context("the domain in migration-pd's place says nothing")?;
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn answers(&mut self, question: u8, wanted: &str) -> anyhow::Result<()> {
+        self.ask(question)?;
+        let answer = self.line()?;
+        ensure!(answer == wanted, "it says {answer:?}, not {wanted:?}");
+        Ok(())
+    }
+}
