@@ -399,6 +399,7 @@ impl Model for HandOver {
     }
 }
 
+// Pitfall: Both sides could run after a lost acknowledgement.
 #[test]
 fn never_two_runners_and_never_none_whatever_happens() {
     let checker = REAL.checker().threads(2).spawn_bfs().join();

@@ -188,6 +188,7 @@ impl Model for Gate {
     }
 }
 
+// Pitfall: The counter's offset was restored before the count, which changed it.
 #[test]
 fn no_vcpu_is_released_before_all_are_loaded() {
     let gate = Gate {

@@ -187,6 +187,7 @@ proptest! {
     }
 }
 
+// Pitfall: Pending state was derived from the level.
 #[test]
 fn a_latch_and_a_level_survive_as_two_fields() {
     let mut machine = Machine::enabled(1);
@@ -283,6 +284,8 @@ fn an_active_interrupt_returns_to_the_vcpu_that_acknowledged_it() {
     );
 }
 
+// Pitfall: Banked interrupts were not saved for each vCPU.
+// Pitfall: vCPU 0's CPU interface was saved for every vCPU.
 #[test]
 fn every_vcpu_keeps_its_own_interface_and_banked_interrupts() {
     let mut machine = Machine::new(4);
@@ -316,6 +319,7 @@ fn every_vcpu_keeps_its_own_interface_and_banked_interrupts() {
     assert_eq!(before, after);
 }
 
+// Pitfall: SPI bitmaps were saved 32 bits off.
 #[test]
 fn shared_interrupts_start_at_intid_32_in_the_record() {
     let mut machine = Machine::new(2);

@@ -117,6 +117,7 @@ fn more_pending_than_list_registers_all_arrive_in_order_of_urgency() {
     assert!(order.into_iter().eq(32..288));
 }
 
+// Pitfall: With more active interrupts than list registers, the wrong one ended.
 #[test]
 fn with_more_active_than_list_registers_the_right_one_ends() {
     let mut machine = Machine::enabled(1);

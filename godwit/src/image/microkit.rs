@@ -422,6 +422,7 @@ mod tests {
         assert!(matches!(fake.open(), Err(SdkError::Version { found, .. }) if found == "2.2.0"));
     }
 
+    // Pitfall: The kernel moved the counter's offset by itself.
     #[test]
     fn a_kernel_with_a_wrong_option_is_refused_by_its_name() {
         for (option, needed, _) in OPTIONS {

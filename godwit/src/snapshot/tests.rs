@@ -192,6 +192,7 @@ fn nothing_is_left_under_the_name_when_writing_fails() {
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
+// Pitfall: The guest's clock was behind by the downtime, and nobody had chosen that.
 #[test]
 fn the_guests_clock_stands_still_unless_the_operator_wants_it_to_go_on() {
     let mut here = state(1, 1);

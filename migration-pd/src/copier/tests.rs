@@ -224,6 +224,7 @@ fn the_limit_of_passes_is_kept_but_for_the_first_two() {
 }
 
 proptest! {
+    // Pitfall: The hypervisor's own writes to guest RAM were not tracked.
     #[test]
     fn no_page_that_changed_is_missed(
         used in 0..50_usize,

@@ -16,10 +16,13 @@ use crate::on_both_kernels;
 use crate::parked::{Registers, keep, parked};
 
 on_both_kernels! {
+    // Pitfall: The upper 64 bits of vector registers were lost.
+    // Pitfall: A restore could only set, so what was on stayed on.
     fn every_register_goes_through_a_fresh_and_a_used_board_with_the_mmu_off(kernel) {
         every_register(kernel, "mode=registers park=1 holds=1 mmu=0")
     }
 
+    // Pitfall: Writing `PMCR_EL0` reset the counters.
     fn every_register_goes_through_a_fresh_and_a_used_board_with_the_mmu_on(kernel) {
         every_register(kernel, "mode=registers park=1 holds=1 mmu=1 seed=2")
     }

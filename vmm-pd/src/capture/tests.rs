@@ -297,7 +297,7 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
     );
 }
 
-// Pitfall: timer fired between saving the GIC and saving the timer.
+// Pitfall: The timer fired between saving the GIC and saving the timer.
 #[test]
 fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_not() {
     for asserted in [false, true] {
@@ -436,7 +436,7 @@ fn an_active_interrupt_that_the_interface_does_not_acknowledge_is_noticed() {
     );
 }
 
-// Pitfall: vCPU 0's state restored into every vCPU.
+// Pitfall: vCPUs were restored in another order.
 #[test]
 fn another_vcpus_registers_are_refused() {
     let mut fake = Fake::new(RegisterFile::new());

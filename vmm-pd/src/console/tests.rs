@@ -361,6 +361,7 @@ proptest! {
         }
     }
 
+    // Pitfall: A device had nothing to save by default.
     #[test]
     fn a_record_makes_a_console_that_behaves_alike(
         before in proptest::collection::vec(step(), 0..40),

@@ -76,6 +76,7 @@ fn an_smc_returns_to_the_next_instruction_with_only_x0_changed() {
     assert_eq!(board.cores[0].thread.general[0], u64::MAX, "NOT_SUPPORTED");
 }
 
+// Pitfall: PSCI's reset wiped the identity.
 #[test]
 fn cpu_on_starts_a_vcpu_with_its_own_identity_and_everyones_time() {
     let (board, _) = two_running();
@@ -445,6 +446,7 @@ fn run_record(record: Vec<u8>, from: &mut Board) -> Board {
     board
 }
 
+// Pitfall: `CPU_ON`'s entry and context were lost when it was saved before it ran.
 #[test]
 fn a_vcpu_that_was_started_and_has_not_run_keeps_its_entry_and_context() {
     let (mut board, mut machine) = two_running();
@@ -477,6 +479,7 @@ fn a_vcpu_whose_start_is_pending_in_the_record_starts_there() {
     assert!(board.did.contains(&Did::Resumed(1)));
 }
 
+// Pitfall: A vCPU that was off came back on.
 #[test]
 fn a_vcpu_that_is_off_stays_off() {
     let (mut board, mut machine) = Board::booted(2);

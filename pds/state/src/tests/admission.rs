@@ -95,7 +95,7 @@ fn a_smaller_guest_fits_a_larger_board() {
     assert_eq!(compare(&guest, &board()), Ok(()));
 }
 
-// Pitfall: counter frequencies differ and nothing rescales.
+// Pitfall: Counter frequencies differed.
 #[test]
 fn another_counter_frequency_is_refused() {
     let destination = with(Register::CNTFRQ_EL0, 24_000_000);
@@ -164,7 +164,7 @@ fn counted_events_must_exist() {
     refused_for(Register::PMCEID0_EL0, &more, &board());
 }
 
-// Pitfall: `CCSIDR` restore fails on another core type.
+// Pitfall: Cache geometry was written, and another core refused it.
 #[test]
 fn cache_geometry_is_neither_compared_nor_written() {
     let other = with(Register::CCSIDR_L1D, 0x1234);
@@ -172,7 +172,6 @@ fn cache_geometry_is_neither_compared_nor_written() {
     assert_ne!(Register::CCSIDR_L1D.policy(), Policy::Write);
 }
 
-// Pitfall: unknown register classes dropped silently.
 #[test]
 fn a_description_that_leaves_a_constant_out_is_refused() {
     let mut poor = board();

@@ -121,14 +121,16 @@ fn the_register_reference_is_what_the_table_says() {
     );
 }
 
-/// The tests that a row of the chapter on pitfalls names: file, function.
-fn guard(row: &str) -> (&str, &str) {
-    let mut quoted = row.rsplit('|').nth(1).unwrap().split('`');
-    (quoted.nth(1).unwrap(), quoted.nth(1).unwrap())
+/// What a row of the chapter on pitfalls says went wrong, and the test that guards it: file, function.
+fn guard(row: &str) -> [&str; 3] {
+    let mut cells = row.trim_matches('|').rsplitn(2, '|');
+    let mut quoted = cells.next().unwrap().split('`');
+    let guard = [quoted.nth(1).unwrap(), quoted.nth(1).unwrap()];
+    [cells.next().unwrap().trim(), guard[0], guard[1]]
 }
 
 #[test]
-fn every_pitfall_names_a_test_that_there_is() {
+fn every_pitfall_names_a_test_that_names_it() {
     let text = std::fs::read_to_string(document()).unwrap();
     let (_, rest) = text.split_once("<!-- The pitfalls begin. -->\n").unwrap();
     let (table, _) = rest.split_once("<!-- The pitfalls end. -->").unwrap();
@@ -136,11 +138,14 @@ fn every_pitfall_names_a_test_that_there_is() {
     assert!(rows.len() >= 23, "{} rows", rows.len());
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     for row in rows {
-        let (file, test) = guard(row);
+        let [what, file, test] = guard(row);
         let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
-        assert!(
-            source.contains(&format!("fn {test}(")),
-            "{file}: {test}: {row}"
-        );
+        let (before, _) = source
+            .split_once(&format!("fn {test}("))
+            .unwrap_or_else(|| panic!("no {test} in {file}"));
+        // Above the test, with attributes and documentation in between.
+        let above = before.rsplit("\n\n").next().unwrap_or_default();
+        let named = format!("// Pitfall: {what}.");
+        assert!(above.contains(&named), "{file}: {test} lacks `{named}`");
     }
 }

@@ -32,6 +32,7 @@ const PUBLISHED: [(u64, Register); 24] = [
     (0x6030_0000_0013_df19, Register::CNTV_CTL_EL0),
 ];
 
+// Pitfall: Two identifiers were swapped.
 #[test]
 fn identifiers_are_those_that_linux_publishes() {
     for (number, register) in PUBLISHED {

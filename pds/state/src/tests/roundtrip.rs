@@ -285,6 +285,7 @@ fn with_registers(count: u8, pairs: &[u8]) -> Vec<u8> {
     wrap(Kind::Vcpus as u16, 1, &payload)
 }
 
+// Pitfall: Unknown registers were dropped.
 #[test]
 fn unknown_unordered_and_misplaced_registers_are_named() {
     // X0, X1: keys 0x10_0000 and 0x10_0002 as variable-length integers, value 5.

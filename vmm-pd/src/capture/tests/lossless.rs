@@ -277,6 +277,7 @@ fn every_control_mask_and_binary_point_comes_back() {
     );
 }
 
+// Pitfall: Active priorities were not saved.
 /// Every set of up to three active priorities, and every set that lacks at most one: the word goes through as a whole.
 #[test]
 fn every_active_priority_comes_back() {
