@@ -29,6 +29,10 @@ pub mod command {
     pub const HELLO: &str = "hello";
     /// Forgets the longest gaps seen so far.
     pub const MARK: &str = "mark";
+    /// Tells a story, a word each tick.
+    pub const WORDS: &str = "words";
+    /// Tells nothing unless asked.
+    pub const QUIET: &str = "quiet";
     /// Ends the guest.
     pub const POWER_OFF: &str = "poweroff";
 }

@@ -11,7 +11,7 @@ use godwit::client::Client;
 use godwit::guest_output::{self, Report, command};
 use godwit::image::Image;
 use godwit::link::Address;
-use godwit::relay::{self, Options, Summary};
+use godwit::relay::{self, Options, Progress, Summary};
 use godwit::session::{Scratch, Session, SessionOptions};
 use migration_pd::protocol::Event;
 use migration_pd::protocol::management::Phase;
@@ -295,13 +295,26 @@ pub fn probe_round(line: &str) -> Option<u64> {
 ///
 /// It does not arrive.
 pub fn move_guest(source: &mut Board, destination: &mut Board) -> anyhow::Result<Summary> {
-    let options = Options::default();
+    move_guest_with(source, destination, &Options::default(), &mut |_| {})
+}
+
+/// The same with other options, and somebody who hears how far it is.
+///
+/// # Errors
+///
+/// It does not arrive.
+pub fn move_guest_with(
+    source: &mut Board,
+    destination: &mut Board,
+    options: &Options,
+    on_progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Summary> {
     let began = Instant::now();
     let summary = relay::migrate(
         source.client()?,
         destination.client()?,
-        &options,
-        &mut |_| {},
+        options,
+        on_progress,
     )?;
     ensure!(
         began.elapsed() < MOVE,

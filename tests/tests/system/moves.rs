@@ -1,14 +1,17 @@
 //! A Linux guest that is moved live loses nothing, whenever and however often that happens.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::ensure;
 use godwit::guest_output::command;
 use godwit::image::Kernel;
+use godwit::relay::Options;
 use godwit::session::Scratch;
 use migration_pd::protocol::management::Phase;
-use tests::board::{Board, move_guest};
+use tests::ANSWER;
+use tests::board::{Board, move_guest, move_guest_with};
 use tests::guests::{self, TestGuest};
 use tests::random::Random;
 
@@ -20,6 +23,9 @@ const MOMENTS: u32 = 20;
 const LONGEST_WAIT: Duration = Duration::from_millis(1500);
 /// The same for several CPUs, whose checks the test waits for after every move anyway.
 const SHORT_WAIT: Duration = Duration::from_millis(300);
+
+/// How a line of the workload's story begins.
+const FIRST_WORDS: &str = "[";
 
 on_both_kernels! {
     fn a_guest_loses_nothing_when_it_is_moved_at_any_of_20_moments(kernel) {
@@ -35,6 +41,35 @@ on_both_kernels! {
 
     fn a_guest_with_4_cpus_loses_nothing_when_it_is_moved_4_times(kernel) {
         ping_pong(kernel, 4, 4, || Duration::ZERO)
+    }
+
+    /// The kernel keeps `migration-pd` to its budget in `system.xml`, whatever the move is told.
+    fn a_guest_works_on_while_its_memory_is_copied_as_fast_as_can_be(kernel) {
+        let scratch = Scratch::new()?;
+        let guest = TestGuest::linux("workload", 1);
+        let empty = guests::empty_image(kernel, guest.ram_mib())?;
+        let mut source = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
+        let mut destination = Board::start("b", &empty, &scratch)?;
+        source.expect_workload()?;
+        source.session.ask(command::WORDS, FIRST_WORDS, ANSWER)?;
+        let options = Options {
+            share: 100,
+            downtime_target: Duration::ZERO,
+            ..Options::default()
+        };
+        let console = Arc::clone(source.session.transcript());
+        let mut heard = Vec::new();
+        move_guest_with(&mut source, &mut destination, &options, &mut |_| {
+            heard.push(console.length());
+        })?;
+        let words = heard.first().zip(heard.last());
+        ensure!(
+            words.is_some_and(|(first, last)| last > first),
+            "the guest said nothing meanwhile: {heard:?}"
+        );
+        destination.session.send_line(command::QUIET)?;
+        destination.expect_all_checks()?;
+        Ok(())
     }
 }
 
