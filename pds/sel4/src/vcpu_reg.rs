@@ -6,8 +6,9 @@ use crate::sys;
 
 /// A system register of a vCPU.
 ///
-/// These are the ones that the original names. The kernel has more (`PAR_EL1`, `VMPIDR_EL2`,
-/// `CNTKCTL_EL1`): read and write those by number through
+/// These are the ones that the original names for a kernel of one core. The kernel has more
+/// (`PAR_EL1`, `CNTKCTL_EL1`, and `VMPIDR_EL2`, which the original has for several cores only): read
+/// and write those by number through
 /// [`sys::seL4_IPCBuffer::seL4_ARM_VCPU_ReadRegs`] and
 /// [`sys::seL4_IPCBuffer::seL4_ARM_VCPU_WriteRegs`].
 #[repr(u64)]
