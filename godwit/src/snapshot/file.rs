@@ -97,21 +97,17 @@ impl SnapshotFile {
             file: &file,
             length: found,
         };
+        let gap = header.gap().ok_or_else(|| corrupted(path, Part::Header))?;
         let state = reader.state(&header)?;
         let index = reader.index(&header, &state)?;
-        let pages_offset = header.pages_offset.get();
-        let stored = header.stored.get();
-        let end = pages_offset.checked_add(u64::from(stored) * PAGE);
-        if !pages_offset.is_multiple_of(PAGE) || end != Some(header.file_length.get()) {
-            return Err(corrupted(path, Part::Header));
-        }
+        reader.nothing(gap)?;
         Ok(Self {
             path: path.to_owned(),
             file,
             state,
             index,
-            pages_offset,
-            stored,
+            pages_offset: header.pages_offset.get(),
+            stored: header.stored.get(),
         })
     }
 
@@ -174,7 +170,23 @@ impl SnapshotFile {
     /// As [`Self::read`].
     pub fn verify(&self) -> Result<()> {
         let mut page = [0; PAGE_SIZE];
-        (0..self.pages()).try_for_each(|number| self.read(number, &mut page).map(|_| ()))
+        // Which pages were the first of their contents, by checksum: a writer stores no contents twice, and no zeros.
+        let mut first_with: HashMap<u32, Vec<u32>> = HashMap::new();
+        let mut slots = 0;
+        for number in 0..self.pages() {
+            let used = self.read(number, &mut page)?;
+            let entry = self.entry(number);
+            if !used || entry.slot.get() <= slots {
+                continue;
+            }
+            slots = entry.slot.get();
+            let alike = first_with.entry(entry.checksum.get()).or_default();
+            if page == [0; PAGE_SIZE] || twin(self, alike, &page)?.is_some() {
+                return Err(corrupted(&self.path, Part::Page(number)));
+            }
+            alike.push(number);
+        }
+        Ok(())
     }
 
     fn entry(&self, page: u32) -> Entry {
@@ -280,6 +292,20 @@ impl Reader<'_> {
             return Err(corrupted(self.path, part));
         }
         Ok(bytes)
+    }
+
+    /// Less than a page that must be zero.
+    fn nothing(&self, gap: std::ops::Range<u64>) -> Result<()> {
+        let mut room = [0; PAGE_SIZE];
+        let length = usize::try_from(gap.end - gap.start).unwrap_or(PAGE_SIZE);
+        let bytes = room.get_mut(..length).unwrap_or_default();
+        self.file
+            .read_exact_at(bytes, gap.start)
+            .map_err(io_error(self.path))?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(corrupted(self.path, Part::Index));
+        }
+        Ok(())
     }
 
     fn inconsistent(&self, part: Part) -> FileError {
@@ -440,7 +466,7 @@ impl<'a, M: Memory> Writer<'a, M> {
             }
             let Fingerprint(print) = key.fingerprint_of(&page);
             let alike = first_with.entry(print).or_default();
-            if let Some(twin) = self.twin(alike, &page)? {
+            if let Some(twin) = twin(self.memory, alike, &page)? {
                 let entry = usize::try_from(twin).ok().and_then(|twin| index.get(twin));
                 index.push(entry.copied().unwrap_or(Entry::ZERO));
                 continue;
@@ -455,18 +481,18 @@ impl<'a, M: Memory> Writer<'a, M> {
         }
         Ok((index, stored))
     }
+}
 
-    /// Which of some pages has the same contents.
-    fn twin(&self, candidates: &[u32], page: &Page) -> Result<Option<u32>> {
-        let mut other = [0; PAGE_SIZE];
-        for candidate in candidates {
-            self.memory.read(*candidate, &mut other)?;
-            if other == *page {
-                return Ok(Some(*candidate));
-            }
+/// Which of some pages has the same contents.
+fn twin(memory: &impl Memory, candidates: &[u32], page: &Page) -> Result<Option<u32>> {
+    let mut other = [0; PAGE_SIZE];
+    for candidate in candidates {
+        memory.read(*candidate, &mut other)?;
+        if other == *page {
+            return Ok(Some(*candidate));
         }
-        Ok(None)
     }
+    Ok(None)
 }
 
 /// A record's bytes.

@@ -15,7 +15,10 @@
 //! The header has a place and a checksum for each part, so that a program may map the file and look at one part alone.
 //! An index entry is a slot and the CRC-32 of the page's contents. Slot 0 is a page of zeros, which is not stored and
 //! whose checksum is 0; slot n is the n-th stored page. Pages with the same contents share a slot. Slots are given out
-//! in the order of the pages, so that a snapshot has one form.
+//! in the order of the pages, the parts lie one after the other, and what is between them is zero: a snapshot has one
+//! form.
+
+use std::ops::Range;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use zerocopy::little_endian::{U32, U64};
@@ -145,10 +148,33 @@ impl Header {
             return Err(HeaderError::Newer(version));
         }
         let header = Self::read_from_bytes(covered).map_err(|_| HeaderError::Corrupted)?;
+        // The rest of the header's page is nothing, and says nothing.
+        if bytes.iter().skip(length).any(|byte| *byte != 0) {
+            return Err(HeaderError::Corrupted);
+        }
         if header.flags.get() & !FLAG_RUNNING != 0 {
             return Err(HeaderError::Corrupted);
         }
         Ok(header)
+    }
+}
+
+impl Header {
+    /// What lies between the index and the stored pages, if every part is where a writer puts it: one after the other.
+    pub(super) fn gap(&self) -> Option<Range<u64>> {
+        let parts = self.records.iter().chain([&self.index]);
+        let mut end = HEADER_ROOM as u64;
+        for part in parts {
+            if part.offset.get() != end {
+                return None;
+            }
+            end += u64::from(part.length.get());
+        }
+        let pages = self.pages_offset.get();
+        let stored = u64::from(self.stored.get()) * PAGE;
+        let placed = pages == end.next_multiple_of(PAGE);
+        let ends = pages.checked_add(stored) == Some(self.file_length.get());
+        (placed && ends).then_some(end..pages)
     }
 }
 

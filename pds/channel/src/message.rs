@@ -46,6 +46,8 @@ pub enum ProtocolError {
     },
 }
 
+/// The label of every answer that is not a refusal.
+pub const ANSWER: u64 = 0;
 /// The label of an answer that says that the request was not understood.
 const LABEL_NOT_UNDERSTOOD: u64 = 0xfff;
 /// The label of an answer that refuses a request that was understood.
@@ -150,11 +152,11 @@ impl Message {
     #[inline]
     pub fn answer(&self) -> Result<Reader<'_>, ProtocolError> {
         match self.label {
-            LABEL_NOT_UNDERSTOOD => Err(ProtocolError::UnknownLabel { label: self.label }),
+            ANSWER => Ok(self.reader()),
             LABEL_REFUSED => Err(ProtocolError::Refused {
                 reason: self.words().first().copied().unwrap_or(0),
             }),
-            _ => Ok(self.reader()),
+            label => Err(ProtocolError::UnknownLabel { label }),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Request::Release`] only, which is answered once every vCPU's timer is in place: the release
 //! gate that keeps two vCPUs from ever seeing two times.
 
+pub use crate::message::ANSWER;
 use crate::{Message, ProtocolError, Ticks, VcpuId};
 
 /// A vCPU's virtual timer as the architecture defines it (DDI 0487, D11.2).
@@ -180,9 +181,6 @@ impl Request {
         Ok(request)
     }
 }
-
-/// The label of every answer that is not a refusal.
-pub const ANSWER: u64 = 0;
 
 /// The answer of one word that every request but [`Request::Load`] has; zero where the request
 /// names none.

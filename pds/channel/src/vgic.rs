@@ -5,6 +5,7 @@
 //! books of which interrupt sits in which list register, because seL4's own copy is stale while a
 //! vCPU is loaded.
 
+use crate::message::ANSWER;
 use crate::{Intid, Message, ProtocolError, Reader, VcpuId};
 
 /// How many list registers `vgic-pd` uses on each vCPU: what every board's virtual CPU interface
@@ -377,8 +378,6 @@ impl Request {
     }
 }
 
-/// The label of every answer that is not a refusal.
-const ANSWER: u64 = 0;
 /// The flag in an answer's first word that says that more injections are due.
 const MORE: u64 = 1 << 63;
 
