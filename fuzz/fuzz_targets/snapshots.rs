@@ -1,0 +1,4 @@
+//! `cargo fuzz run snapshots`: see `tests/decoders`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (decoders::target("snapshots").run)(data));
