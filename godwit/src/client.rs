@@ -5,9 +5,11 @@
 //! in doubt without saying so.
 
 use crate::link::{Address, Frame, Link, LinkError};
-use migration_pd::protocol::management::{MoveReport, Phase, StatusReport, Verdict, Welcome};
-use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError};
-use state::MachineRecordV1;
+use migration_pd::protocol::management::{
+    MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
+};
+use migration_pd::protocol::{Answer, Domain, Event, MoveId, Pace, Request, RequestError};
+use state::{MachineRecordV1, Register};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -34,6 +36,10 @@ pub enum Step {
     Statistics,
     /// Asking what it is.
     Describe,
+    /// Looking at its guest.
+    Examine,
+    /// Setting a register.
+    SetRegister,
     /// Forgetting its guest.
     Discard,
     /// Starting a move.
@@ -57,6 +63,8 @@ impl fmt::Display for Step {
             Self::Resume => "letting its guest go on",
             Self::Statistics => "reading its counters",
             Self::Describe => "asking what it is",
+            Self::Examine => "looking at its guest",
+            Self::SetRegister => "setting a register of its guest",
             Self::Discard => "discarding its guest",
             Self::Start => "starting the move",
             Self::Cancel => "calling the move off",
@@ -128,6 +136,7 @@ const fn remedy(error: &RequestError) -> &'static str {
         RequestError::WrongPhase {
             phase: Phase::Off | Phase::Failed,
         } => "Discard the guest, or start the board again",
+        RequestError::BadRegister { .. } => "`godwit reg list` shows which can be set",
         RequestError::WrongPhase { .. } => "See `godwit status`",
         RequestError::Moving { .. } => "Wait for the move, or call it off",
         RequestError::NoSuchMove => "See `godwit status`",
@@ -297,6 +306,41 @@ impl Client {
             Answer::Description(record) => state::record::decode(record).ok(),
             _ => None,
         })
+    }
+
+    /// What a domain holds of the guest, which stands still.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`RequestError::WrongPhase`] if it does not.
+    pub fn examine(&mut self, domain: Domain) -> Result<Vec<u8>, ClientError> {
+        self.ask(
+            Step::Examine,
+            &Request::Examine(domain),
+            |answer| match answer {
+                Answer::Examined(of, record) if of == domain => Some(record.to_vec()),
+                _ => None,
+            },
+        )
+    }
+
+    /// Gives a register of the guest, which stands still, another value.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`RequestError::BadRegister`] if it cannot have that.
+    pub fn set_register(
+        &mut self,
+        vcpu: usize,
+        register: Register,
+        value: u128,
+    ) -> Result<(), ClientError> {
+        let set = SetRegister {
+            vcpu: u8::try_from(vcpu).unwrap_or(u8::MAX),
+            register: register.key(),
+            value,
+        };
+        self.act(Step::SetRegister, &Request::SetRegister(set))
     }
 
     /// Calls a move off. A move that this board does not know (any more) is off.

@@ -41,6 +41,8 @@ pub struct Options {
     pub share: u8,
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     pub bandwidth: u64,
+    /// What the guest's clock does while it stands still.
+    pub time: GuestTime,
     /// How long a board waits when it hears nothing from the other, beyond what its link's speed makes necessary.
     pub patience: Duration,
     /// How long to try to reach a board again whose link broke in the middle of the move.
@@ -55,10 +57,21 @@ impl Default for Options {
             max_rounds: 16,
             share: 60,
             bandwidth: 0,
+            time: GuestTime::default(),
             patience: Duration::from_secs(3),
             reconnect: Duration::from_secs(10),
         }
     }
+}
+
+/// What a guest's clock does while the guest stands still in a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GuestTime {
+    /// It stands still as well: the guest does not notice, and its wall clock is behind afterwards.
+    #[default]
+    Still,
+    /// It goes on: the guest sees a gap, and timers that were due meanwhile fire when it runs.
+    Advance,
 }
 
 /// How far a move is.
@@ -261,6 +274,7 @@ pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> St
         bandwidth: options.bandwidth,
         patience_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
         pace,
+        advance: options.time == GuestTime::Advance,
     }
 }
 

@@ -13,6 +13,8 @@ use godwit::guest::{Guest, Program};
 use godwit::image::{Image, ImageRequest, Kernel, build_guest, build_image, workspace};
 use godwit::prepare::{self, LinuxGuest};
 
+use crate::spinner;
+
 /// Where bare-metal guests are linked to run (`guest/runtime/guest.ld`).
 const BARE_LOAD: u64 = 0x4400_0000;
 /// RAM of a board for bare-metal guests in MiB: from the beginning of RAM at `0x4000_0000` to above [`BARE_LOAD`].
@@ -35,6 +37,7 @@ pub struct TestGuest {
 enum Kind {
     Linux,
     Probe,
+    Spinner,
 }
 
 impl TestGuest {
@@ -58,12 +61,22 @@ impl TestGuest {
         }
     }
 
+    /// A guest of 26 instructions ([`spinner`]), which keeps nothing but registers.
+    #[must_use]
+    pub const fn spinner() -> Self {
+        Self {
+            kind: Kind::Spinner,
+            vcpus: 1,
+            arguments: String::new(),
+        }
+    }
+
     /// RAM that a board for this guest has, in MiB.
     #[must_use]
     pub const fn ram_mib(&self) -> u64 {
         match self.kind {
             Kind::Linux => LINUX_RAM,
-            Kind::Probe => BARE_RAM,
+            Kind::Probe | Kind::Spinner => BARE_RAM,
         }
     }
 
@@ -83,6 +96,10 @@ impl TestGuest {
             }
             Kind::Probe => Program::Flat {
                 file: probe()?,
+                load: BARE_LOAD,
+            },
+            Kind::Spinner => Program::Flat {
+                file: spinner::file()?,
                 load: BARE_LOAD,
             },
         };

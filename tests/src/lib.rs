@@ -10,6 +10,7 @@ pub mod guests;
 pub mod hostile;
 pub mod interrupts;
 pub mod random;
+pub mod spinner;
 
 use std::time::Duration;
 

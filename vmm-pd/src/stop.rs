@@ -119,7 +119,15 @@ impl Machine {
             (Request::Status, _) => return self.status().encode(),
             (Request::Statistics, _) => return self.statistics.encode(),
             (Request::Describe, phase) if phase != Phase::Starting => return self.describe(port),
-            (Request::Export, Phase::Stopped) => return self.export(port),
+            (Request::Export, Phase::Stopped | Phase::Imported) => return self.export(port),
+            (
+                Request::SetRegister {
+                    vcpu,
+                    register,
+                    value,
+                },
+                Phase::Stopped | Phase::Imported,
+            ) => return self.set_register(vcpu, register, value),
             (Request::Import { length }, Phase::Empty) => return self.import(port, length),
             (Request::Stop, Phase::Running) => self.stop(port),
             (Request::Resume, Phase::Stopped | Phase::Imported) => self.resume(port),
@@ -408,6 +416,15 @@ impl Machine {
             start_if_pending(slot);
         }
         self.console = Console::import(console);
+    }
+
+    /// The operator gives a vCPU's register another value: the next restore writes it.
+    fn set_register(&mut self, vcpu: VcpuId, key: u32, value: u128) -> Message {
+        let saved = self.standstill.saved_mut(vcpu);
+        match Register::from_key(key) {
+            Some(register) if saved.amend(register, value) => answer(0),
+            _ => Message::refused(Refusal::BadRegister as u64),
+        }
     }
 
     #[inline(never)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::MultiProgress;
 use migration_pd::protocol::management::Stage;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::board::BoardName;
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{FAILURE, SUCCESS, style};
-use crate::relay::{self, Options, Summary};
+use crate::relay::{self, GuestTime, Options, Summary};
 
 /// Moves a running guest from one board to another.
 #[derive(Debug, Args)]
@@ -56,6 +57,18 @@ pub(super) struct Tuning {
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     bandwidth: u64,
+    /// What the guest's clock does while it stands still: stands `still` as well, so that the guest does not notice, or
+    /// goes on (`advance`), so that it is right afterwards.
+    #[arg(long, value_name = "WHAT", default_value = "still", value_parser = time())]
+    time: GuestTime,
+}
+
+/// The two answers to what a guest's clock does.
+fn time() -> impl TypedValueParser<Value = GuestTime> {
+    PossibleValuesParser::new(["still", "advance"]).map(|name| match name.as_str() {
+        "advance" => GuestTime::Advance,
+        _ => GuestTime::Still,
+    })
 }
 
 impl Tuning {
@@ -69,6 +82,7 @@ impl Tuning {
             max_rounds: self.max_rounds,
             share: self.share,
             bandwidth: self.bandwidth,
+            time: self.time,
             ..Options::default()
         }
     }

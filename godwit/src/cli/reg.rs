@@ -9,8 +9,8 @@ use state::Register;
 
 use super::board::BoardName;
 use super::{SUCCESS, style};
-use crate::inspect::{access, list, text};
-use crate::relay::Options;
+use crate::client::Client;
+use crate::inspect::{access, list, live, text};
 use crate::snapshot::{self, SnapshotFile, State};
 
 /// Registers, by name or identifier.
@@ -18,9 +18,9 @@ use crate::snapshot::{self, SnapshotFile, State};
 pub(super) enum Command {
     /// Shows the table: names, identifiers, where each is captured and what a restore does with it.
     List(ListArguments),
-    /// Shows registers of a snapshot, or of a board's guest, which goes on as it was.
+    /// Shows registers in a snapshot, or of a paused guest.
     Get(GetArguments),
-    /// Changes registers in a snapshot.
+    /// Changes registers in a snapshot, or of a paused guest: all that are named, or none.
     Set(SetArguments),
 }
 
@@ -47,8 +47,8 @@ pub(super) struct GetArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct SetArguments {
-    /// A snapshot.
-    file: PathBuf,
+    /// A snapshot; a file that does not exist is taken for the name of a board, or its link.
+    place: PathBuf,
     /// What to set, as NAME=VALUE or ID=VALUE; numbers in decimal, or hexadecimal with 0x in front.
     #[arg(required = true, value_name = "NAME=VALUE")]
     values: Vec<String>,
@@ -103,31 +103,55 @@ fn state_at(place: &Path) -> anyhow::Result<State> {
     if place.is_file() {
         return Ok(SnapshotFile::open(place)?.state().clone());
     }
-    let board: BoardName = place
-        .to_str()
-        .context("the name of a board is text")?
-        .parse()?;
-    let mut client = board
+    let (board, mut client) = board_at(place)?;
+    live::read(&mut client).with_context(|| format!("looking at the guest of board {board}"))
+}
+
+/// The board that was named where a file could have been.
+fn board_at(place: &Path) -> anyhow::Result<(BoardName, Client)> {
+    let name = place.to_str().context("the name of a board is text")?;
+    let board: BoardName = name.parse()?;
+    let client = board
         .connect()
         .with_context(|| format!("{} is no file", place.display()))?;
-    let taken = snapshot::take(&mut client, &Options::default(), &mut |_| {});
-    let taken = taken.with_context(|| format!("looking at the guest of board {board}"))?;
-    Ok(taken.state)
+    Ok((board, client))
 }
 
 fn set(arguments: &SetArguments) -> anyhow::Result<()> {
-    let file = SnapshotFile::open(&arguments.file)?;
-    let mut state = file.state().clone();
+    let mut values = Vec::new();
     for assignment in &arguments.values {
         let (name, value) = assignment
             .split_once('=')
             .with_context(|| format!("{assignment:?}: not NAME=VALUE"))?;
-        let register = access::find(name)?;
         let value = access::number(value).with_context(|| format!("{value:?} is no number"))?;
-        let before = access::get(&state, arguments.vcpu, register)?;
-        access::set(&mut state, arguments.vcpu, register, value)?;
-        style::notice(&format!("{}: {before:#x} → {value:#x}", register.name()));
+        values.push((access::find(name)?, value));
     }
-    snapshot::write(&arguments.file, &state, &file)?;
+    let changes = if arguments.place.is_file() {
+        set_in_file(&arguments.place, arguments.vcpu, &values)?
+    } else {
+        let (board, mut client) = board_at(&arguments.place)?;
+        live::set(&mut client, arguments.vcpu, &values)
+            .with_context(|| format!("setting registers of the guest of board {board}"))?
+    };
+    for change in changes {
+        let access::Change {
+            register,
+            before,
+            after,
+        } = change;
+        style::notice(&format!("{}: {before:#x} → {after:#x}", register.name()));
+    }
     Ok(())
+}
+
+fn set_in_file(
+    path: &Path,
+    vcpu: usize,
+    values: &[(Register, u128)],
+) -> anyhow::Result<Vec<access::Change>> {
+    let file = SnapshotFile::open(path)?;
+    let mut state = file.state().clone();
+    let changes = access::set_all(&mut state, vcpu, values)?;
+    snapshot::write(path, &state, &file)?;
+    Ok(changes)
 }

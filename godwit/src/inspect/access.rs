@@ -3,7 +3,7 @@
 //! Responsible for: finding a register in whichever record holds it. Never: lets a constant be changed, which a restore
 //! compares and does not write, or invents a register that was not captured.
 
-use state::{Class, Policy, REGISTER_COUNT, Register, TimerRecordV1};
+use state::{Class, Policy, REGISTER_COUNT, Register};
 use thiserror::Error;
 
 use crate::snapshot::State;
@@ -95,22 +95,11 @@ pub fn get(state: &State, vcpu: usize, register: Register) -> Result<u128, Acces
         vcpus: vcpus.len(),
     })?;
     let value = match register.class() {
-        Class::Timer => timer(&state.timer, vcpu, register).map(u128::from),
+        Class::Timer => state.timer.register(vcpu, register).map(u128::from),
         Class::Constant if register != Register::MPIDR_EL1 => state.machine.constants.get(register),
         _ => this.registers.get(register),
     };
     value.ok_or(AccessError::Absent { register, vcpu })
-}
-
-fn timer(timer: &TimerRecordV1, vcpu: usize, register: Register) -> Option<u64> {
-    let this = timer.vcpus.get(vcpu)?;
-    match register {
-        Register::CNTV_CTL_EL0 => Some(this.control.into()),
-        Register::CNTV_CVAL_EL0 => Some(this.compare),
-        Register::CNTKCTL_EL1 => Some(this.kernel_control.into()),
-        Register::CNTVCT_EL0 => Some(timer.count),
-        _ => None,
-    }
 }
 
 /// Sets a register of a vCPU.
@@ -130,30 +119,44 @@ pub fn set(
     }
     let too_wide = AccessError::TooWide { register, value };
     let done = if register.class() == Class::Timer {
-        set_timer(&mut state.timer, vcpu, register, value).is_some()
+        state.timer.set_register(vcpu, register, value)
     } else {
         let this = state.vcpus.vcpus.get_mut(vcpu);
-        this.is_some_and(|this| this.registers.set(register, value))
+        this.is_some_and(|this| this.amend(register, value))
     };
     if done { Ok(()) } else { Err(too_wide) }
 }
 
-fn set_timer(
-    timer: &mut TimerRecordV1,
+/// A register that was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The register.
+    pub register: Register,
+    /// What it was.
+    pub before: u128,
+    /// What it is.
+    pub after: u128,
+}
+
+/// Sets registers of a vCPU one after the other; says what they were.
+///
+/// # Errors
+///
+/// [`AccessError`]; those before have been set then.
+pub fn set_all(
+    state: &mut State,
     vcpu: usize,
-    register: Register,
-    value: u128,
-) -> Option<()> {
-    let this = timer.vcpus.get_mut(vcpu)?;
-    match register {
-        // Only ENABLE and IMASK are state.
-        Register::CNTV_CTL_EL0 => {
-            this.control = u32::try_from(value).ok().filter(|control| *control < 4)?;
-        }
-        Register::CNTV_CVAL_EL0 => this.compare = u64::try_from(value).ok()?,
-        Register::CNTKCTL_EL1 => this.kernel_control = u32::try_from(value).ok()?,
-        Register::CNTVCT_EL0 => timer.count = u64::try_from(value).ok()?,
-        _ => return None,
+    values: &[(Register, u128)],
+) -> Result<Vec<Change>, AccessError> {
+    let mut changes = Vec::new();
+    for (register, after) in values {
+        let before = get(state, vcpu, *register)?;
+        set(state, vcpu, *register, *after)?;
+        changes.push(Change {
+            register: *register,
+            before,
+            after: *after,
+        });
     }
-    Some(())
+    Ok(changes)
 }

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod fields;
 pub mod json;
 pub mod list;
+pub mod live;
 pub mod map;
 #[cfg(test)]
 mod tests;

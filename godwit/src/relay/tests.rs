@@ -219,6 +219,7 @@ fn a_relay_that_died_leaves_nothing_that_the_next_one_cannot_clear() {
         bandwidth: 0,
         patience_ms: 60_000,
         pace: Pace::UNLIMITED,
+        advance: false,
     };
     let request = Request::Start(start);
     let mut link = Link::open(&a.address, TIMEOUT).unwrap();

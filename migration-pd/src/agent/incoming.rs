@@ -14,7 +14,7 @@ use crate::protocol::management::{Figures, Phase, Stage};
 use crate::protocol::pace::ACKNOWLEDGE_EVERY;
 use crate::protocol::pages::iterate;
 use crate::protocol::transfer::Offer;
-use crate::protocol::{Domain, HEADER_LENGTH, MoveFailure, MoveId, Transfer, kind};
+use crate::protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind};
 use crate::ram::GuestRam;
 use channel::{Ticks, timer, vgic, vmm};
 
@@ -146,9 +146,16 @@ impl Core<'_> {
                 });
                 self.destination_event(port, Event::Prepare { id });
             }
-            Transfer::Commit { id, incarnation } => {
-                let to = incarnation;
-                self.destination_event(port, Event::Commit { id, to });
+            Transfer::Commit {
+                id,
+                incarnation: to,
+                advance_us,
+            } => {
+                let event = match self.let_time_go_on(port, id, to, advance_us) {
+                    Ok(()) => Event::Commit { id, to },
+                    Err(failure) => Event::Failed(failure),
+                };
+                self.destination_event(port, event);
             }
             Transfer::Abort { id, failure } => {
                 self.destination_event(port, Event::Abort { id, failure });
@@ -302,13 +309,35 @@ impl Core<'_> {
         for domain in [Domain::Timer, Domain::Vgic, Domain::Vmm] {
             let failed = |reason| MoveFailure::Record { domain, reason };
             let length = self.record_slot(domain).ok_or(failed(0))?;
-            import(port, domain, length).map_err(failed)?;
+            import(port, domain, length, Ticks(0)).map_err(failed)?;
         }
         self.look_at_guest(port);
         match self.guest.phase() {
             Phase::Imported => Ok(()),
             phase => Err(MoveFailure::Occupied { phase }),
         }
+    }
+
+    /// Lets the count of a guest that is about to run go on: the record of its time once more, with that added.
+    ///
+    /// Before the word that makes it this board's, so that a failure still leaves it at its source. Each commit says
+    /// how long the guest has stood still when that commit was sent: only the one that counts is carried out.
+    fn let_time_go_on<P: Port>(
+        &mut self,
+        port: &mut P,
+        id: MoveId,
+        to: Incarnation,
+        advance_us: u64,
+    ) -> Result<(), MoveFailure> {
+        if advance_us == 0 || !self.destination.is_prepared(id, to) {
+            return Ok(());
+        }
+        let domain = Domain::Timer;
+        let failed = |reason| MoveFailure::Record { domain, reason };
+        let length = self.record_slot(domain).ok_or(failed(0))?;
+        let ticks = u128::from(advance_us) * u128::from(self.frequency) / 1_000_000;
+        let ticks = u64::try_from(ticks).map_err(|_| failed(0))?;
+        import(port, domain, length, Ticks(ticks)).map_err(failed)
     }
 
     /// When the destination stops waiting.
@@ -329,7 +358,8 @@ impl Core<'_> {
     }
 }
 
-fn import<P: Port>(port: &mut P, domain: Domain, length: u32) -> Result<(), u64> {
+/// Lets a domain take its record over; of the timer's, the count with `advance` added.
+fn import<P: Port>(port: &mut P, domain: Domain, length: u32, advance: Ticks) -> Result<(), u64> {
     let imported = match domain {
         Domain::Vmm => return order(port, &vmm::Request::Import { length }).map(|_| ()),
         Domain::Vgic => port
@@ -337,11 +367,7 @@ fn import<P: Port>(port: &mut P, domain: Domain, length: u32) -> Result<(), u64>
             .and_then(|answer| vgic::Answer::decode(&answer))
             .map(|answer| answer.value),
         Domain::Timer => port
-            .timer(&timer::Request::Import {
-                length,
-                // The guest's time stands still while it moves.
-                advance: Ticks(0),
-            })
+            .timer(&timer::Request::Import { length, advance })
             .and_then(|answer| timer::decode_answer(&answer)),
     };
     reason_of(imported).map(|_| ())

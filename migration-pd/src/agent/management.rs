@@ -20,9 +20,10 @@ impl Core<'_> {
             self.answer(frame.tag, &Answer::Refused(RequestError::NotUnderstood));
             return;
         };
-        if request == Request::Describe {
-            self.describe(port, frame.tag);
-            return;
+        match request {
+            Request::Describe => return self.describe(port, frame.tag),
+            Request::Examine(domain) => return self.examine(port, frame.tag, domain),
+            _ => {}
         }
         let answer = self.carry_out(port, request);
         self.answer(frame.tag, &answer.unwrap_or_else(Answer::Refused));
@@ -52,7 +53,8 @@ impl Core<'_> {
             Request::Start(start) => self.start(port, &start),
             Request::Cancel(id) => self.cancel(port, id),
             Request::Resolve(id, verdict) => self.resolve(port, id, verdict),
-            Request::Describe => Err(RequestError::NotUnderstood),
+            Request::SetRegister(set) => self.set_register(port, &set),
+            Request::Describe | Request::Examine(_) => Err(RequestError::NotUnderstood),
         };
         done.map(|()| Answer::Accepted)
     }
@@ -208,7 +210,7 @@ impl Core<'_> {
     }
 
     /// Some requests would disturb a move.
-    fn not_moving(&self) -> Result<(), RequestError> {
+    pub(super) fn not_moving(&self) -> Result<(), RequestError> {
         let leaving = self.source.leaving().map(|leaving| leaving.id);
         let arriving = self.destination.arriving().map(|arriving| arriving.id);
         match (self.source, leaving.or(arriving)) {

@@ -10,6 +10,7 @@ mod guest;
 mod incoming;
 mod management;
 mod outgoing;
+mod registers;
 mod report;
 
 use crate::copier::{COMPRESSED_ROOM, Compressor, Scratch};
@@ -236,7 +237,7 @@ impl<'m> Agent<'m> {
 impl Core<'_> {
     fn frame<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
         match frame.kind {
-            kind::HELLO..=kind::RESOLVE => self.request(port, frame),
+            kind::HELLO..=kind::SET_REGISTER => self.request(port, frame),
             kind::OFFER
             | kind::PAGES
             | kind::RECORD

@@ -18,7 +18,6 @@ use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use crate::protocol::pages::ENTRY_LENGTH;
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveId, Transfer};
-use channel::{timer, vgic, vmm};
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
 /// sends one for every so many.
@@ -125,8 +124,12 @@ impl Core<'_> {
                 }
             }
             Action::Commit { id, to } => {
-                let incarnation = to;
-                self.outbox.transfer(&Transfer::Commit { id, incarnation });
+                let advance_us = self.time_gone_on(port.now());
+                self.outbox.transfer(&Transfer::Commit {
+                    id,
+                    incarnation: to,
+                    advance_us,
+                });
             }
             Action::Abort { id, failure } => {
                 self.outbox.drop_bulk();
@@ -309,24 +312,7 @@ impl Core<'_> {
     }
 
     fn send_record<P: Port>(&mut self, port: &mut P, id: MoveId, domain: Domain) {
-        let exported = match domain {
-            Domain::Vmm => port
-                .vmm(&vmm::Request::Export)
-                .and_then(|answer| vmm::decode_answer(&answer)),
-            Domain::Vgic => port
-                .vgic(&vgic::Request::Export)
-                .and_then(|answer| vgic::Answer::decode(&answer))
-                .map(|answer| answer.value),
-            Domain::Timer => port
-                .timer(&timer::Request::Export)
-                .and_then(|answer| timer::decode_answer(&answer)),
-        };
-        let length = super::guest::reason_of(exported).and_then(|length| {
-            let length = usize::try_from(length).map_err(|_| 0_u64)?;
-            let record = self.record.get_mut(..length).ok_or(0_u64)?;
-            port.exported(domain, record).then_some(length).ok_or(0)
-        });
-        match length {
+        match self.export(port, domain) {
             Ok(length) => {
                 let body = self.record.get(..length).unwrap_or_default();
                 let index = self.outgoing.next;
@@ -455,6 +441,15 @@ impl Core<'_> {
             expected_ms,
             allowed_ms,
         })
+    }
+
+    /// By how much the guest's time is to have gone on since it was stopped, in µs: for as long as
+    /// that is now, if that was asked for. A guest that was paused before stays as it is.
+    fn time_gone_on(&self, now: u64) -> u64 {
+        let asked_for = self.outgoing.options.is_some_and(|options| options.advance);
+        let ran = self.source.leaving().is_some_and(|leaving| leaving.resume);
+        let since = self.outgoing.stopped_at.filter(|_| asked_for && ran);
+        since.map_or(0, |then| self.micros(now.saturating_sub(then)))
     }
 
     /// What the move has cost so far.

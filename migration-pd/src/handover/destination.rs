@@ -139,6 +139,13 @@ impl Destination {
         }
     }
 
+    /// Whether a commit to this incarnation would make the move's guest this board's.
+    #[must_use]
+    pub fn is_prepared(&self, id: MoveId, to: Incarnation) -> bool {
+        let prepared = matches!(self.stage, Stage::Prepared { arriving } if arriving.id == id);
+        prepared && self.incarnation == Some(to)
+    }
+
     /// This board takes part in a move as its source.
     pub fn note(&mut self, id: MoveId) {
         self.memory.note(id);
@@ -222,7 +229,7 @@ impl Destination {
             return actions([Action::Unknown { id }]);
         }
         if let Stage::Prepared { arriving } = self.stage
-            && arriving.id == id
+            && self.is_prepared(id, to)
         {
             self.stage = Stage::Idle;
             self.memory.take(id);

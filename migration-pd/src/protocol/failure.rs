@@ -69,6 +69,17 @@ pub enum RequestError {
         /// Its reason, as its channel numbers it; 0 if it was not understood.
         reason: u64,
     },
+    /// A register that cannot be set.
+    #[error(
+        "vCPU {vcpu} has no register {register:#x} that can be set to this: it was not captured, a \
+         restore does not write it, or the value is too wide"
+    )]
+    BadRegister {
+        /// The vCPU.
+        vcpu: u8,
+        /// The register's key.
+        register: u32,
+    },
     /// The request was not understood.
     #[error("the board does not understand the request")]
     NotUnderstood,
@@ -219,6 +230,9 @@ impl From<RequestError> for Coded {
                 Self(6, u8::from(domain).into(), reason, 0)
             }
             RequestError::NotUnderstood => Self(7, 0, 0, 0),
+            RequestError::BadRegister { vcpu, register } => {
+                Self(8, vcpu.into(), register.into(), 0)
+            }
         }
     }
 }
@@ -245,6 +259,10 @@ impl TryFrom<Coded> for RequestError {
                 reason: second,
             },
             7 => Self::NotUnderstood,
+            8 => Self::BadRegister {
+                vcpu: u8::try_from(first).map_err(|_| "a vCPU out of range")?,
+                register: u32::try_from(second).map_err(|_| "a register out of range")?,
+            },
             _ => return Err("unknown RequestError"),
         })
     }

@@ -1,6 +1,7 @@
 //! The numbers of all messages: a frame's kind.
 //!
-//! A kind is never given a new meaning; a message that changes gets a new one.
+//! A kind is never given a new meaning; a message that changes gets a new one, or all get a new
+//! [`VERSION`](super::VERSION) if half the move would be misunderstood otherwise.
 
 /// Host to board: who are you? See [`Request::Hello`](super::Request::Hello).
 pub const HELLO: u8 = 0x01;
@@ -25,6 +26,11 @@ pub const QUERY: u8 = 0x0a;
 /// Host to board: the operator settles a doubt.
 pub const RESOLVE: u8 = 0x0b;
 
+/// Host to board: what does a domain hold of the guest, which stands still?
+pub const EXAMINE: u8 = 0x0c;
+/// Host to board: give a register of the guest, which stands still, another value.
+pub const SET_REGISTER: u8 = 0x0d;
+
 /// Board to host: answers [`HELLO`].
 pub const WELCOME: u8 = 0x21;
 /// Board to host: answers [`STATUS`].
@@ -35,6 +41,8 @@ pub const ACCEPTED: u8 = 0x23;
 pub const STATISTICS_REPORT: u8 = 0x25;
 /// Board to host: answers [`DESCRIBE`].
 pub const DESCRIPTION: u8 = 0x26;
+/// Board to host: answers [`EXAMINE`].
+pub const EXAMINED: u8 = 0x27;
 /// Board to host: answers [`QUERY`].
 pub const MOVE_REPORT: u8 = 0x2a;
 /// Board to host: the request was refused.

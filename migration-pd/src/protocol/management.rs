@@ -2,10 +2,11 @@
 //!
 //! Responsible for: requests, answers and events, with their encoding. Every request has one
 //! answer, which carries its tag; a host that hears none asks again, so requests are safe to
-//! repeat. Must never: carry a guest's memory or registers, which are for the other board alone.
+//! repeat. Must never: carry a guest's memory, or its registers unless the operator asks for those
+//! of a guest that stands still.
 
 use super::codes::codes;
-use super::failure::{MoveFailure, RequestError};
+use super::failure::{Domain, MoveFailure, RequestError};
 use super::wire::{WireError, decode, encode};
 use super::{MoveId, Pace, kind};
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,8 @@ pub struct StartMove {
     pub patience_ms: u32,
     /// The slowest link that the move goes over.
     pub pace: Pace,
+    /// The guest's time goes on while it stands still; otherwise that stands still as well.
+    pub advance: bool,
 }
 
 /// A request to a board.
@@ -217,6 +220,21 @@ pub enum Request {
     Query(MoveId),
     /// Settles the doubt about a move.
     Resolve(MoveId, Verdict),
+    /// Answered with a domain's record of a guest that stands still.
+    Examine(Domain),
+    /// Gives a register of a guest that stands still another value.
+    SetRegister(SetRegister),
+}
+
+/// A register of a guest that stands still, and what it is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRegister {
+    /// Which vCPU.
+    pub vcpu: u8,
+    /// The register's key in records: the low half of its public identifier.
+    pub register: u32,
+    /// Its value.
+    pub value: u128,
 }
 
 /// The answer to [`Request::Hello`].
@@ -303,6 +321,8 @@ pub enum Answer<'a> {
     Statistics([u64; 8]),
     /// To [`Request::Describe`]: the machine's record.
     Description(&'a [u8]),
+    /// To [`Request::Examine`]: the domain, and its record.
+    Examined(Domain, &'a [u8]),
     /// To [`Request::Query`].
     Move(MoveReport),
     /// To any: it is refused.
@@ -336,6 +356,8 @@ impl Request {
             Self::Cancel(_) => kind::CANCEL,
             Self::Query(_) => kind::QUERY,
             Self::Resolve(..) => kind::RESOLVE,
+            Self::Examine(_) => kind::EXAMINE,
+            Self::SetRegister(_) => kind::SET_REGISTER,
         }
     }
 
@@ -357,6 +379,8 @@ impl Request {
             Self::Start(start) => encode(kind, start, out),
             Self::Cancel(id) | Self::Query(id) => encode(kind, id, out),
             Self::Resolve(id, verdict) => encode(kind, &(id, verdict), out),
+            Self::Examine(domain) => encode(kind, domain, out),
+            Self::SetRegister(set) => encode(kind, set, out),
         }
     }
 
@@ -382,6 +406,8 @@ impl Request {
                 let (id, verdict) = decode(kind, payload)?;
                 Self::Resolve(id, verdict)
             }
+            kind::EXAMINE => Self::Examine(decode(kind, payload)?),
+            kind::SET_REGISTER => Self::SetRegister(decode(kind, payload)?),
             kind => return Err(WireError::UnknownKind { kind }),
         })
     }
@@ -397,6 +423,7 @@ impl<'a> Answer<'a> {
             Self::Accepted => kind::ACCEPTED,
             Self::Statistics(_) => kind::STATISTICS_REPORT,
             Self::Description(_) => kind::DESCRIPTION,
+            Self::Examined(..) => kind::EXAMINED,
             Self::Move(_) => kind::MOVE_REPORT,
             Self::Refused(_) => kind::REFUSED,
         }
@@ -415,6 +442,9 @@ impl<'a> Answer<'a> {
             Self::Accepted => Ok(0),
             Self::Statistics(words) => encode(kind, words, out),
             Self::Description(record) => super::wire::encode_with_body(kind, &(), record, out),
+            Self::Examined(domain, record) => {
+                super::wire::encode_with_body(kind, domain, record, out)
+            }
             Self::Move(report) => encode(kind, report, out),
             Self::Refused(error) => encode(kind, error, out),
         }
@@ -432,6 +462,10 @@ impl<'a> Answer<'a> {
             kind::ACCEPTED => decode(kind, payload).map(|()| Self::Accepted)?,
             kind::STATISTICS_REPORT => Self::Statistics(decode(kind, payload)?),
             kind::DESCRIPTION => Self::Description(payload),
+            kind::EXAMINED => {
+                let (domain, record) = super::wire::decode_with_body(kind, payload)?;
+                Self::Examined(domain, record)
+            }
             kind::MOVE_REPORT => Self::Move(decode(kind, payload)?),
             kind::REFUSED => Self::Refused(decode(kind, payload)?),
             kind => return Err(WireError::UnknownKind { kind }),
@@ -480,7 +514,6 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Domain;
     use proptest::prelude::*;
 
     fn requests() -> Vec<Request> {
@@ -503,10 +536,17 @@ mod tests {
                 bandwidth: 0,
                 patience_ms: 3000,
                 pace: Pace::line(921_600),
+                advance: true,
             }),
             Request::Cancel(id),
             Request::Query(id),
             Request::Resolve(id, Verdict::ForgetHere),
+            Request::Examine(Domain::Timer),
+            Request::SetRegister(SetRegister {
+                vcpu: 3,
+                register: 0x0010_0026,
+                value: u128::MAX,
+            }),
         ]
     }
 
@@ -547,6 +587,7 @@ mod tests {
             Answer::Accepted,
             Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
             Answer::Description(b"a record"),
+            Answer::Examined(Domain::Vgic, b"a record"),
             Answer::Move(report()),
             Answer::Refused(RequestError::Neighbour {
                 domain: Domain::Vgic,

@@ -35,7 +35,10 @@ pub use transfer::Transfer;
 pub use wire::WireError;
 
 /// The version of the protocol that this crate speaks; it stands in every frame's header.
-pub const VERSION: u8 = 1;
+///
+/// Version 2: a commit says how far the guest's time has gone on, and what starts a move whether
+/// it is to.
+pub const VERSION: u8 = 2;
 
 /// Names one move, on both boards and for ever.
 ///

@@ -96,6 +96,8 @@ pub enum Transfer<'a> {
         id: MoveId,
         /// Whom it is for.
         incarnation: Incarnation,
+        /// By how much its time is to have gone on since it was stopped, in µs; 0 lets it stand still.
+        advance_us: u64,
     },
     /// Destination: the guest is mine.
     Committed {
@@ -188,8 +190,12 @@ impl<'a> Transfer<'a> {
             Self::Prepare { id, index, digest } => encode(kind, &(id, index, digest), out),
             Self::Accept { id, incarnation }
             | Self::Prepared { id, incarnation }
-            | Self::Commit { id, incarnation }
             | Self::Committed { id, incarnation } => encode(kind, &(id, incarnation), out),
+            Self::Commit {
+                id,
+                incarnation,
+                advance_us,
+            } => encode(kind, &(id, incarnation, advance_us), out),
             Self::Refuse { id, failure } | Self::Abort { id, failure } => {
                 encode(kind, &(id, failure), out)
             }
@@ -245,7 +251,15 @@ impl<'a> Transfer<'a> {
             kind::UNKNOWN => Self::Unknown {
                 id: decode(kind, payload)?,
             },
-            kind::ACCEPT | kind::PREPARED | kind::COMMIT | kind::COMMITTED => {
+            kind::COMMIT => {
+                let (id, incarnation, advance_us) = decode(kind, payload)?;
+                Self::Commit {
+                    id,
+                    incarnation,
+                    advance_us,
+                }
+            }
+            kind::ACCEPT | kind::PREPARED | kind::COMMITTED => {
                 Self::with_incarnation(kind, payload)?
             }
             kind::REFUSE | kind::ABORT => Self::with_failure(kind, payload)?,
@@ -258,7 +272,6 @@ impl<'a> Transfer<'a> {
         Ok(match kind {
             kind::ACCEPT => Self::Accept { id, incarnation },
             kind::PREPARED => Self::Prepared { id, incarnation },
-            kind::COMMIT => Self::Commit { id, incarnation },
             _ => Self::Committed { id, incarnation },
         })
     }
@@ -316,7 +329,11 @@ mod tests {
                 digest: [5, 6],
             },
             Transfer::Prepared { id, incarnation },
-            Transfer::Commit { id, incarnation },
+            Transfer::Commit {
+                id,
+                incarnation,
+                advance_us: 182_600,
+            },
             Transfer::Committed { id, incarnation },
             Transfer::Abort { id, failure },
             Transfer::Aborted {

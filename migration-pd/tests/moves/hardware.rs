@@ -11,7 +11,7 @@ use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::Port;
 use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
-use state::{MachineRecordV1, Register, Source, record};
+use state::{MachineRecordV1, Policy, Register, Source, record};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -111,6 +111,9 @@ impl Writer {
     }
 }
 
+/// What `timer-pd` holds of a guest that is there from the beginning.
+pub(crate) const COUNT: u64 = 0x9abc_def0;
+
 /// What a neighbour is made to do wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
@@ -120,6 +123,8 @@ pub(crate) struct Faults {
     pub(crate) import: Option<Domain>,
     /// `vmm-pd` accepts to stop and never does.
     pub(crate) never_stops: bool,
+    /// `timer-pd` does not let time go on.
+    pub(crate) advance: bool,
 }
 
 /// The board.
@@ -138,6 +143,8 @@ pub(crate) struct Hardware {
     /// What the other domains hold of the guest, to be moved along.
     pub(crate) vgic: u64,
     pub(crate) timer: u64,
+    /// Registers that `vmm-pd` was told to set: vCPU, key, value.
+    pub(crate) set_registers: Vec<(usize, u32, u128)>,
     pub(crate) machine: MachineRecordV1,
     pub(crate) faults: Faults,
     export: [Vec<u8>; 3],
@@ -184,7 +191,8 @@ impl Hardware {
             steps: 0,
             stepped_at: clock.get(),
             vgic: guest.map_or(0, |_| 0x1234_5678),
-            timer: guest.map_or(0, |_| 0x9abc_def0),
+            timer: guest.map_or(0, |_| COUNT),
+            set_registers: Vec::new(),
             machine: machine((pages * PAGE_SIZE) as u64),
             faults: Faults::default(),
             export: Default::default(),
@@ -342,6 +350,22 @@ impl Port for Hardware {
                     Err(()) => Message::refused(Refusal::BadRecord as u64),
                 }
             }
+            (
+                VmmRequest::SetRegister {
+                    vcpu,
+                    register,
+                    value,
+                },
+                Phase::Stopped,
+            ) => {
+                // Nothing else of a real one matters here: constants are refused.
+                let known = Register::from_key(register);
+                if known.is_none_or(|known| known.policy() != Policy::Write) {
+                    return Ok(Message::refused(Refusal::BadRegister as u64));
+                }
+                self.set_registers.push((vcpu.index(), register, value));
+                vmm::answer(0)
+            }
             (VmmRequest::Import { length }, Phase::Empty) => self.import_guest(length),
             (
                 VmmRequest::Discard,
@@ -381,13 +405,15 @@ impl Port for Hardware {
             TimerRequest::Export => self
                 .export_record(Domain::Timer, &[self.timer])
                 .map_or(refused, timer::answer),
-            TimerRequest::Import { length, .. } => match self.imported(Domain::Timer, length) {
-                Some(words) => {
-                    self.timer = words[0];
-                    timer::answer(0)
+            TimerRequest::Import { length, advance } => {
+                match self.imported(Domain::Timer, length) {
+                    Some(words) if advance.0 == 0 || !self.faults.advance => {
+                        self.timer = words[0] + advance.0;
+                        timer::answer(0)
+                    }
+                    _ => refused,
                 }
-                None => refused,
-            },
+            }
             _ => Message::not_understood(),
         })
     }

@@ -8,7 +8,9 @@ mod hardware;
 #[path = "../../../board/line/tests/harm/mod.rs"]
 mod harm;
 mod lines;
+mod registers;
 mod serial;
+mod time;
 mod world;
 
 use channel::vmm::Phase as VmmPhase;

@@ -1,6 +1,6 @@
 //! Two boards, the host between them, and what goes wrong on the way.
 
-use crate::hardware::{Hardware, Writer};
+use crate::hardware::{COUNT, Hardware, Writer};
 use crate::serial::Serial;
 use channel::vmm::Phase;
 use migration_pd::agent::{Agent, Wake};
@@ -340,12 +340,21 @@ impl World {
 
     /// Starts a move with a number greater than any.
     pub(crate) fn start(&mut self, from: Side) -> Result<MoveId, RequestError> {
+        self.start_with(from, |_| {})
+    }
+
+    /// The same with other options.
+    pub(crate) fn start_with(
+        &mut self,
+        from: Side,
+        change: impl FnOnce(&mut StartMove),
+    ) -> Result<MoveId, RequestError> {
         let newest = [Side::A, Side::B].map(|side| self.status(side).newest_move.0);
         let id = MoveId(newest.into_iter().max().unwrap_or(0) + 1);
         let paces = [&self.a, &self.b].map(|board| board.hardware.pace);
-        let pace = paces[0].slower(paces[1]);
-        self.act(from, &Request::Start(options(id, pace)))
-            .map(|()| id)
+        let mut start = options(id, paces[0].slower(paces[1]));
+        change(&mut start);
+        self.act(from, &Request::Start(start)).map(|()| id)
     }
 
     /// Waits until a move is over on its source; the report.
@@ -390,7 +399,7 @@ impl World {
         let wrong = (0..pages).find(|page| board.hardware.ram.pages[*page] != expected[*page]);
         assert_eq!(wrong, None, "a page is not what the guest wrote");
         assert_eq!(board.hardware.vgic, 0x1234_5678);
-        assert_eq!(board.hardware.timer, 0x9abc_def0);
+        assert_eq!(board.hardware.timer, COUNT);
         let other = self.board(side.other());
         assert_eq!(other.hardware.phase, Phase::Empty);
         let zero = [0; PAGE_SIZE];
@@ -410,5 +419,6 @@ pub(crate) fn options(id: MoveId, pace: Pace) -> StartMove {
         bandwidth: 0,
         patience_ms: PATIENCE_MS + u32::try_from(pace.silence_ms()).unwrap(),
         pace,
+        advance: false,
     }
 }

@@ -3,7 +3,8 @@
 //! Stopping needs the vCPUs to run the capture stub, so a call cannot wait for it: the request is
 //! accepted at once, and `vmm-pd` notifies the channel whenever [`Status::phase`] has changed.
 
-use crate::{Message, ProtocolError};
+use crate::message::ANSWER;
+use crate::{Message, ProtocolError, VcpuId};
 
 /// What the machine is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +60,8 @@ pub enum Request {
     Stop,
     /// Go on after [`Phase::Stopped`] or [`Phase::Imported`]; ends in [`Phase::Running`].
     Resume,
-    /// Writes the record of the vCPUs and the console into the export region. Only while stopped.
-    /// Answer: its length in bytes.
+    /// Writes the record of the vCPUs and the console into the export region. Only while the guest
+    /// stands still. Answer: its length in bytes.
     Export,
     /// Takes over the record of `length` bytes in the import region, all or nothing. Only while
     /// empty; ends in [`Phase::Imported`].
@@ -72,6 +73,14 @@ pub enum Request {
     Describe,
     /// Counters of exits since start, by cause; answered with [`Statistics`]' words.
     Statistics,
+    /// Gives a register of a vCPU that stands still another value, at the operator's word:
+    /// `register` is its key in records. Only one that was captured and that a restore writes, and
+    /// not one of the timer's, which is `timer-pd`'s.
+    SetRegister {
+        vcpu: VcpuId,
+        register: u32,
+        value: u128,
+    },
 }
 
 /// The answer to [`Request::Status`].
@@ -97,6 +106,8 @@ pub enum Refusal {
     WrongPhase = 1,
     /// The record to import is not one, or does not fit this machine.
     BadRecord = 2,
+    /// The register was not captured, or is not for writing, or the value is too wide for it.
+    BadRegister = 3,
 }
 
 /// Exits since start, by cause.
@@ -128,6 +139,7 @@ const IMPORT: u64 = 5;
 const DISCARD: u64 = 6;
 const DESCRIBE: u64 = 7;
 const STATISTICS: u64 = 8;
+const SET_REGISTER: u64 = 9;
 
 impl TryFrom<u64> for Phase {
     type Error = ProtocolError;
@@ -187,6 +199,19 @@ impl Request {
             Self::Discard => Message::new(DISCARD),
             Self::Describe => Message::new(DESCRIBE),
             Self::Statistics => Message::new(STATISTICS),
+            Self::SetRegister {
+                vcpu,
+                register,
+                value,
+            } => {
+                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+                let (low, high) = (value as u64, (value >> 64) as u64);
+                Message::new(SET_REGISTER)
+                    .with(vcpu.index() as u64)
+                    .with(register.into())
+                    .with(low)
+                    .with(high)
+            }
         }
     }
 
@@ -204,6 +229,11 @@ impl Request {
             DISCARD => Self::Discard,
             DESCRIBE => Self::Describe,
             STATISTICS => Self::Statistics,
+            SET_REGISTER => Self::SetRegister {
+                vcpu: reader.field()?,
+                register: reader.word32("register")?,
+                value: u128::from(reader.word()?) | u128::from(reader.word()?) << 64,
+            },
             label => return Err(ProtocolError::UnknownLabel { label }),
         };
         reader.finish()?;
@@ -214,7 +244,7 @@ impl Request {
 impl Status {
     /// The message that gives this answer.
     pub fn encode(&self) -> Message {
-        Message::new(0)
+        Message::new(ANSWER)
             .with(self.phase as u64)
             .with(self.vcpus.into())
             .with(self.failure as u64)
@@ -262,7 +292,7 @@ impl Statistics {
     pub fn encode(&self) -> Message {
         self.words()
             .into_iter()
-            .fold(Message::new(0), Message::with)
+            .fold(Message::new(ANSWER), Message::with)
     }
 
     /// The answer that a message gives.

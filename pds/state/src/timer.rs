@@ -4,6 +4,7 @@
 
 use crate::MAX_VCPUS;
 use crate::record::{Kind, Record, RecordError, sealed};
+use crate::register::Register;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,41 @@ pub struct VcpuTimerV1 {
 
 /// `CNTV_CTL_EL0.{ENABLE, IMASK}`.
 const CONTROL: u32 = 0b11;
+
+impl TimerRecordV1 {
+    /// The value of a register of [`Class::Timer`](crate::Class::Timer), if there is such a vCPU. The count is the same
+    /// for all.
+    pub fn register(&self, vcpu: usize, register: Register) -> Option<u64> {
+        let this = self.vcpus.get(vcpu)?;
+        match register {
+            Register::CNTV_CTL_EL0 => Some(this.control.into()),
+            Register::CNTV_CVAL_EL0 => Some(this.compare),
+            Register::CNTKCTL_EL1 => Some(this.kernel_control.into()),
+            Register::CNTVCT_EL0 => Some(self.count),
+            _ => None,
+        }
+    }
+
+    /// Sets a register of [`Class::Timer`](crate::Class::Timer). False, and nothing changed, if there is no such register
+    /// or vCPU, or the value has bits that are not state.
+    #[must_use]
+    pub fn set_register(&mut self, vcpu: usize, register: Register, value: u128) -> bool {
+        let (Some(this), Ok(word)) = (self.vcpus.get_mut(vcpu), u64::try_from(value)) else {
+            return false;
+        };
+        let narrow = u32::try_from(word).ok();
+        match (register, narrow) {
+            (Register::CNTV_CTL_EL0, Some(control)) if control & !CONTROL == 0 => {
+                this.control = control;
+            }
+            (Register::CNTKCTL_EL1, Some(control)) => this.kernel_control = control,
+            (Register::CNTV_CVAL_EL0, _) => this.compare = word,
+            (Register::CNTVCT_EL0, _) => self.count = word,
+            _ => return false,
+        }
+        true
+    }
+}
 
 impl sealed::Sealed for TimerRecordV1 {}
 

@@ -105,6 +105,14 @@ impl TryFrom<u8> for PendingExceptionV1 {
 }
 
 impl VcpuV1 {
+    /// Gives a register that was captured another value. False, and nothing changed, if it was not, if a restore does not
+    /// write it, if it belongs into another record, or if the value is too wide.
+    #[must_use]
+    pub fn amend(&mut self, register: Register, value: u128) -> bool {
+        let state = register.policy() == Policy::Write && register.class() != Class::Timer;
+        state && self.registers.contains(register) && self.registers.set(register, value)
+    }
+
     fn check(&self) -> Result<(), RecordError> {
         if let Some(defect) = self.registers.defect() {
             return Err(defect.into());

@@ -4,7 +4,7 @@
 //! neither end panics, asks for memory or gives out more than there is room for; and that what was said before does not
 //! keep a host and a board from finding each other once the line is quiet.
 
-use line::{Board, Host, Sink};
+use line::{Board, Host, LONGEST_MESSAGE, Sink};
 
 use crate::allocation::without_heap;
 use crate::samples::CHECKSUM;
@@ -40,7 +40,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut sink = Counted {
         room: usize::from(*room) * 64,
     };
-    let mut board = Board::new();
+    let mut board = Board::new(LONGEST_MESSAGE);
     let mut host = Host::new(7, 115_200, 0);
     without_heap(|| {
         board.input(&noise, &mut sink);

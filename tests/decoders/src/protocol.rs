@@ -9,7 +9,7 @@ use migration_pd::protocol::management::{StartMove, Verdict};
 use migration_pd::protocol::pages::{Contents, append, iterate};
 use migration_pd::protocol::{
     Answer, Decoder, Domain, Event, HEADER_LENGTH, Incarnation, MAX_FRAME, MoveFailure, MoveId,
-    Request, RequestError, Transfer, WireError,
+    Pace, Request, RequestError, Transfer, WireError,
 };
 
 use crate::allocation::without_heap;
@@ -147,10 +147,12 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         id,
         seed: [1, 2],
         downtime_target_us: 100_000,
+        downtime_limit_ms: 0,
         max_rounds: 30,
         share: 60,
         bandwidth: 0,
         patience_ms: 3000,
+        pace: Pace::line(921_600),
         advance: true,
     };
     for request in [

@@ -10,6 +10,7 @@ mod isolation;
 mod link_cut;
 mod moves;
 mod neighbours;
+mod operator;
 mod parked;
 mod probe;
 mod registers;

@@ -4,7 +4,8 @@ mod board;
 
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
-use state::{PowerV1, VcpusRecordV1, record};
+use channel::{Message, VcpuId};
+use state::{PowerV1, Register, VcpusRecordV1, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
@@ -419,6 +420,43 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         machine.request(&mut board, import).answer().is_err(),
         "it has a guest"
     );
+}
+
+#[test]
+fn a_register_that_is_set_while_the_guest_stands_still_is_what_it_goes_on_with() {
+    let (mut board, mut machine) = two_running();
+    let set = |vcpu: u64, register: Register, value: u128| Request::SetRegister {
+        vcpu: VcpuId::try_from(vcpu).expect("one of four"),
+        register: register.key(),
+        value,
+    };
+    let refused = |answer: Message| answer.answer().is_err();
+    let x19 = set(1, Register::X19, 0x1919);
+    assert!(refused(machine.request(&mut board, x19)), "it runs");
+    let before = record_of(&mut board, &mut machine);
+    for bad in [
+        // A constant, the identity, the timer's, one too wide, and a vCPU that has none.
+        set(1, Register::MIDR_EL1, 1),
+        set(1, Register::MPIDR_EL1, 1),
+        set(1, Register::CNTV_CVAL_EL0, 1),
+        set(1, Register::X19, 1 << 64),
+        set(3, Register::X19, 1),
+    ] {
+        assert!(refused(machine.request(&mut board, bad)), "{bad:?}");
+    }
+    let unknown = Request::SetRegister {
+        vcpu: VcpuId::try_from(0).expect("one of four"),
+        register: 0x0013_ffff,
+        value: 0,
+    };
+    assert!(refused(machine.request(&mut board, unknown)));
+    let length = length_of(&machine.request(&mut board, Request::Export));
+    assert_eq!(board.exported(length), before, "nothing has changed");
+    assert!(!refused(machine.request(&mut board, x19)));
+    machine.request(&mut board, Request::Resume);
+    board.settle(&mut machine);
+    assert_eq!(board.cores[1].thread.general[19], 0x1919);
+    assert_ne!(board.cores[0].thread.general[19], 0x1919);
 }
 
 /// The record of a machine that stands still.

@@ -1,0 +1,132 @@
+//! A guest that stands still, looked at and changed by its operator, a register at a time.
+//!
+//! Responsible for: getting a domain's record, and asking the domain that a register belongs to for
+//! another value. Must never: do so while the guest runs or moves, or decide what may be set; that
+//! is for the domain to say.
+
+use super::Core;
+use super::guest::{order, reason_of};
+use crate::port::Port;
+use crate::protocol::management::{Answer, Phase, SetRegister};
+use crate::protocol::{Domain, RequestError};
+use channel::vmm::Refusal;
+use channel::{Ticks, VcpuId, timer, vgic, vmm};
+use state::{Class, Policy, Register, TimerRecordV1, record};
+
+impl Core<'_> {
+    /// Answers with what a domain holds of the guest.
+    pub(super) fn examine<P: Port>(&mut self, port: &mut P, tag: u32, domain: Domain) {
+        let exported = self.stands_still(port).and_then(|()| {
+            self.export(port, domain)
+                .map_err(|reason| RequestError::Neighbour { domain, reason })
+        });
+        let answer = match exported {
+            Ok(length) => {
+                let record = self.record.get(..length).unwrap_or_default();
+                Answer::Examined(domain, record)
+            }
+            Err(error) => Answer::Refused(error),
+        };
+        self.outbox
+            .message(answer.kind(), tag, |payload| answer.encode(payload));
+    }
+
+    /// Gives a register another value.
+    pub(super) fn set_register<P: Port>(
+        &mut self,
+        port: &mut P,
+        set: &SetRegister,
+    ) -> Result<(), RequestError> {
+        self.stands_still(port)?;
+        let SetRegister {
+            vcpu,
+            register: key,
+            value,
+        } = *set;
+        let bad = RequestError::BadRegister {
+            vcpu,
+            register: key,
+        };
+        let of_timer = Register::from_key(key)
+            .filter(|it| it.class() == Class::Timer && it.policy() == Policy::Write);
+        if let Some(register) = of_timer {
+            return self.set_timer(port, vcpu.into(), register, value, bad);
+        }
+        let vcpu = VcpuId::try_from(u64::from(vcpu)).map_err(|_| bad)?;
+        let request = vmm::Request::SetRegister {
+            vcpu,
+            register: key,
+            value,
+        };
+        match order(port, &request) {
+            Ok(_) => Ok(()),
+            Err(reason) if reason == Refusal::BadRegister as u64 => Err(bad),
+            Err(reason) => Err(neighbour(Domain::Vmm, reason)),
+        }
+    }
+
+    /// `timer-pd` takes over its own record with one value changed; time stands still meanwhile.
+    fn set_timer<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: usize,
+        register: Register,
+        value: u128,
+        bad: RequestError,
+    ) -> Result<(), RequestError> {
+        let failed = |reason| neighbour(Domain::Timer, reason);
+        let length = self.export(port, Domain::Timer).map_err(failed)?;
+        let bytes = self.record.get(..length).unwrap_or_default();
+        let mut timers: TimerRecordV1 = record::decode(bytes).map_err(|_| failed(0))?;
+        if !timers.set_register(vcpu, register, value) {
+            return Err(bad);
+        }
+        let length = record::encode(&timers, self.record.as_mut_slice()).map_err(|_| failed(0))?;
+        let changed = self.record.get(..length).unwrap_or_default();
+        if !port.import(Domain::Timer, changed) {
+            return Err(failed(0));
+        }
+        let request = timer::Request::Import {
+            length: u32::try_from(length).map_err(|_| failed(0))?,
+            advance: Ticks(0),
+        };
+        let taken = port
+            .timer(&request)
+            .and_then(|answer| timer::decode_answer(&answer));
+        reason_of(taken).map(|_| ()).map_err(failed)
+    }
+
+    /// A guest's registers are somewhere only while it stands still.
+    fn stands_still<P: Port>(&mut self, port: &mut P) -> Result<(), RequestError> {
+        self.not_moving()?;
+        self.look_at_guest(port);
+        match self.guest.phase() {
+            Phase::Stopped | Phase::Imported => Ok(()),
+            phase => Err(RequestError::WrongPhase { phase }),
+        }
+    }
+
+    /// Puts a domain's record into the record buffer; its length, or the domain's reason.
+    pub(super) fn export<P: Port>(&mut self, port: &mut P, domain: Domain) -> Result<usize, u64> {
+        let exported = match domain {
+            Domain::Vmm => port
+                .vmm(&vmm::Request::Export)
+                .and_then(|answer| vmm::decode_answer(&answer)),
+            Domain::Vgic => port
+                .vgic(&vgic::Request::Export)
+                .and_then(|answer| vgic::Answer::decode(&answer))
+                .map(|answer| answer.value),
+            Domain::Timer => port
+                .timer(&timer::Request::Export)
+                .and_then(|answer| timer::decode_answer(&answer)),
+        };
+        let length = reason_of(exported)?;
+        let length = usize::try_from(length).map_err(|_| 0_u64)?;
+        let record = self.record.get_mut(..length).ok_or(0_u64)?;
+        port.exported(domain, record).then_some(length).ok_or(0)
+    }
+}
+
+const fn neighbour(domain: Domain, reason: u64) -> RequestError {
+    RequestError::Neighbour { domain, reason }
+}

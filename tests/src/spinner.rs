@@ -1,0 +1,58 @@
+//! A guest whose whole state is registers, so that a test that looks at those sees all of it.
+//!
+//! It says `spin`, and then reads the virtual counter again and again, says the character in `x19` when that is not 0, and
+//! touches no memory but the console.
+
+use std::path::PathBuf;
+
+use godwit::image::workspace;
+use state::Register;
+
+/// A character to be said; 0 once it has been.
+pub const SAY: Register = Register::X19;
+/// The largest difference between two readings of `CNTVCT_EL0` that follow each other.
+pub const LARGEST_GAP: Register = Register::X24;
+/// What the guest last read in `TPIDR_EL0`.
+pub const READ_THREAD_POINTER: Register = Register::X25;
+/// What it says first.
+pub const READY: &str = "spin";
+
+/// A64, to be entered at its first word with the MMU off.
+const PROGRAM: [u32; 26] = [
+    0xd2a1_2014, // movz x20, #0x900, lsl #16    the console's data register
+    0xd280_0013, // mov  x19, #0
+    0xd280_0018, // mov  x24, #0
+    0x5280_0e60, // mov  w0, #'s'
+    0xb900_0280, // str  w0, [x20]
+    0x5280_0e00, // mov  w0, #'p'
+    0xb900_0280, // str  w0, [x20]
+    0x5280_0d20, // mov  w0, #'i'
+    0xb900_0280, // str  w0, [x20]
+    0x5280_0dc0, // mov  w0, #'n'
+    0xb900_0280, // str  w0, [x20]
+    0x5280_0140, // mov  w0, #'\n'
+    0xb900_0280, // str  w0, [x20]
+    0xd53b_e055, // mrs  x21, cntvct_el0
+    0xd53b_d059, // mrs  x25, tpidr_el0          from here on, for ever
+    0xd53b_e056, // mrs  x22, cntvct_el0
+    0xcb15_02d7, // sub  x23, x22, x21
+    0xeb18_02ff, // cmp  x23, x24
+    0x9a98_82f8, // csel x24, x23, x24, hi
+    0xaa16_03f5, // mov  x21, x22
+    0xb4ff_ff53, // cbz  x19, -24
+    0xb900_0293, // str  w19, [x20]
+    0x5280_0140, // mov  w0, #'\n'
+    0xb900_0280, // str  w0, [x20]
+    0xd280_0013, // mov  x19, #0
+    0x17ff_fff5, // b    -44
+];
+
+/// The program in a file of its own.
+pub(crate) fn file() -> anyhow::Result<PathBuf> {
+    let directory = workspace()?.join("target/images");
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join("spinner.bin");
+    let bytes: Vec<u8> = PROGRAM.iter().flat_map(|word| word.to_le_bytes()).collect();
+    std::fs::write(&path, bytes)?;
+    Ok(path)
+}
