@@ -61,7 +61,7 @@ impl TestGuest {
         }
     }
 
-    /// A guest of 26 instructions ([`spinner`]), which keeps nothing but registers.
+    /// A guest of 32 instructions ([`spinner`]), which keeps nothing but registers.
     #[must_use]
     pub const fn spinner() -> Self {
         Self {
