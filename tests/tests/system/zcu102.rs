@@ -10,12 +10,12 @@ mod sel4 {
     use tests::board::{Board, move_guest};
     use tests::guests::{self, TestGuest};
 
-    /// Boots the probe on the ZCU102, moves it to `virt` and back over the serial line, and lets it come to its verdict
+    /// Boots the probe with two CPUs on the ZCU102, moves it to `virt` and back over the serial line, and lets it come to its verdict
     /// after another round of everything that it does.
     #[test]
     fn a_guest_of_the_zcu102_goes_to_another_soc_and_comes_back() -> anyhow::Result<()> {
         let scratch = Scratch::new()?;
-        let guest = TestGuest::probe("mode=registers mmu=1", 1);
+        let guest = TestGuest::probe("mode=registers mmu=1", 2);
         let full = guests::image_for("zcu102", Kernel::Sel4, &guest)?;
         let empty = guests::empty_image(Kernel::Sel4, guest.ram_mib())?;
         let mut zcu102 = Board::start("zcu102", &full, &scratch)?;
