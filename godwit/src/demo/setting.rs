@@ -144,6 +144,7 @@ impl DemoOptions {
             source: Box::new(source),
         };
         let board = Board::load(&root, name).map_err(wrong)?;
+        board.check_kernel(self.kernel).map_err(wrong)?;
         board.placement(PLACEMENT_OF_B).map_err(wrong)?;
         let Some(qemu) = &board.qemu else {
             return Err(DemoError::NotEmulated { board: board.name });
@@ -320,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_board_with_a_serial_line_gets_a_guest_that_it_can_take() {
-        let mut options = DemoOptions::default();
+        let mut options = on_sel4();
         options.move_to("zcu102").unwrap();
         let root = crate::image::workspace().unwrap();
         assert_eq!(options.rewritten_mib, Some(1));
@@ -333,14 +334,26 @@ mod tests {
         assert_eq!(options.rewritten_mib, None);
     }
 
+    fn on_sel4() -> DemoOptions {
+        DemoOptions {
+            kernel: Kernel::Sel4,
+            ..DemoOptions::default()
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_the_board_does_not_run_is_refused_with_those_that_it_does() {
+        let mut embedded = DemoOptions::default();
+        let error = embedded.move_to("zcu102").unwrap_err().to_string();
+        assert!(
+            error.contains("zcu102") && error.contains("it runs: sel4"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn a_board_that_cannot_be_had_is_named() {
-        let refused = |name| {
-            DemoOptions::default()
-                .move_to(name)
-                .unwrap_err()
-                .to_string()
-        };
+        let refused = |name| on_sel4().move_to(name).unwrap_err().to_string();
         assert!(refused("odroidc4").contains("odroidc4"));
         let unknown = refused("moon");
         assert!(

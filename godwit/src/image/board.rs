@@ -251,6 +251,22 @@ impl Board {
         self.link.baud.is_some()
     }
 
+    /// Refuses a kernel that the board does not run.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::NoSuchKernel`].
+    pub fn check_kernel(&self, kernel: super::Kernel) -> Result<(), ImageError> {
+        if self.kernels.contains(&kernel) {
+            return Ok(());
+        }
+        Err(ImageError::NoSuchKernel {
+            board: self.name.clone(),
+            kernel,
+            known: self.kernels.iter().map(ToString::to_string).collect(),
+        })
+    }
+
     /// Its link's bits a second if that is a serial line, else 0.
     #[must_use]
     pub fn link_baud(&self) -> u32 {

@@ -104,12 +104,7 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     if request.hardware {
         board = board.on_hardware();
     }
-    if !board.kernels.contains(&request.kernel) {
-        return Err(ImageError::NoSuchKernel {
-            board: board.name,
-            kernel: request.kernel,
-        });
-    }
+    board.check_kernel(request.kernel)?;
     // Before anything takes long: whoever lacks the SDK should hear of it at once.
     let sdk = match request.kernel {
         Kernel::Embedded => None,
@@ -128,6 +123,7 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         return Err(ImageError::NoSuchKernel {
             board: board.name,
             kernel: request.kernel,
+            known: vec![Kernel::Sel4.to_string()],
         });
     }
     let (programs, kernel) = programs(&root, &system, &board, request)?;

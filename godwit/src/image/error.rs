@@ -96,12 +96,14 @@ pub enum ImageError {
         known: Vec<String>,
     },
     /// A kernel that the board does not run.
-    #[error("board {board} does not run the {kernel} kernel")]
+    #[error("board {board} does not run the {kernel} kernel; it runs: {}", known.join(", "))]
     NoSuchKernel {
         /// The board.
         board: String,
         /// The kernel.
         kernel: super::Kernel,
+        /// What it runs.
+        known: Vec<String>,
     },
     /// A size or address of guest RAM that cannot be mapped in whole large pages.
     #[error(

@@ -52,13 +52,7 @@ pub fn add_image(
         return Ok(());
     };
     let board = review.board;
-    if !board.kernels.contains(&kernel) {
-        let error = crate::image::ImageError::NoSuchKernel {
-            board: board.name.clone(),
-            kernel,
-        };
-        return Err(error.into());
-    }
+    board.check_kernel(kernel)?;
     let facts = match kernel {
         Kernel::Embedded => {
             let (programs, kernel) = programs(root, &system, board, &request(board, kernel))?;
