@@ -108,10 +108,10 @@ pub(super) fn workspace(root: &Path, headers: &Path) -> Result<Workspace, ImageE
     })
 }
 
-/// The checkout, if it is one of the right version.
+/// The checkout, if it is one of the right version; its path not relative, because cargo is started elsewhere.
 fn checkout(named: Option<OsString>) -> Result<PathBuf, UpstreamError> {
-    let path = named.map(PathBuf::from);
-    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+    // Only the empty path has no absolute one.
+    let Some(path) = named.and_then(|path| std::path::absolute(path).ok()) else {
         return Err(UpstreamError::Missing { path: None });
     };
     let complete = CRATES
@@ -292,6 +292,8 @@ mod tests {
     fn a_checkout_of_another_version_or_of_a_part_is_refused() {
         let fake = Fake::new("version");
         assert_eq!(fake.find().unwrap(), fake.0);
+        let here = checkout(Some("nothing-here".into())).unwrap_err();
+        assert!(matches!(here, UpstreamError::Missing { path: Some(path) } if path.is_absolute()));
         std::fs::write(fake.0.join("VERSION"), "4.0.0\n").unwrap();
         let error = fake.find().unwrap_err();
         assert!(matches!(error, UpstreamError::Version { found, .. } if found == "4.0.0"));
