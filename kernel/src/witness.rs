@@ -102,6 +102,8 @@ impl Row {
 /// What the last guest left in the processor.
 pub(crate) struct Witness {
     values: [u64; COUNT],
+    /// Where it was: tells a guest from the capture stub, which runs in the same way.
+    program_counter: u64,
     vectors: FloatingPoint,
 }
 
@@ -109,6 +111,7 @@ impl Witness {
     pub(crate) const fn new() -> Self {
         Self {
             values: [0; COUNT],
+            program_counter: 0,
             vectors: FloatingPoint::ZERO,
         }
     }
@@ -120,6 +123,7 @@ impl Witness {
                 *value = (row.read)();
             }
         }
+        self.program_counter = read_register!("elr_el2");
         floating_point::save(&mut self.vectors);
     }
 
@@ -134,6 +138,7 @@ impl Witness {
                 line(format_args!("{}", row.name), (*value).into());
             }
         }
+        line(format_args!("PC"), self.program_counter.into());
         for (number, [low, high]) in self.vectors.vectors.into_iter().enumerate() {
             let value = u128::from(low) | u128::from(high) << 64;
             line(format_args!("V{number}"), value);
