@@ -4,9 +4,10 @@
 //! time that a move may take, and the source's patience. Must never: let the guest go on or
 //! forget it other than as [`Source`] says.
 
+mod standstill;
+
 use super::{Core, SLICE, Work};
-use crate::copier::{Copier, Limits, Slice};
-use crate::fingerprint::PAGE_SIZE;
+use crate::copier::{Copier, Slice};
 use crate::handover::Source;
 use crate::handover::source::{Action, Event};
 use crate::outbox::PageSink;
@@ -15,7 +16,6 @@ use crate::protocol::failure::MoveFailure;
 use crate::protocol::frame::Frame;
 use crate::protocol::management::{Figures, Stage, StartMove};
 use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
-use crate::protocol::pages::ENTRY_LENGTH;
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveId, Transfer};
 
@@ -398,49 +398,6 @@ impl Core<'_> {
             outgoing.not_before
         };
         (until > now).then_some(until)
-    }
-
-    fn has_converged(&self, now: u64) -> bool {
-        let outgoing = &self.outgoing;
-        let (Some(copier), Some(options)) = (&outgoing.copier, outgoing.options) else {
-            return false;
-        };
-        let elapsed = self.micros(now.saturating_sub(outgoing.began_at)).max(1);
-        let bytes_in_target = outgoing
-            .bytes
-            .saturating_mul(options.downtime_target_us.into())
-            / elapsed;
-        let pages = bytes_in_target / (PAGE_SIZE + ENTRY_LENGTH) as u64;
-        copier.has_converged(Limits {
-            pages_left: u32::try_from(pages)
-                .unwrap_or(u32::MAX)
-                .max(options.pace.few_pages()),
-            passes: options.max_rounds,
-        })
-    }
-
-    /// Why a guest that was to be stopped now must not be.
-    fn stands_still_too_long(&self, now: u64) -> Option<MoveFailure> {
-        let outgoing = &self.outgoing;
-        let allowed_ms = outgoing.options?.downtime_limit_ms;
-        if !outgoing.converged || allowed_ms == 0 {
-            return None;
-        }
-        let pages = self.table.as_ref()?.unsent();
-        let bytes = u64::from(pages) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
-        let expected = if outgoing.pace().is_line() {
-            outgoing.pace().milliseconds_for(bytes)
-        } else {
-            // As fast as so far.
-            let elapsed = self.micros(now.saturating_sub(outgoing.began_at));
-            bytes.saturating_mul(elapsed) / outgoing.bytes.max(1) / 1000
-        };
-        let expected_ms = u32::try_from(expected).unwrap_or(u32::MAX);
-        (expected_ms > allowed_ms).then_some(MoveFailure::Standstill {
-            pages,
-            expected_ms,
-            allowed_ms,
-        })
     }
 
     /// By how much the guest's time is to have gone on since it was stopped, in µs: for as long as
