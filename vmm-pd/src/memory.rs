@@ -83,9 +83,12 @@ impl Region {
         let Some(pointer) = self.at(offset, bytes.len()) else {
             return false;
         };
-        // SAFETY: as for `put`. A neighbour may write meanwhile, which can tear what is read but
-        // nothing else; it is checked after the copy.
-        unsafe { pointer.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            // SAFETY: `at` has checked the range. Volatile, because a neighbour may write meanwhile:
+            // each byte is read once, so what is checked after the copy is what is used. Of a plain
+            // copy the compiler may keep no more than where it came from.
+            *byte = unsafe { pointer.add(place).read_volatile() };
+        }
         true
     }
 
