@@ -21,7 +21,7 @@ pub mod vgic;
 pub use console::ConsoleRecordV1;
 pub use file::{Defect, RegisterFile};
 pub use machine::MachineRecordV1;
-/// The table itself; see [`register_table`].
+/// The table itself; see the crate [`mod@register_table`].
 pub use register_table::register_table;
 
 pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};

@@ -5,7 +5,7 @@
 //! performance monitor, and which list register is pending and which active), the stopped vCPU itself tells: a small
 //! position-independent program, the *stub*, runs on it at EL1, saves or loads everything, and leaves with an `SMC`.
 //!
-//! Responsible for: the order of those steps, as state machines over a [`Port`](crate::port::Port), and for believing
+//! Responsible for: the order of those steps, as state machines over a [`Port`], and for believing
 //! nothing that comes back in a data page: the guest can write there while it runs. Must never: run guest code (the
 //! stub has all exceptions masked and its own vectors), decide what a list register's state means (`vgic-pd` does), or
 //! know the offset of time.

@@ -9,7 +9,8 @@
 //! `interrupts=none|few|shared|many`, `gic=physical` on a machine that emulates none, `park=1` (one vCPU only): every
 //! hold is ended by a key, and before it the probe says what each register of the table is while it lasts.
 //!
-//! Lines: `probe: register NAME=VALUE` or `probe: register NAME absent`, then `probe: parked`; `probe: round N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
+//! Lines: `probe: register NAME=VALUE` or `probe: register NAME absent` for each and then `probe: parked`; `probe: round
+//! N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
 
 mod hold;
 mod interrupts;
