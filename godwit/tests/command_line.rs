@@ -147,3 +147,20 @@ fn a_guest_cannot_be_moved_to_a_board_that_has_one() {
         "no figures of a move that was none"
     );
 }
+
+#[test]
+fn who_has_seen_enough_of_a_list_may_leave() {
+    let mut listing = Command::new(env!("CARGO_BIN_EXE_godwit"))
+        .args(["reg", "list"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before anything can have been written that would fill it.
+    drop(listing.stdout.take());
+    let listed = listing.wait_with_output().unwrap();
+    assert_eq!(
+        (listed.status.code(), text(&listed.stderr)),
+        (Some(0), String::new())
+    );
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::SUCCESS;
+use super::{SUCCESS, style};
 use crate::inspect::{diff, json, text};
 use crate::snapshot::SnapshotFile;
 
@@ -43,10 +43,10 @@ pub(super) fn inspect(arguments: &InspectArguments) -> anyhow::Result<u8> {
         file.verify()?;
     }
     if arguments.json {
-        println!("{:#}", json::snapshot(&file));
+        style::show(&format!("{:#}\n", json::snapshot(&file)))?;
     } else {
         let detail = text::Detail { all: arguments.all };
-        print!("{}", text::snapshot(&file, detail));
+        style::show(&text::snapshot(&file, detail))?;
     }
     Ok(SUCCESS)
 }
@@ -59,9 +59,9 @@ pub(super) fn diff(arguments: &DiffArguments) -> anyhow::Result<u8> {
     );
     let diff = diff::compare(&a, &b)?;
     if arguments.json {
-        println!("{:#}", diff.json());
+        style::show(&format!("{:#}\n", diff.json()))?;
     } else {
-        print!("{}", diff.text());
+        style::show(&diff.text())?;
     }
     Ok(SUCCESS)
 }

@@ -60,8 +60,10 @@ pub(super) struct SetArguments {
 /// `godwit reg`.
 pub(super) fn run(command: &Command) -> anyhow::Result<u8> {
     match command {
-        Command::List(ListArguments { json: true }) => println!("{:#}", list::json()),
-        Command::List(_) => print!("{}", list::text()),
+        Command::List(ListArguments { json: true }) => {
+            style::show(&format!("{:#}\n", list::json()))?;
+        }
+        Command::List(_) => style::show(&list::text())?,
         Command::Get(arguments) => get(arguments)?,
         Command::Set(arguments) => set(arguments)?,
     }
@@ -89,11 +91,12 @@ fn get(arguments: &GetArguments) -> anyhow::Result<()> {
             .iter()
             .map(|(register, value)| (register.name().to_owned(), json!(format!("{value:#x}"))))
             .collect();
-        println!("{:#}", json!(object));
+        style::show(&format!("{:#}\n", json!(object)))?;
     } else {
-        for (register, value) in found {
-            println!("{}", text::line(register, value));
-        }
+        let lines = found
+            .into_iter()
+            .map(|(register, value)| text::line(register, value) + "\n");
+        style::show(&lines.collect::<String>())?;
     }
     Ok(())
 }

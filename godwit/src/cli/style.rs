@@ -1,6 +1,6 @@
 //! How messages look: marked and coloured for a person at a terminal, plain for everything else.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 /// Colours, where somebody sees them.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,18 @@ impl Paint {
 
     pub(super) fn cyan(self, text: &str) -> String {
         self.render(36, text)
+    }
+}
+
+/// Prints what was asked for. Who reads it may stop when they have seen enough, as `head` does.
+pub(super) fn show(text: &str) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }
 

@@ -27,15 +27,13 @@ pub enum LiveError {
     #[error(transparent)]
     Access(#[from] AccessError),
     /// It runs.
-    #[error("the guest of board {address} is running: pause it first (`godwit pause`)")]
+    #[error("the guest is running: pause it first (`godwit pause`; {address})")]
     Running {
         /// The board.
         address: Address,
     },
     /// There is nothing to look at.
-    #[error(
-        "the guest of board {address} is {phase}: only one that is paused has registers to look at"
-    )]
+    #[error("the guest is {phase}: only one that is paused has registers to look at ({address})")]
     NoGuest {
         /// The board.
         address: Address,

@@ -203,12 +203,16 @@ fn write_timers(text: &mut String, state: &State) -> fmt::Result {
         words::time(count, frequency)
     )?;
     for (number, vcpu) in timer.vcpus.iter().enumerate() {
+        // One that is off is never due.
+        let due = match vcpu.control & 1 {
+            0 => String::new(),
+            _ => format!(", {}", words::due(vcpu, count, frequency)),
+        };
         writeln!(
             text,
-            "  vCPU {number}: {}, at {}, {}; CNTKCTL_EL1 {:#x}",
+            "  vCPU {number}: {}, at {}{due}; CNTKCTL_EL1 {:#x}",
             words::timer(vcpu),
             vcpu.compare,
-            words::due(vcpu, count, frequency),
             vcpu.kernel_control
         )?;
     }
