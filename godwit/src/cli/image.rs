@@ -30,8 +30,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let chosen = arguments.guest.choose()?;
-    let BoardArguments { kernel, board, .. } = &arguments.board;
-    let name = format!("{board}-{kernel}");
+    let BoardArguments {
+        kernel,
+        board,
+        sel4_crates,
+        ..
+    } = &arguments.board;
+    let name = format!("{board}-{kernel}{}", sel4_crates.suffix());
     let request = ImageRequest {
         hardware: !arguments.qemu,
         ..arguments

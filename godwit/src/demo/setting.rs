@@ -208,10 +208,7 @@ impl DemoOptions {
             Side::B => String::new(),
         };
         let (name, kernel) = (side.name().to_lowercase(), self.kernel);
-        let crates = match self.sel4_crates {
-            Sel4Crates::Ours => "",
-            Sel4Crates::Upstream => "-upstream",
-        };
+        let crates = self.sel4_crates.suffix();
         let board = &self.board(side).board;
         format!(
             "demo-{name}-{board}-{kernel}{crates}-{}{guest}",

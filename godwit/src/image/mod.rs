@@ -74,6 +74,17 @@ pub enum Sel4Crates {
     Upstream,
 }
 
+impl Sel4Crates {
+    /// What the names of images with them end in, so that neither takes the other's place.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Ours => "",
+            Self::Upstream => "-upstream",
+        }
+    }
+}
+
 /// The workspace that images are built from: around the current directory, or where this program was built.
 ///
 /// # Errors
