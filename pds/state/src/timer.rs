@@ -94,3 +94,45 @@ impl Record for TimerRecordV1 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_registers_of_the_timer_can_be_set_and_only_to_what_is_state() {
+        let mut record = TimerRecordV1 {
+            frequency: 1,
+            vcpus: [VcpuTimerV1::default(); 2].into_iter().collect(),
+            ..TimerRecordV1::default()
+        };
+        let before = record.clone();
+        for (vcpu, register, value) in [
+            (0, Register::CNTV_CTL_EL0, 4),
+            (0, Register::CNTKCTL_EL1, 1 << 32),
+            (1, Register::CNTV_CVAL_EL0, 1 << 64),
+            (2, Register::CNTV_CVAL_EL0, 1),
+            (2, Register::CNTVCT_EL0, 1),
+            (0, Register::CNTFRQ_EL0, 1),
+            (0, Register::X0, 1),
+        ] {
+            assert!(!record.set_register(vcpu, register, value), "{register:?}");
+            assert_eq!(record, before, "{register:?}");
+        }
+        for (vcpu, register, value) in [
+            (0, Register::CNTV_CTL_EL0, 3),
+            (1, Register::CNTKCTL_EL1, u32::MAX.into()),
+            (1, Register::CNTV_CVAL_EL0, u64::MAX),
+            (0, Register::CNTVCT_EL0, u64::MAX - 1),
+        ] {
+            assert!(
+                record.set_register(vcpu, register, value.into()),
+                "{register:?}"
+            );
+            assert_eq!(record.register(vcpu, register), Some(value));
+        }
+        assert_eq!(record.register(1, Register::CNTV_CTL_EL0), Some(0));
+        assert_eq!(record.register(1, Register::CNTVCT_EL0), Some(u64::MAX - 1));
+        assert_eq!(record.register(0, Register::X0), None);
+    }
+}

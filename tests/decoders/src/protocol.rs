@@ -5,7 +5,7 @@
 
 use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::frame::finish;
-use migration_pd::protocol::management::{StartMove, Verdict};
+use migration_pd::protocol::management::{SetRegister, StartMove, Verdict};
 use migration_pd::protocol::pages::{Contents, append, iterate};
 use migration_pd::protocol::{
     Answer, Decoder, Domain, Event, HEADER_LENGTH, Incarnation, MAX_FRAME, MoveFailure, MoveId,
@@ -160,6 +160,12 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         Request::Start(start),
         Request::Query(id),
         Request::Resolve(id, Verdict::GoOnHere),
+        Request::Examine(Domain::Timer),
+        Request::SetRegister(SetRegister {
+            vcpu: 1,
+            register: 0x0010_0026,
+            value: u128::MAX,
+        }),
     ] {
         seeds.push(with_kind(request.kind(), |out| request.encode(out)));
     }
@@ -168,6 +174,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         Answer::Accepted,
         Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
         Answer::Description(b"machine"),
+        Answer::Examined(Domain::Vmm, b"record"),
         Answer::Refused(error),
     ] {
         seeds.push(with_kind(answer.kind(), |out| answer.encode(out)));
