@@ -70,10 +70,11 @@ const BARE: [(&str, &[&str], Option<u64>); 6] = [
 ///
 /// A board's file cannot be read.
 pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
-    let boards = Board::names(root())
-        .iter()
-        .map(|name| Board::load(root(), name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut boards = Vec::new();
+    for name in Board::names(root()) {
+        let board = Board::load(root(), &name)?;
+        boards.extend([board.clone().on_hardware(), board]);
+    }
     let mut programs = Vec::new();
     for package in DOMAINS {
         for board in &boards {

@@ -42,8 +42,8 @@ Exit status:
 
 /// Virtual machines that move between Arm boards.
 ///
-/// BOARD is the name of a running board (`godwit boards` lists them) or its link: a socket's path, unix:PATH or
-/// tcp:HOST:PORT.
+/// BOARD is the name of a running board (`godwit boards` lists them) or its link: a socket's path, unix:PATH,
+/// tcp:HOST:PORT or serial:DEVICE,BAUD.
 #[derive(Debug, Parser)]
 #[command(name = "godwit", version, after_help = STATUSES, max_term_width = 100)]
 struct Arguments {

@@ -21,9 +21,11 @@ use tests::{ANSWER, BOOT};
 
 use crate::on_both_kernels;
 
-/// For how long nobody relays while a guest is handed over: longer than an emulator is kept from running by whatever else
-/// its machine does, and shorter than the boards' patience.
-const STANDSTILL: Duration = Duration::from_secs(2);
+/// For how long nobody relays while a guest is handed over: much longer than an emulator is ever kept from running by
+/// whatever else its machine does, and shorter than the [`PATIENCE`] of both boards.
+const STANDSTILL: Duration = Duration::from_secs(8);
+/// How long a board waits for the other one.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 on_both_kernels! {
     fn registers_of_a_paused_guest_can_be_set_and_its_time_goes_on_if_asked_for(kernel) {
@@ -165,6 +167,7 @@ impl Boards {
         }));
         let options = Options {
             time,
+            patience: PATIENCE,
             reconnect: Duration::ZERO,
             ..Options::default()
         };

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use godwit::image::{ImageRequest, Kernel, build_variant, workspace};
@@ -36,6 +36,12 @@ mod embedded {
 /// What the witness has said, by name.
 type Testimony = BTreeMap<String, u128>;
 
+/// What ends a testimony.
+const END: &str = "witness: end";
+
+/// How long what the witness said may take from the console to the test.
+const HEARD: Duration = Duration::from_secs(2);
+
 /// How often the guest is asked to fill everything anew: with and without `EOImode`, and with other binary points.
 const ROUNDS: usize = 4;
 
@@ -53,15 +59,15 @@ fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
         ..ImageRequest::default()
     })?;
     let mut board = Board::start("a", &image, &scratch)?;
-    let mut seen = Seen::default();
+    let (mut seen, mut since) = (Seen::default(), 0);
     for round in 0..ROUNDS {
         let expected = parked(&mut board)?;
         let path = scratch.path().join(format!("{round}"));
-        let (file, testimony) = stop(&mut board, &expected, &path)?;
+        let (file, testimony) = stop(&mut board, &expected, &path, &mut since)?;
         compare(file.state(), &testimony, &mut seen)?;
         // Back into the processor: what it holds when the guest has run again is what the first record says.
         board.client()?.resume(ANSWER)?;
-        let (_, testimony) = stop(&mut board, &expected, &path)?;
+        let (_, testimony) = stop(&mut board, &expected, &path, &mut since)?;
         compare(file.state(), &testimony, &mut seen)?;
         board.client()?.resume(ANSWER)?;
         board.session.send(b"g")?;
@@ -76,23 +82,50 @@ fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops the parked guest, and hears the witness.
+/// Stops the parked guest, and hears the witness on this stop: what it says is of no use later. `since` is the guest's
+/// count when it was stopped before, and becomes its count now.
 fn stop(
     board: &mut Board,
     expected: &Registers,
     path: &Path,
+    since: &mut u64,
 ) -> anyhow::Result<(SnapshotFile, Testimony)> {
     let deadline = Instant::now() + ANSWER;
     let place = expected.get(&Register::PC).copied().flatten();
     loop {
         let file = keep(board, expected, path)?;
-        let testimony = last_testimony(&board.said())?;
-        if testimony.get("PC").copied() == place {
+        let count = file.state().timer.count;
+        let before = std::mem::replace(since, count);
+        let of_this_stop = |testimony: &Testimony| {
+            testimony.get("PC").copied() == place
+                && testimony
+                    .get(Register::CNTVCT_EL0.name())
+                    .is_some_and(|seen| (u128::from(before)..=count.into()).contains(seen))
+        };
+        if let Some(testimony) = hear(board, of_this_stop)? {
             return Ok((file, testimony));
         }
         // Stopped before it ran: what was seen last is the capture stub.
         ensure!(Instant::now() < deadline, "the guest does not run");
         board.client()?.resume(ANSWER)?;
+    }
+}
+
+/// The last that the witness said of what is looked for. The console is read by another thread, which may come later.
+fn hear(board: &Board, wanted: impl Fn(&Testimony) -> bool) -> anyhow::Result<Option<Testimony>> {
+    let deadline = Instant::now() + HEARD;
+    loop {
+        let said = board.said();
+        // What follows the last end is not all of a testimony yet.
+        let complete = said.rsplit_once(END).map_or("", |(complete, _)| complete);
+        let found = complete
+            .rsplit(END)
+            .map(testimony)
+            .find(|testimony| testimony.as_ref().map_or(true, &wanted));
+        if found.is_some() || Instant::now() > deadline {
+            return found.transpose();
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -103,16 +136,10 @@ struct Seen {
     active: usize,
 }
 
-/// The last that the witness said, which was when the guest was stopped last.
-fn last_testimony(said: &str) -> anyhow::Result<Testimony> {
-    let (before, _) = said
-        .rsplit_once("witness: end")
-        .context("the witness is silent")?;
-    let last = before
-        .rsplit_once("witness: end")
-        .map_or(before, |(_, last)| last);
+/// What the witness said, between the end of what it had said before and the next.
+fn testimony(said: &str) -> anyhow::Result<Testimony> {
     let mut testimony = Testimony::new();
-    for line in last.lines() {
+    for line in said.lines() {
         let Some((_, text)) = line.split_once("witness: ") else {
             continue;
         };
