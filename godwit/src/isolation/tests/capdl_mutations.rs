@@ -456,12 +456,12 @@ const MUTATIONS: &[(Change, Rule, &str, &str)] = &[
     ),
     (
         |image| {
-            let index = image.index("sched_context_link_pd");
+            let index = image.index("sched_context_serial_pd");
             image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(2000);
         },
         Rule::Difference,
-        "<protection_domain name=\"link_pd\"",
-        "1000 us in 2000 us",
+        "<protection_domain name=\"serial_pd\"",
+        "400 us in 2000 us",
     ),
     (
         |image| {

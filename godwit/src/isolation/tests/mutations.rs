@@ -264,17 +264,17 @@ const MUTATIONS: &[Mutation] = &[
     after!(LINK_QUEUES, r#"<irq irq="33" id="12" />"#, Description),
     // Firmware.
     mutation(
-        r#"name="link_pd" priority="200" budget="1000"#,
-        r#"name="link_pd" smc="true" priority="200" budget="1000"#,
+        r#"name="link_pd" priority="200""#,
+        r#"name="link_pd" smc="true" priority="200""#,
         Rule::Firmware,
         r#"name="link_pd""#,
     ),
     // Budgets.
     mutation(
-        r#"name="link_pd" priority="200" budget="1000""#,
-        r#"name="link_pd" priority="200" budget="2000""#,
+        r#"name="serial_pd" priority="200" budget="400""#,
+        r#"name="serial_pd" priority="200" budget="2000""#,
         Rule::Budget,
-        r#"name="link_pd""#,
+        r#"name="serial_pd""#,
     ),
     mutation(
         r#"name="serial_pd" priority="200" budget="400""#,
