@@ -55,7 +55,6 @@ impl Orders {
                 crate::pester::nonsense();
                 write(argument);
             }
-            Attack::Flood => crate::pester::flood(),
             Attack::Silence => loop {
                 core::hint::spin_loop();
             },

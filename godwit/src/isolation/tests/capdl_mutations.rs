@@ -456,21 +456,21 @@ const MUTATIONS: &[(Change, Rule, &str, &str)] = &[
     ),
     (
         |image| {
-            let index = image.index("sched_context_serial_pd");
-            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(2000);
+            let index = image.index("sched_context_migration_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(10000);
         },
         Rule::Difference,
-        "<protection_domain name=\"serial_pd\"",
-        "400 us in 2000 us",
+        "<protection_domain name=\"migration_pd\"",
+        "9500 us in 10000 us",
     ),
     (
         |image| {
-            let index = image.index("sched_context_serial_pd");
-            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(1999);
+            let index = image.index("sched_context_migration_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(9999);
         },
         Rule::Budget,
-        "<protection_domain name=\"serial_pd\"",
-        "1999 us",
+        "<protection_domain name=\"migration_pd\"",
+        "9999 us",
     ),
     (
         |image| {

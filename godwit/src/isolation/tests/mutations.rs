@@ -271,16 +271,16 @@ const MUTATIONS: &[Mutation] = &[
     ),
     // Budgets.
     mutation(
-        r#"name="serial_pd" priority="200" budget="400""#,
-        r#"name="serial_pd" priority="200" budget="2000""#,
+        r#"name="migration_pd" priority="100" budget="9500""#,
+        r#"name="migration_pd" priority="100" budget="10000""#,
         Rule::Budget,
-        r#"name="serial_pd""#,
+        r#"name="migration_pd""#,
     ),
     mutation(
-        r#"name="serial_pd" priority="200" budget="400""#,
-        r#"name="serial_pd" priority="200" budget="1400""#,
+        r#"name="migration_pd" priority="100" budget="9500""#,
+        r#"name="migration_pd" priority="100" budget="9900""#,
         Rule::Budget,
-        r#"name="serial_pd""#,
+        r#"name="migration_pd""#,
     ),
     mutation(
         r#"name="guest" priority="50""#,
