@@ -33,7 +33,7 @@ const START_SLICE: Duration = Duration::from_millis(200);
 pub struct Options {
     /// Let the guest stand still as soon as the rest can be sent in this time.
     pub downtime_target: Duration,
-    /// Rather call the move off than let the guest stand still for longer than this, as far as the source can know.
+    /// Rather call the move off than let the guest stand still for longer than this before the commit.
     pub downtime_limit: Option<Duration>,
     /// Let the guest stand still after so many passes over its RAM in any case.
     pub max_rounds: u16,

@@ -44,7 +44,7 @@ pub(super) struct Tuning {
     /// Let the guest stand still as soon as the rest can be sent in this time.
     #[arg(long, value_name = "MS", default_value_t = Options::default().downtime_target.as_millis())]
     downtime: u128,
-    /// Rather call the move off than let it stand still for longer than this, as far as that can be known before.
+    /// Rather call the move off than let it stand still for longer than this before the other board may take it over.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     downtime_limit: Option<u64>,
     /// Let it stand still after so many passes over its RAM in any case.

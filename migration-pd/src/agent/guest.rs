@@ -5,7 +5,7 @@ use crate::handover::source;
 use crate::port::Port;
 use crate::protocol::MoveFailure;
 use crate::protocol::management::{Event, GuestFailure, Phase, StatusReport};
-use channel::{ProtocolError, vmm};
+use channel::{ProtocolError, Ticks, vmm};
 
 /// What is known of the guest.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,6 +13,8 @@ pub(super) struct Guest {
     status: Option<vmm::Status>,
     /// It is to go on as soon as it stands still: a move was called off while it was stopping.
     goes_on: bool,
+    /// Since when its time has stood still and is not to have.
+    behind_since: Option<u64>,
 }
 
 impl Guest {
@@ -38,7 +40,9 @@ impl Core<'_> {
         let event = Event::PhaseChanged(self.status_report(port));
         self.event(&event);
         match phase {
-            Phase::Stopped if self.guest.goes_on => self.resume_guest(port),
+            Phase::Stopped if self.guest.goes_on => {
+                self.resume_guest(port, self.guest.behind_since);
+            }
             Phase::Stopped => self.source_event(port, source::Event::GuestStopped),
             Phase::Off | Phase::Failed | Phase::Empty => {
                 let failure = MoveFailure::GuestEnded { phase };
@@ -65,10 +69,16 @@ impl Core<'_> {
         }
     }
 
-    /// The guest is to run, now or as soon as it can.
-    pub(super) fn resume_guest<P: Port>(&mut self, port: &mut P) {
+    /// The guest is to run, now or as soon as it can, with its time made up for `behind_since`.
+    pub(super) fn resume_guest<P: Port>(&mut self, port: &mut P, behind_since: Option<u64>) {
         self.guest.goes_on = self.guest.phase() == Phase::Stopping;
+        self.guest.behind_since = behind_since.filter(|_| self.guest.goes_on);
         if !self.guest.goes_on {
+            if let Some(since) = behind_since {
+                let advance = port.now().saturating_sub(since);
+                // A guest whose clock is behind is better than one that stands still for ever.
+                let _ = self.let_own_time_go_on(port, Ticks(advance));
+            }
             // A refusal shows in the phase, which the host is told.
             let _ = order(port, &vmm::Request::Resume);
             self.look_at_guest(port);

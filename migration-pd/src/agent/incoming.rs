@@ -83,7 +83,7 @@ impl Core<'_> {
                 self.outbox
                     .transfer(&Transfer::Prepared { id, incarnation });
             }
-            Action::RunGuest => self.resume_guest(port),
+            Action::RunGuest => self.resume_guest(port, None),
             Action::Committed { id, incarnation } => {
                 self.outbox
                     .transfer(&Transfer::Committed { id, incarnation });

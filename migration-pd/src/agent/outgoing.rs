@@ -18,6 +18,7 @@ use crate::protocol::management::{Figures, Stage, StartMove};
 use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveId, Transfer};
+use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
 /// sends one for every so many.
@@ -53,6 +54,8 @@ pub(super) struct Outgoing {
     bytes: u64,
     began_at: u64,
     stopped_at: Option<u64>,
+    /// What the passes over RAM have taken.
+    passes: Passes,
     heard_at: u64,
     reported_at: u64,
     period_began: u64,
@@ -111,6 +114,7 @@ impl Core<'_> {
                 let seed = options.map_or([0; 2], |options| options.seed);
                 let table = self.table.as_mut();
                 self.outgoing.copier = table.map(|table| Copier::new(seed, table));
+                self.outgoing.passes = Passes::begin(port.now());
             }
             Action::StopGuest => {
                 self.outgoing.stopped_at = Some(port.now());
@@ -135,7 +139,11 @@ impl Core<'_> {
                 self.outbox.drop_bulk();
                 self.outbox.transfer(&Transfer::Abort { id, failure });
             }
-            Action::ResumeGuest => self.resume_guest(port),
+            Action::ResumeGuest => {
+                let advance = self.outgoing.options.is_some_and(|options| options.advance);
+                let behind_since = self.outgoing.stopped_at.filter(|_| advance);
+                self.resume_guest(port, behind_since);
+            }
             Action::ForgetGuest => self.forget_guest(port),
             Action::Ended { id, failure } => {
                 let figures = self.figures(port.now());
@@ -196,10 +204,12 @@ impl Core<'_> {
                 by: incarnation,
             },
             Transfer::Refuse { id, failure } => Event::Refused { id, failure },
-            Transfer::Prepared { id, incarnation } => Event::Prepared {
-                id,
-                by: incarnation,
-            },
+            Transfer::Prepared { id, incarnation } => {
+                // From then on there is no way back.
+                let late = self.has_stood_still_too_long(self.outgoing.heard_at);
+                let by = incarnation;
+                late.map_or(Event::Prepared { id, by }, Event::Failed)
+            }
             Transfer::Committed { id, incarnation } => Event::Committed {
                 id,
                 by: incarnation,
@@ -238,8 +248,10 @@ impl Core<'_> {
             return Work::Waiting;
         }
         if let Some(until) = self.held_back_until(now) {
+            self.outgoing.passes.hold_back(now);
             return Work::Until(until);
         }
+        self.outgoing.passes.go_on(now);
         let slice = self.slice(port, id, |copier, parts| {
             let (ram, table, scratch, sink) = parts;
             copier.copy(ram, table, scratch, sink, SLICE)
@@ -250,10 +262,11 @@ impl Core<'_> {
             Slice::More => return self.more(after),
             Slice::Blocked => self.close_pages(after),
             Slice::Done => {
-                self.outgoing.converged = self.has_converged(after);
+                self.outgoing.passes.complete(after);
+                self.outgoing.converged = self.has_converged();
                 self.close_pages(after);
                 self.progress(after);
-                if let Some(failure) = self.stands_still_too_long(after) {
+                if let Some(failure) = self.would_stand_still_too_long() {
                     self.source_event(port, Event::Failed(failure));
                     return Work::More;
                 }
@@ -285,7 +298,14 @@ impl Core<'_> {
                 });
                 let now = port.now();
                 match slice {
-                    Slice::More => Work::More,
+                    Slice::More => {
+                        // A message that is full leaves while the pass goes on.
+                        let limit = self.outgoing.pace().message_bytes();
+                        if !self.outbox.has_room_for_page(limit) {
+                            self.close_pages(now);
+                        }
+                        Work::More
+                    }
                     Slice::Blocked if self.close_pages(now) => Work::More,
                     Slice::Blocked => Work::Waiting,
                     Slice::Done => {
@@ -430,8 +450,13 @@ impl Core<'_> {
         figures
     }
 
-    /// When the source stops waiting.
+    /// When the source stops waiting, for the other board or for its guest's sake.
     pub(super) fn source_deadline(&self) -> Option<u64> {
+        let standstill = self.standstill_ends();
+        self.patience_ends().into_iter().chain(standstill).min()
+    }
+
+    fn patience_ends(&self) -> Option<u64> {
         let outgoing = &self.outgoing;
         let milliseconds = match self.source {
             Source::Idle => return None,
@@ -451,10 +476,12 @@ impl Core<'_> {
     }
 
     pub(super) fn source_lost_patience<P: Port>(&mut self, port: &mut P) {
-        self.outgoing.heard_at = port.now();
-        let event = match self.source {
+        let now = port.now();
+        self.outgoing.heard_at = now;
+        let event = match (self.has_stood_still_too_long(now), self.source) {
+            (Some(failure), _) => Event::Failed(failure),
             // It is the guest that is being waited for.
-            Source::Stopping { .. } => Event::Failed(MoveFailure::Export {
+            (None, Source::Stopping { .. }) => Event::Failed(MoveFailure::Export {
                 domain: Domain::Vmm,
                 reason: 0,
             }),

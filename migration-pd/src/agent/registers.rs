@@ -82,18 +82,36 @@ impl Core<'_> {
             return Err(bad);
         }
         let length = record::encode(&timers, self.record.as_mut_slice()).map_err(|_| failed(0))?;
-        let changed = self.record.get(..length).unwrap_or_default();
-        if !port.import(Domain::Timer, changed) {
-            return Err(failed(0));
+        self.import_timer(port, length, Ticks(0)).map_err(failed)
+    }
+
+    /// The time of a guest that stands still here goes on by so much: `timer-pd` takes over its own record with that
+    /// added. If it does not, the error is its reason, and nothing has changed.
+    pub(super) fn let_own_time_go_on<P: Port>(
+        &mut self,
+        port: &mut P,
+        advance: Ticks,
+    ) -> Result<(), u64> {
+        let length = self.export(port, Domain::Timer)?;
+        self.import_timer(port, length, advance)
+    }
+
+    /// `timer-pd` takes over what the record buffer begins with.
+    fn import_timer<P: Port>(
+        &self,
+        port: &mut P,
+        length: usize,
+        advance: Ticks,
+    ) -> Result<(), u64> {
+        let record = self.record.get(..length).unwrap_or_default();
+        if !port.import(Domain::Timer, record) {
+            return Err(0);
         }
-        let request = timer::Request::Import {
-            length: u32::try_from(length).map_err(|_| failed(0))?,
-            advance: Ticks(0),
-        };
+        let length = u32::try_from(length).map_err(|_| 0_u64)?;
         let taken = port
-            .timer(&request)
+            .timer(&timer::Request::Import { length, advance })
             .and_then(|answer| timer::decode_answer(&answer));
-        reason_of(taken).map(|_| ()).map_err(failed)
+        reason_of(taken).map(|_| ())
     }
 
     /// A guest's registers are somewhere only while it stands still.

@@ -185,15 +185,15 @@ pub enum MoveFailure {
     /// The destination keeps a copy, and the guest goes on at its source: it was a snapshot.
     #[error("the guest was only to be copied")]
     Copied,
-    /// More passes would not leave fewer pages, and what is left takes longer than the operator allows.
+    /// The guest would stand still for longer than the operator allows, or has.
     #[error(
-        "the guest keeps changing {pages} pages and would stand still for up to {expected_ms} ms while they are sent, \
-         longer than the {allowed_ms} ms allowed"
+        "with {pages} pages left to be sent the guest would stand still for some {expected_ms} ms in all, longer than \
+         the {allowed_ms} ms allowed"
     )]
     Standstill {
         /// Pages left.
         pages: u32,
-        /// What they take on the link, as far as known, in ms.
+        /// For how long it would stand still, as far as known, in ms.
         expected_ms: u32,
         /// What the operator allows, in ms.
         allowed_ms: u32,

@@ -11,7 +11,7 @@ use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::Port;
 use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
-use state::{MachineRecordV1, Policy, Register, Source, record};
+use state::{MachineRecordV1, Policy, Register, Source, TimerRecordV1, VcpuTimerV1, record};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -28,6 +28,8 @@ pub(crate) struct Ram {
     pub(crate) pages: Vec<Page>,
     /// A page of which a bit is broken.
     pub(crate) broken: Option<u32>,
+    /// Ticks that it takes to look at a page.
+    pub(crate) look: u64,
     clock: Rc<Cell<u64>>,
 }
 
@@ -49,12 +51,12 @@ impl GuestRam for Ram {
     }
 
     fn is_zero(&self, page: u32) -> bool {
-        self.clock.set(self.clock.get() + 1);
+        self.clock.set(self.clock.get() + self.look);
         self.pages[page as usize] == [0; PAGE_SIZE]
     }
 
     fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
-        self.clock.set(self.clock.get() + 1);
+        self.clock.set(self.clock.get() + self.look);
         key.fingerprint_of(&self.pages[page as usize])
     }
 }
@@ -114,6 +116,22 @@ impl Writer {
 /// What `timer-pd` holds of a guest that is there from the beginning.
 pub(crate) const COUNT: u64 = 0x9abc_def0;
 
+/// The same as a record, of a guest with two vCPUs.
+pub(crate) fn timers() -> TimerRecordV1 {
+    let timer = |compare| VcpuTimerV1 {
+        control: 1,
+        compare,
+        ..VcpuTimerV1::default()
+    };
+    TimerRecordV1 {
+        frequency: 1_000_000,
+        count: COUNT,
+        vcpus: [timer(COUNT + 500), timer(COUNT + 700)]
+            .into_iter()
+            .collect(),
+    }
+}
+
 /// What a neighbour is made to do wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
@@ -142,7 +160,7 @@ pub(crate) struct Hardware {
     stepped_at: u64,
     /// What the other domains hold of the guest, to be moved along.
     pub(crate) vgic: u64,
-    pub(crate) timer: u64,
+    pub(crate) timer: Option<TimerRecordV1>,
     /// Registers that `vmm-pd` was told to set: vCPU, key, value.
     pub(crate) set_registers: Vec<(usize, u32, u128)>,
     pub(crate) machine: MachineRecordV1,
@@ -155,6 +173,10 @@ pub(crate) struct Hardware {
     pub(crate) wants_space: usize,
     /// How fast its link says that it is.
     pub(crate) pace: Pace,
+    /// When the guest came to stand still last.
+    pub(crate) stopped_at: u64,
+    /// When a message with a page has left since.
+    pub(crate) page_left_at: Option<u64>,
 }
 
 /// A machine description as a board gives it.
@@ -182,6 +204,7 @@ impl Hardware {
             ram: Ram {
                 pages: guest.map_or(vec![[0; PAGE_SIZE]; pages], |writer| writer.initial(pages)),
                 broken: None,
+                look: 1,
                 clock: clock.clone(),
             },
             phase: guest.map_or(Phase::Empty, |_| Phase::Running),
@@ -191,7 +214,7 @@ impl Hardware {
             steps: 0,
             stepped_at: clock.get(),
             vgic: guest.map_or(0, |_| 0x1234_5678),
-            timer: guest.map_or(0, |_| COUNT),
+            timer: guest.map(|_| timers()),
             set_registers: Vec::new(),
             machine: machine((pages * PAGE_SIZE) as u64),
             faults: Faults::default(),
@@ -202,6 +225,8 @@ impl Hardware {
             received: VecDeque::new(),
             wants_space: 0,
             pace: Pace::UNLIMITED,
+            stopped_at: 0,
+            page_left_at: None,
             clock,
         }
     }
@@ -216,6 +241,9 @@ impl Hardware {
             self.next_phase = None;
             self.news = true;
             self.phase = phase;
+            if phase == Phase::Stopped {
+                (self.stopped_at, self.page_left_at) = (at, None);
+            }
             self.stepped_at = at;
             self.run_guest(now);
         }
@@ -250,7 +278,7 @@ impl Hardware {
 
     fn forget(&mut self) {
         self.ram.pages.iter_mut().for_each(|page| page.fill(0));
-        (self.steps, self.vgic, self.timer) = (0, 0, 0);
+        (self.steps, self.vgic, self.timer) = (0, 0, None);
         self.phase = Phase::Empty;
     }
 
@@ -262,6 +290,18 @@ impl Hardware {
         let length = bytes.len() as u64;
         self.export[index(domain)] = bytes;
         Ok(length)
+    }
+
+    fn export_timers(&mut self) -> Option<u64> {
+        let timers = self
+            .timer
+            .as_ref()
+            .filter(|_| self.faults.export != Some(Domain::Timer))?;
+        let mut bytes = vec![0; 0x1000];
+        let length = record::encode(timers, &mut bytes).unwrap();
+        bytes.truncate(length);
+        self.export[index(Domain::Timer)] = bytes;
+        Some(length as u64)
     }
 
     fn imported(&self, domain: Domain, length: u32) -> Option<Vec<u64>> {
@@ -402,13 +442,15 @@ impl Port for Hardware {
                 self.alarm = (after.0 > 0).then(|| self.clock.get() + after.0);
                 timer::answer(0)
             }
-            TimerRequest::Export => self
-                .export_record(Domain::Timer, &[self.timer])
-                .map_or(refused, timer::answer),
+            TimerRequest::Export => self.export_timers().map_or(refused, timer::answer),
             TimerRequest::Import { length, advance } => {
-                match self.imported(Domain::Timer, length) {
-                    Some(words) if advance.0 == 0 || !self.faults.advance => {
-                        self.timer = words[0] + advance.0;
+                let bytes = &self.import[index(Domain::Timer)][..length as usize];
+                let refuses = self.faults.import == Some(Domain::Timer)
+                    || (advance.0 > 0 && self.faults.advance);
+                match record::decode::<TimerRecordV1>(bytes) {
+                    Ok(mut timers) if !refuses => {
+                        timers.count += advance.0;
+                        self.timer = Some(timers);
                         timer::answer(0)
                     }
                     _ => refused,
@@ -448,6 +490,9 @@ impl Port for Hardware {
     fn send(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(RING - self.sent.len());
         self.sent.extend(&bytes[..count]);
+        if self.phase == Phase::Stopped && count > PAGE_SIZE {
+            self.page_left_at.get_or_insert(self.clock.get());
+        }
         count
     }
 

@@ -10,6 +10,7 @@ mod harm;
 mod lines;
 mod registers;
 mod serial;
+mod standstill;
 mod time;
 mod world;
 
@@ -265,7 +266,7 @@ fn whoever_refuses_in_the_last_moment_leaves_the_guest_where_it_was() {
         assert!(matches!(failure, MoveFailure::Record { domain: of, .. } if of == domain));
         world.run_for(10_000);
         world.b.hardware.vgic = 0;
-        world.b.hardware.timer = 0;
+        world.b.hardware.timer = None;
         world.runs_at(Side::A);
         world.b.hardware.faults.import = None;
         world.succeed(Side::A);

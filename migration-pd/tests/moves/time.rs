@@ -4,9 +4,10 @@ use super::AFTER_ALL_PATIENCE;
 use super::hardware::COUNT;
 use super::world::{Fate, Side, World};
 use channel::vmm::Phase;
-use migration_pd::protocol::management::Stage;
+use migration_pd::protocol::management::{Stage, Verdict};
 use migration_pd::protocol::{Domain, Event, MoveFailure, Request, kind};
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Moves the guest and lets its time go on meanwhile; how it ended at the source.
@@ -35,8 +36,13 @@ fn stood_still(world: &mut World) -> u64 {
 }
 
 /// The time of the guest on board B has gone on by so much. The models' clock goes on a little whenever it is read.
-fn went_on_by(world: &World, expected: std::ops::Range<u64>) {
-    let by = world.b.hardware.timer - COUNT;
+fn went_on_by(world: &mut World, expected: Range<u64>) {
+    went_on_at(world, Side::B, expected);
+}
+
+fn went_on_at(world: &mut World, side: Side, expected: Range<u64>) {
+    let timers = world.board(side).hardware.timer.as_ref();
+    let by = timers.unwrap().count - COUNT;
     assert!(expected.contains(&by), "{by}, not {expected:?}");
 }
 
@@ -46,7 +52,7 @@ fn time_stands_still_unless_it_is_to_go_on() {
     world.run_for(50_000);
     world.succeed(Side::A);
     assert!(stood_still(&mut world) > 0);
-    assert_eq!(world.b.hardware.timer, COUNT);
+    went_on_by(&mut world, 0..1);
 }
 
 #[test]
@@ -57,7 +63,7 @@ fn time_goes_on_by_as_long_as_the_guest_stood_still() {
     assert_eq!(world.b.hardware.phase, Phase::Running);
     let stood_still = stood_still(&mut world);
     assert!(stood_still > 0);
-    went_on_by(&world, stood_still..stood_still + 10);
+    went_on_by(&mut world, stood_still..stood_still + 10);
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn a_doubt_counts_as_well() {
     assert_eq!(lost.get(), LOST);
     // A source in doubt asks again after a second.
     let least = stood_still(&mut world) + LOST * 1_000_000;
-    went_on_by(&world, least..least + 100_000);
+    went_on_by(&mut world, least..least + 100_000);
 }
 
 #[test]
@@ -89,7 +95,7 @@ fn a_commit_that_arrives_twice_lets_time_go_on_once() {
     });
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     let stood_still = stood_still(&mut world);
-    went_on_by(&world, stood_still..stood_still + 10);
+    went_on_by(&mut world, stood_still..stood_still + 10);
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn the_time_of_a_paused_guest_stands_still_in_any_case() {
     world.run_for(10_000);
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     assert_eq!(world.b.hardware.phase, Phase::Imported);
-    assert_eq!(world.b.hardware.timer, COUNT);
+    went_on_by(&mut world, 0..1);
 }
 
 #[test]
@@ -114,6 +120,67 @@ fn a_clock_that_cannot_be_set_leaves_the_guest_at_its_source() {
         "{failure:?}"
     );
     world.run_for(AFTER_ALL_PATIENCE);
-    world.runs_at(Side::A);
+    world.runs_but_for_its_time(Side::A);
     assert_eq!(world.b.hardware.phase, Phase::Empty);
+}
+
+/// A world in which the guest, once prepared at B, is never heard of again.
+fn without(lost: &'static [u8]) -> World {
+    let mut world = World::new();
+    world.link = Box::new(move |_, _, kind| match kind {
+        kind if lost.contains(&kind) => Fate::IsLost,
+        _ => Fate::Arrives,
+    });
+    world
+}
+
+#[test]
+fn time_goes_on_too_if_the_guest_goes_on_at_its_source() {
+    let mut world = without(&[kind::PREPARED]);
+    assert_eq!(
+        move_on(&mut world),
+        (Stage::Failed, Some(MoveFailure::Silence))
+    );
+    world.runs_but_for_its_time(Side::A);
+    // The source's patience.
+    went_on_at(&mut world, Side::A, 1_000_000..1_010_000);
+}
+
+#[test]
+fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_settled() {
+    const HOUR: u64 = 3_600_000_000;
+    let mut world = without(&[kind::COMMIT]);
+    let id = world
+        .start_with(Side::A, |start| start.advance = true)
+        .unwrap();
+    world.run_for(50_000);
+    // What happens in that hour, the source asking again and again, is not what this is about.
+    world.clock.set(world.clock.get() + HOUR);
+    let resolve = Request::Resolve(id, Verdict::GoOnHere);
+    world.act(Side::A, &resolve).unwrap();
+    world.run_for(10_000);
+    assert_eq!(world.a.hardware.phase, Phase::Running);
+    went_on_at(&mut world, Side::A, HOUR..HOUR + 100_000);
+}
+
+#[test]
+fn time_goes_on_for_a_guest_that_was_not_even_captured_when_the_move_was_called_off() {
+    let mut world = World::new();
+    let id = world
+        .start_with(Side::A, |start| start.advance = true)
+        .unwrap();
+    let end = world.clock.get() + 1_000_000;
+    assert!(world.run_until(end, |world| world.a.hardware.phase == Phase::Stopping));
+    world.act(Side::A, &Request::Cancel(id)).unwrap();
+    world.run_for(10_000);
+    world.runs_but_for_its_time(Side::A);
+    went_on_at(&mut world, Side::A, 100..1000);
+}
+
+#[test]
+fn a_guest_whose_clock_cannot_be_set_goes_on_at_its_source_all_the_same() {
+    let mut world = without(&[kind::PREPARED]);
+    world.a.hardware.faults.advance = true;
+    assert_eq!(move_on(&mut world).0, Stage::Failed);
+    world.runs_at(Side::A);
 }

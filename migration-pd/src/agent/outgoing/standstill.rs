@@ -1,27 +1,95 @@
-//! When the guest is to stand still, and when it must not.
+//! When the guest is to stand still, and when it must not, or not any longer.
 //!
-//! Responsible for: what the pages that are left take on the link, held against what the operator wants and allows.
-//! Must never: stop the guest; that is for [`Source`](crate::handover::Source).
+//! Responsible for: what the passes over RAM have taken; what the last one and the pages that are left will take, held
+//! against what the operator wants and allows; the end of a standstill that lasts longer than that.
+//! Must never: stop the guest or let it go on; that is for [`Source`](crate::handover::Source).
 
 use super::Core;
-use crate::copier::Limits;
+use crate::copier::{Copier, Limits};
 use crate::fingerprint::PAGE_SIZE;
+use crate::handover::Source;
 use crate::protocol::failure::MoveFailure;
 use crate::protocol::pages::ENTRY_LENGTH;
 
+/// What a page takes on a link that it goes over as it is.
+const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;
+
+/// How long the passes over RAM took, in ticks, without the time in which the move held itself back: once the guest
+/// stands still, nothing does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Passes {
+    /// When this pass began, or would have without being held back.
+    began_at: u64,
+    /// Since when the move holds itself back.
+    held_since: Option<u64>,
+    /// All passes but the first one, which only looks.
+    sending: u64,
+    /// How many those are.
+    count: u64,
+    /// The shortest pass: what looking at every page takes at most.
+    shortest: Option<u64>,
+}
+
+impl Passes {
+    /// The first pass begins.
+    pub(super) fn begin(now: u64) -> Self {
+        Self {
+            began_at: now,
+            ..Self::default()
+        }
+    }
+
+    /// Nothing may be done now.
+    pub(super) fn hold_back(&mut self, now: u64) {
+        self.held_since.get_or_insert(now);
+    }
+
+    /// Something may.
+    pub(super) fn go_on(&mut self, now: u64) {
+        if let Some(since) = self.held_since.take() {
+            self.began_at += now.saturating_sub(since);
+        }
+    }
+
+    /// A pass is complete, and the next one begins.
+    pub(super) fn complete(&mut self, now: u64) {
+        let took = now.saturating_sub(self.began_at);
+        if let Some(shortest) = self.shortest {
+            self.sending += took;
+            self.count += 1;
+            self.shortest = Some(shortest.min(took));
+        } else {
+            self.shortest = Some(took);
+        }
+        self.began_at = now;
+    }
+
+    /// What looking at every page takes.
+    fn looking(&self) -> u64 {
+        self.shortest.unwrap_or(0)
+    }
+
+    /// What sending pages has taken, besides looking at all of them in each pass.
+    fn only_sending(&self) -> u64 {
+        let looking = self.looking().saturating_mul(self.count);
+        self.sending.saturating_sub(looking)
+    }
+}
+
 impl Core<'_> {
     /// Whether more passes over RAM would be in vain, or what is left fits the downtime asked for.
-    pub(super) fn has_converged(&self, now: u64) -> bool {
+    pub(super) fn has_converged(&self) -> bool {
         let outgoing = &self.outgoing;
         let (Some(copier), Some(options)) = (&outgoing.copier, outgoing.options) else {
             return false;
         };
-        let elapsed = self.micros(now.saturating_sub(outgoing.began_at)).max(1);
+        // With what looking took: rather a pass too many than a guest that stands still for longer than was hoped.
+        let took = self.micros(outgoing.passes.sending).max(1);
         let bytes_in_target = outgoing
             .bytes
             .saturating_mul(options.downtime_target_us.into())
-            / elapsed;
-        let pages = bytes_in_target / (PAGE_SIZE + ENTRY_LENGTH) as u64;
+            / took;
+        let pages = bytes_in_target / PAGE_BYTES;
         copier.has_converged(Limits {
             pages_left: u32::try_from(pages)
                 .unwrap_or(u32::MAX)
@@ -31,26 +99,64 @@ impl Core<'_> {
     }
 
     /// Why a guest that was to be stopped now must not be.
-    pub(super) fn stands_still_too_long(&self, now: u64) -> Option<MoveFailure> {
-        let outgoing = &self.outgoing;
-        let allowed_ms = outgoing.options?.downtime_limit_ms;
-        if !outgoing.converged || allowed_ms == 0 {
+    pub(super) fn would_stand_still_too_long(&self) -> Option<MoveFailure> {
+        if !self.outgoing.converged {
             return None;
         }
-        let pages = self.table.as_ref()?.unsent();
-        let bytes = u64::from(pages) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
-        let expected = if outgoing.pace().is_line() {
-            outgoing.pace().milliseconds_for(bytes)
+        self.standstill(self.micros(self.outgoing.passes.looking()))
+            .filter(|(expected, allowed)| expected > allowed)
+            .map(|figures| self.too_long(figures))
+    }
+
+    /// Why a guest that stands still must do so no longer.
+    pub(super) fn has_stood_still_too_long(&self, now: u64) -> Option<MoveFailure> {
+        self.standstill_ends().filter(|end| *end <= now)?;
+        let so_far = self.micros(now.saturating_sub(self.outgoing.stopped_at?));
+        self.standstill(so_far)
+            .map(|figures| self.too_long(figures))
+    }
+
+    /// Until when the guest may stand still: while the move can be called off, and if it ran before.
+    pub(super) fn standstill_ends(&self) -> Option<u64> {
+        let allowed = self.allowed_ms()?;
+        let stopped_at = self.outgoing.stopped_at?;
+        let may_go_back = matches!(
+            self.source,
+            Source::Stopping { .. } | Source::Finishing { .. } | Source::Preparing { .. }
+        );
+        may_go_back.then(|| stopped_at.saturating_add(self.ticks(allowed.into())))
+    }
+
+    /// What the operator allows, if that is not everything. A guest that was paused before misses nothing.
+    fn allowed_ms(&self) -> Option<u32> {
+        self.source.leaving().filter(|leaving| leaving.resume)?;
+        let allowed = self.outgoing.options?.downtime_limit_ms;
+        (allowed > 0).then_some(allowed)
+    }
+
+    /// For how long the guest stands still if it does so for `besides` and until all pages are sent that are known to be
+    /// left, and for how long it may; in µs.
+    fn standstill(&self, besides: u64) -> Option<(u64, u64)> {
+        let allowed = u64::from(self.allowed_ms()?).saturating_mul(1000);
+        let outgoing = &self.outgoing;
+        let pages = u64::from(self.table.as_ref()?.unsent());
+        let sending = if outgoing.pace().is_line() {
+            outgoing.pace().milliseconds_for(pages * PAGE_BYTES) * 1000
         } else {
             // As fast as so far.
-            let elapsed = self.micros(now.saturating_sub(outgoing.began_at));
-            bytes.saturating_mul(elapsed) / outgoing.bytes.max(1) / 1000
+            let sent = outgoing.copier.as_ref().map_or(0, Copier::pages_sent);
+            let took = self.micros(outgoing.passes.only_sending());
+            pages.saturating_mul(took) / u64::from(sent.max(1))
         };
-        let expected_ms = u32::try_from(expected).unwrap_or(u32::MAX);
-        (expected_ms > allowed_ms).then_some(MoveFailure::Standstill {
-            pages,
-            expected_ms,
-            allowed_ms,
-        })
+        Some((besides.saturating_add(sending), allowed))
+    }
+
+    fn too_long(&self, (expected_us, allowed_us): (u64, u64)) -> MoveFailure {
+        let milliseconds = |micros: u64| u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX);
+        MoveFailure::Standstill {
+            pages: self.table.as_ref().map_or(0, |table| table.unsent()),
+            expected_ms: milliseconds(expected_us),
+            allowed_ms: milliseconds(allowed_us),
+        }
     }
 }
