@@ -1,9 +1,10 @@
 //! A guest that stands still can be looked at and changed, and no other.
 
+use super::hardware::timers;
 use super::world::{Side, World};
 use migration_pd::protocol::management::{Phase, SetRegister};
 use migration_pd::protocol::{Answer, Domain, Request, RequestError};
-use state::Register;
+use state::{Register, TimerRecordV1, record};
 
 const SET: SetRegister = SetRegister {
     vcpu: 1,
@@ -77,4 +78,59 @@ fn a_guest_that_is_leaving_is_not_changed() {
     let moving = RequestError::Moving { id };
     assert_eq!(examine(&mut world, Domain::Vmm), Err(moving));
     assert_eq!(world.act(Side::A, &Request::SetRegister(SET)), Err(moving));
+}
+
+fn set_timer(world: &mut World, vcpu: u8, value: u128) -> Result<(), RequestError> {
+    let register = Register::CNTV_CTL_EL0.key();
+    let set = SetRegister {
+        vcpu,
+        register,
+        value,
+    };
+    world.act(Side::A, &Request::SetRegister(set))
+}
+
+#[test]
+fn a_timer_of_a_paused_guest_is_set_and_nothing_else() {
+    let mut world = World::new();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    set_timer(&mut world, 1, 0b11).unwrap();
+    let mut expected = timers();
+    expected.vcpus[1].control = 0b11;
+    assert_eq!(world.a.hardware.timer.as_ref(), Some(&expected));
+    assert_eq!(world.a.hardware.set_registers, [], "it is timer-pd's");
+    let shown = examine(&mut world, Domain::Timer).unwrap();
+    assert_eq!(record::decode::<TimerRecordV1>(&shown), Ok(expected));
+}
+
+#[test]
+fn a_timer_is_not_set_to_what_it_cannot_be_and_stays_as_it_is() {
+    let mut world = World::new();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    // ISTATUS is a condition, 33 bits are too many, and there are two vCPUs.
+    for (vcpu, value) in [(0, 0b100), (1, 1 << 32), (2, 0b11)] {
+        let register = Register::CNTV_CTL_EL0.key();
+        let bad = RequestError::BadRegister { vcpu, register };
+        assert_eq!(set_timer(&mut world, vcpu, value), Err(bad));
+    }
+    assert_eq!(world.a.hardware.timer, Some(timers()));
+}
+
+#[test]
+fn a_timer_pd_that_does_not_take_its_record_back_is_told_of() {
+    let mut world = World::new();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    world.a.hardware.faults.import = Some(Domain::Timer);
+    let refused = RequestError::Neighbour {
+        domain: Domain::Timer,
+        reason: channel::timer::Refusal::BadRecord as u64,
+    };
+    assert_eq!(set_timer(&mut world, 0, 0b11), Err(refused));
+    assert_eq!(world.a.hardware.timer, Some(timers()));
+    world.act(Side::A, &Request::Resume).unwrap();
+    world.run_for(10_000);
+    world.runs_at(Side::A);
 }
