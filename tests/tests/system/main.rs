@@ -1,9 +1,11 @@
 //! Whole systems in QEMU: a module for each promise that the project makes.
 //!
 //! Responsible for: every test on each kernel. Those that need seL4 have `sel4` in their name, and want a Microkit SDK;
-//! without one, run with `-- --skip sel4`. [`upstream`] wants rust-sel4 besides. Never: asserts how long something takes, only what happens and in which order.
+//! without one, run with `-- --skip sel4`. [`upstream`] wants rust-sel4 besides. Never: asserts how long something takes,
+//! only what happens and in which order.
 
 mod boot;
+mod demo;
 mod destinations;
 mod idle;
 mod isolation;

@@ -36,7 +36,7 @@ on_both_kernels! {
     }
 
     fn the_count_goes_only_forwards_on_every_cpu_when_it_is_moved(kernel) {
-        run_while_moving(kernel, "mode=clock", 2)
+        run_while_moving(kernel, "mode=clock", 4)
     }
 
     fn exceptions_reach_the_guest_as_the_architecture_says(kernel) {
