@@ -139,6 +139,9 @@ const fn remedy(error: &RequestError) -> &'static str {
         RequestError::BadRegister { .. } => "`godwit reg list` shows which can be set",
         RequestError::WrongPhase { .. } => "See `godwit status`",
         RequestError::Moving { .. } => "Wait for the move, or call it off",
+        RequestError::InDoubt { .. } => {
+            "`godwit settle` says what is known of that move, and how to end the doubt"
+        }
         RequestError::NoSuchMove => "See `godwit status`",
         RequestError::StaleMove { .. } => "Try again with a greater number",
         RequestError::HeapTooSmall { .. } => "Enlarge migration_heap in system.xml",
@@ -347,7 +350,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; [`RequestError::Moving`] if it may have happened.
+    /// [`ClientError`]; [`RequestError::InDoubt`] if it may have happened.
     pub fn cancel_move(&mut self, id: MoveId) -> Result<(), ClientError> {
         match self.act(Step::Cancel, &Request::Cancel(id)) {
             Err(ClientError::Refused {

@@ -165,7 +165,7 @@ impl Core<'_> {
         let failure = MoveFailure::Operator;
         if self.source.leaving().is_some_and(|it| it.id == id) {
             if self.source.in_doubt() {
-                return Err(RequestError::Moving { id });
+                return Err(RequestError::InDoubt { id });
             }
             self.source_event(port, source::Event::Failed(failure));
             Ok(())
@@ -215,6 +215,7 @@ impl Core<'_> {
         let arriving = self.destination.arriving().map(|arriving| arriving.id);
         match (self.source, leaving.or(arriving)) {
             (Source::Idle, None) | (_, None) => Ok(()),
+            (Source::InDoubt { .. }, Some(id)) => Err(RequestError::InDoubt { id }),
             (_, Some(id)) => Err(RequestError::Moving { id }),
         }
     }

@@ -44,6 +44,13 @@ pub enum RequestError {
         /// The move.
         id: MoveId,
     },
+    /// Not while this board does not know whether that move took place: who would let the guest go on, or forget it,
+    /// has to give a [`Verdict`](super::management::Verdict).
+    #[error("not while move {id} is in doubt")]
+    InDoubt {
+        /// The move.
+        id: MoveId,
+    },
     /// There is no such move under way, or no such doubt.
     #[error("there is no such move under way")]
     NoSuchMove,
@@ -233,6 +240,7 @@ impl From<RequestError> for Coded {
             RequestError::BadRegister { vcpu, register } => {
                 Self(8, vcpu.into(), register.into(), 0)
             }
+            RequestError::InDoubt { id } => Self(9, id.0, 0, 0),
         }
     }
 }
@@ -263,6 +271,7 @@ impl TryFrom<Coded> for RequestError {
                 vcpu: u8::try_from(first).map_err(|_| "a vCPU out of range")?,
                 register: u32::try_from(second).map_err(|_| "a register out of range")?,
             },
+            9 => Self::InDoubt { id: MoveId(first) },
             _ => return Err("unknown RequestError"),
         })
     }

@@ -593,6 +593,7 @@ mod tests {
                 domain: Domain::Vgic,
                 reason: 5,
             }),
+            Answer::Refused(RequestError::InDoubt { id: MoveId(9) }),
         ]
     }
 

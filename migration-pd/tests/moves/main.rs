@@ -130,15 +130,14 @@ fn a_commit_that_comes_after_the_destination_gave_up_is_answered_so() {
         world.status(Side::A).last_move.unwrap().stage,
         Stage::InDoubt
     );
-    // Who waits for a word must not be told what to do, but by the operator.
-    assert_eq!(
-        world.act(Side::A, &Request::Resume),
-        Err(RequestError::Moving { id })
-    );
-    assert_eq!(
-        world.act(Side::A, &Request::Cancel(id)),
-        Err(RequestError::Moving { id })
-    );
+    // Who waits for a word must not be told what to do, but by the operator's verdict.
+    for request in [Request::Resume, Request::Discard, Request::Cancel(id)] {
+        assert_eq!(
+            world.act(Side::A, &request),
+            Err(RequestError::InDoubt { id }),
+            "{request:?}"
+        );
+    }
     world.run_for(AFTER_ALL_PATIENCE);
     assert_eq!(world.status(Side::B).phase, Phase::Empty);
     assert_eq!(
