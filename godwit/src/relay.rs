@@ -5,6 +5,7 @@
 //! decide; a relay that dies leaves the guest at its source or its destination, never at both, and
 //! the next relay settles what is open.
 
+pub mod doubt;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -145,13 +146,22 @@ pub enum Cause {
     /// An earlier move is in doubt.
     #[error(
         "board {address} does not know yet whether move {id} took place: connect it with that \
-         move's destination (`godwit settle`) first"
+         move's destination (`godwit settle {address} DESTINATION`) first"
     )]
     InDoubt {
         /// The source.
         address: Address,
         /// That move.
         id: MoveId,
+    },
+    /// The destination is not the one that a guest was handed over to.
+    #[error(
+        "board {address} knows of no such move: it was started again since, or is another board than \
+         that move's destination"
+    )]
+    NotKnown {
+        /// Who was asked.
+        address: Address,
     },
     /// The guest would notice.
     #[error("the guest would notice that it is on board {destination}: {refusal}")]
@@ -204,11 +214,13 @@ impl MoveError {
             }
             Whereabouts::InDoubt => format!(
                 "The guest stands still on board {source}, which does not know whether {destination} \
-                 has taken over; it runs there or nowhere. Connect the two boards again to settle that"
+                 has taken over; it runs there or nowhere. `godwit settle {source} {destination}` lets \
+                 the two settle that, or says how you can"
             ),
             Whereabouts::Unknown => format!(
                 "Neither board could be asked where the guest is: it is on {source} or on \
-                 {destination}, never on both"
+                 {destination}, never on both. `godwit settle {source} {destination}` finds out once \
+                 they answer"
             ),
         }
     }
@@ -367,6 +379,10 @@ impl Relay<'_> {
             match pump.run(self.source, self.destination, on_progress) {
                 Ok(ending) => return Ok(ending),
                 Err(Interruption::Silence) => return Err(Cause::TimedOut),
+                Err(Interruption::NotKnown) => {
+                    let address = self.destination.address().clone();
+                    return Err(Cause::NotKnown { address });
+                }
                 Err(Interruption::Refused(error)) => {
                     let address = self.source.address().clone();
                     let step = Step::Start;

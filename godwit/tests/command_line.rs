@@ -8,9 +8,11 @@ use std::process::{Command, Output};
 use godwit::running::{Facts, Registration, Registry};
 use godwit::session::Scratch;
 use migration_pd::protocol::frame::finish;
-use migration_pd::protocol::management::{GuestFailure, Phase, StatusReport, Welcome};
+use migration_pd::protocol::management::{
+    Figures, GuestFailure, MoveReport, Phase, Stage, StatusReport, Verdict, Welcome,
+};
 use migration_pd::protocol::{
-    Answer, Decoder, HEADER_LENGTH, MAX_FRAME, MoveId, Pace, Request, RequestError,
+    Answer, Decoder, HEADER_LENGTH, MAX_FRAME, MoveFailure, MoveId, Pace, Request, RequestError,
 };
 
 /// Runs the program with its directory of running boards under `runtime`.
@@ -28,6 +30,11 @@ fn text(bytes: &[u8]) -> String {
 
 /// A board named "left" whose guest is paused and stays so.
 fn board(runtime: &Path) -> Registration {
+    board_that(runtime, answer)
+}
+
+/// A board named "left" that answers so.
+fn board_that(runtime: &Path, answer: fn(&Request) -> Answer<'static>) -> Registration {
     let facts = Facts {
         process: std::process::id(),
         board: "qemu_virt_aarch64".to_owned(),
@@ -163,4 +170,69 @@ fn who_has_seen_enough_of_a_list_may_leave() {
         (listed.status.code(), text(&listed.stderr)),
         (Some(0), String::new())
     );
+}
+
+/// As a board answers whose guest was handed over, and which has not heard that it was taken.
+fn answer_in_doubt(request: &Request) -> Answer<'static> {
+    let id = MoveId(7);
+    let report = |stage, failure| MoveReport {
+        id,
+        stage,
+        failure,
+        figures: Figures {
+            downtime_us: 61_200_000,
+            ..Figures::default()
+        },
+    };
+    match (request, answer(request)) {
+        (_, Answer::Status(status)) => Answer::Status(StatusReport {
+            newest_move: id,
+            last_move: Some(report(Stage::InDoubt, None)),
+            ..status
+        }),
+        (Request::Resolve(of, Verdict::GoOnHere), _) if *of == id => Answer::Accepted,
+        (Request::Query(_), _) => Answer::Move(report(Stage::Failed, Some(MoveFailure::Operator))),
+        (Request::Discard, _) => Answer::Refused(RequestError::InDoubt { id }),
+        (_, answer) => answer,
+    }
+}
+
+#[test]
+fn a_doubt_is_explained_and_ends_with_the_operators_word() {
+    let scratch = Scratch::new().unwrap();
+    let _board = board_that(scratch.path(), answer_in_doubt);
+    let here = "`godwit settle left --verdict here`";
+    let gone = "`godwit settle left --verdict gone`";
+    let cases: [(&[&str], &[&str]); 4] = [
+        (
+            &["settle", "left"],
+            &["0x7", "61.2 s", "was not asked", here, gone],
+        ),
+        (
+            &["settle", "left", "right"],
+            &["no board named right", here, gone],
+        ),
+        (
+            &["settle", "left", "right", "--verdict", "here"],
+            &["refused", "no board named right", here],
+        ),
+        (
+            &["discard", "left"],
+            &["move 0x7 is in doubt", "`godwit settle`"],
+        ),
+    ];
+    for (arguments, parts) in cases {
+        let refused = godwit(scratch.path(), arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let error = text(&refused.stderr);
+        for part in parts {
+            assert!(error.contains(part), "{arguments:?}: {part}: {error}");
+        }
+    }
+    let settled = godwit(scratch.path(), &["settle", "left", "--verdict", "here"]);
+    let said = text(&settled.stderr);
+    assert_eq!(settled.status.code(), Some(0), "{said}");
+    assert!(said.contains("the guest is on board left"), "{said}");
+    let neither = godwit(scratch.path(), &["settle", "left", "--verdict", "there"]);
+    assert_eq!(neither.status.code(), Some(2));
 }

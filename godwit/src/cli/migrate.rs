@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::MultiProgress;
-use migration_pd::protocol::management::Stage;
+use migration_pd::protocol::management::{Stage, Verdict};
 use serde::Serialize;
 
 use super::board::BoardName;
 use super::manage::to_f64;
 use super::progress::MoveProgress;
-use super::{FAILURE, SUCCESS, style};
-use crate::relay::{self, GuestTime, Options, Summary};
+use super::{SUCCESS, style};
+use crate::relay::{self, GuestTime, Options, Summary, doubt};
 
 /// Moves a running guest from one board to another.
 #[derive(Debug, Args)]
@@ -157,23 +157,50 @@ pub(super) fn sentence(summary: &Summary) -> String {
     )
 }
 
+/// Ends the doubt about a move that was cut off.
+///
+/// If both boards can be reached, they settle it themselves. If the destination is gone for good, or was started again
+/// and does not know the move any more, this says what is known and what you can do; nothing changes until you say what
+/// became of the guest with `--verdict`.
+#[derive(Debug, Args)]
+pub(super) struct Settle {
+    /// Where the guest was.
+    from: BoardName,
+    /// Where it went. A board that is named must be reached before a verdict counts.
+    to: Option<BoardName>,
+    /// What became of the guest, if the boards do not know. `here`: the destination does not have it and never will (it
+    /// is switched off, or was started again), so it goes on at FROM. `gone`: it went there, so its copy at FROM is
+    /// destroyed.
+    #[arg(long, value_name = "WHAT", value_parser = verdict())]
+    verdict: Option<Verdict>,
+}
+
+/// The two things that can have become of a guest.
+fn verdict() -> impl TypedValueParser<Value = Verdict> {
+    let words = [Verdict::GoOnHere, Verdict::ForgetHere].map(doubt::word);
+    PossibleValuesParser::new(words).map(|name| match name.as_str() {
+        "here" => Verdict::GoOnHere,
+        _ => Verdict::ForgetHere,
+    })
+}
+
 /// `godwit settle`.
-pub(super) fn settle(boards: &Boards) -> anyhow::Result<u8> {
-    let Boards { from, to } = boards;
-    let (mut source, mut destination) = (from.connect()?, to.connect()?);
-    let report = relay::settle(&mut source, &mut destination, &Options::default())
-        .with_context(|| format!("settling the move from board {from} to {to}"))?;
-    let (outcome, status) = match report.stage {
-        Stage::Gone => (format!("took place: the guest is on board {to}"), SUCCESS),
-        Stage::Failed => (
-            format!("did not take place: the guest is on board {from}"),
-            SUCCESS,
-        ),
-        _ => (
-            "cannot be settled: the boards do not know it".to_owned(),
-            FAILURE,
-        ),
+pub(super) fn settle(arguments: &Settle) -> anyhow::Result<u8> {
+    let from = arguments.from.to_string();
+    let to = arguments.to.as_ref().map(ToString::to_string);
+    let mut source = arguments.from.connect()?;
+    let mut destination = arguments.to.as_ref().map(BoardName::connect);
+    let named = to.as_deref().zip(destination.as_mut()).map(|(to, board)| {
+        let board = board.as_mut().map_err(|error| format!("{error:#}"));
+        (to, board)
+    });
+    let (verdict, options) = (arguments.verdict, Options::default());
+    let report = doubt::decide((&from, &mut source), named, verdict, &options)?;
+    let outcome = match (report.stage, &to) {
+        (Stage::Gone, Some(to)) => format!("took place: the guest went to board {to}"),
+        (Stage::Gone, None) => format!("took place: the guest is no longer on board {from}"),
+        _ => format!("did not take place: the guest is on board {from}"),
     };
     style::notice(&format!("move {} {outcome}", report.id));
-    Ok(status)
+    Ok(SUCCESS)
 }

@@ -6,7 +6,7 @@ use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
 use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
 use migration_pd::protocol::pages::ENTRY_LENGTH;
-use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError, kind};
+use migration_pd::protocol::{Answer, Event, MoveId, Pace, Request, RequestError, Transfer, kind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -38,6 +38,8 @@ pub(super) enum Interruption {
     Refused(RequestError),
     /// There was no news for too long.
     Silence,
+    /// The destination says that it is not the one that the guest was handed over to.
+    NotKnown,
 }
 
 impl From<LinkError> for Interruption {
@@ -213,6 +215,15 @@ impl Pump {
                 _ => Ok(false),
             };
         }
+        if side == Side::Destination && frame.kind == kind::UNKNOWN {
+            let told = Transfer::decode(frame.kind, frame.payload());
+            let this = matches!(told, Ok(Transfer::Unknown { id }) if id == self.id);
+            return if this && self.ended.is_none() {
+                Err(Interruption::NotKnown)
+            } else {
+                Ok(false)
+            };
+        }
         Ok(match (side, Event::decode(frame.kind, frame.payload())) {
             (Side::Source, Ok(Event::Progress(report) | Event::MoveEnded(report))) => {
                 self.report(report, at, on_progress)
@@ -282,7 +293,8 @@ impl Pump {
     }
 }
 
-/// One direction: passes on what is for the other board, and reports the rest.
+/// One direction: passes on what is for the other board, and reports the rest; also that a destination knows nothing,
+/// after which neither board says more.
 fn relay(
     side: Side,
     from: &mut FrameReader,
@@ -294,6 +306,7 @@ fn relay(
         let result = match from.read(Instant::now() + TICK) {
             Ok(None) => continue,
             Ok(Some(frame)) if kind::is_transfer(frame.kind) => match lock(to).forward(&frame) {
+                Ok(()) if frame.kind == kind::UNKNOWN => Ok(frame),
                 Ok(()) => continue,
                 Err(error) => Err(error),
             },

@@ -1,11 +1,11 @@
 //! Moves between two boards in this process, over sockets, and what they say when they fail.
 
 mod board;
+mod doubt;
 
 use super::*;
 use crate::link::Link;
 use board::{Board, Trouble};
-use migration_pd::protocol::management::Verdict;
 use migration_pd::protocol::{Pace, Request, RequestError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,8 +58,11 @@ fn every_failure_says_where_the_guest_is() {
         message.contains("stands still on board unix:/run/a"),
         "{message}"
     );
+    let command = "`godwit settle unix:/run/a unix:/run/b`";
+    assert!(message.contains(command), "{message}");
     let message = error(Cause::TimedOut, Whereabouts::Unknown);
     assert!(message.contains("never on both"), "{message}");
+    assert!(message.contains(command), "{message}");
 }
 
 #[test]
@@ -177,33 +180,6 @@ fn a_board_that_is_gone_is_named_and_the_guest_goes_on() {
     let error = result.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");
     assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
-}
-
-#[test]
-fn a_doubt_is_named_and_settled() {
-    let (a, b) = (
-        Board::with_guest(),
-        Board::with(None, Trouble::DiesAtCommit),
-    );
-    let (mut source, mut destination) = (connect(&a), connect(&b));
-    let mut options = options();
-    options.reconnect = Duration::from_secs(1);
-    let result = migrate(&mut source, &mut destination, &options, &mut |_| {});
-    let error = result.unwrap_err();
-    assert_eq!(error.whereabouts, Whereabouts::InDoubt);
-    let message = error.to_string();
-    assert!(message.contains("runs there or nowhere"), "{message}");
-    let c = Board::empty();
-    let mut other = connect(&c);
-    let error = move_guest(&mut source, &mut other).0.unwrap_err();
-    assert!(matches!(*error.cause, Cause::InDoubt { .. }), "{error}");
-    // Another board cannot settle it, the operator can.
-    let error = settle(&mut source, &mut other, &options).unwrap_err();
-    assert_eq!(error.whereabouts, Whereabouts::InDoubt);
-    let id = source.status().unwrap().newest_move;
-    source.resolve_move(id, Verdict::GoOnHere).unwrap();
-    source.wait_for(Phase::Running, TIMEOUT).unwrap();
-    move_guest(&mut source, &mut other).0.unwrap();
 }
 
 #[test]

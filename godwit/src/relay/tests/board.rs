@@ -40,6 +40,10 @@ pub(super) enum Trouble {
     RefusesRecord,
     /// It loses its power at the moment when a guest is handed over to it.
     DiesAtCommit,
+    /// Its link breaks when a guest has been handed over to it, before it can say so.
+    CannotAnswerCommit,
+    /// Its link breaks when a guest should be handed over to it.
+    MissesCommit,
 }
 
 /// A board that runs until it goes out of scope.
@@ -107,7 +111,7 @@ impl Drop for Board {
 fn run(
     listener: &UnixListener,
     guest: Option<Writer>,
-    trouble: Trouble,
+    mut trouble: Trouble,
     ends: &AtomicBool,
     hangs_up: &AtomicBool,
 ) {
@@ -115,7 +119,10 @@ fn run(
     let clock = Rc::new(Cell::new(1));
     let mut hardware = Hardware::new(clock.clone(), PAGES, guest);
     match trouble {
-        Trouble::Nothing | Trouble::DiesAtCommit => {}
+        Trouble::Nothing
+        | Trouble::DiesAtCommit
+        | Trouble::CannotAnswerCommit
+        | Trouble::MissesCommit => {}
         Trouble::OtherMachine => {
             assert!(hardware.machine.constants.set(Register::CNTFRQ_EL0, 1));
         }
@@ -143,13 +150,15 @@ fn run(
         }
         let real = u64::try_from(start.elapsed().as_micros()).unwrap();
         clock.set(clock.get().max(real));
-        let open = link
-            .as_mut()
-            .map_or(Ok(()), |link| exchange(link, &mut hardware, &mut decoder));
+        let open = link.as_mut().map_or(Ok(()), |link| {
+            exchange(link, &mut hardware, &mut decoder, trouble)
+        });
         match open {
             Ok(()) => {}
             Err(Ending::Commit) if trouble == Trouble::DiesAtCommit => return,
-            Err(Ending::Commit) => {}
+            Err(Ending::Commit) if trouble == Trouble::Nothing => {}
+            // Links break once.
+            Err(Ending::Commit) => (link, trouble) = (None, Trouble::Nothing),
             Err(Ending::Gone) => link = None,
         }
         hardware.catch_up();
@@ -184,11 +193,15 @@ fn exchange(
     link: &mut UnixStream,
     hardware: &mut Hardware,
     decoder: &mut Decoder<Vec<u8>>,
+    trouble: Trouble,
 ) -> Result<(), Ending> {
     let mut commit = false;
     while hardware.received.len() < 0x40000 {
         while let Some(frame) = decoder.next() {
             commit |= frame.kind == kind::COMMIT;
+            if commit && trouble == Trouble::MissesCommit {
+                return Err(Ending::Commit);
+            }
             hardware.received.extend(frame.bytes);
         }
         match link.read(decoder.space()) {
