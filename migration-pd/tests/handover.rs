@@ -63,6 +63,8 @@ struct State {
     source_restarts: u64,
     /// A board has restarted while the guest was its own: nobody can bring that one back.
     lost_with_its_board: bool,
+    /// A has, and B was prepared: that guest is B's on a commit that is still under way, and lost if B gives it up.
+    last_copy_at_b: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +79,8 @@ enum Step {
     Checked,
     CheckFails,
     DestinationFails,
+    /// Of a source that is not in the move any more, nothing is heard: patience ends.
+    DestinationSilence,
     DestinationRestarts,
     SourceRestarts,
     /// The operator lets the guest go on where it was.
@@ -167,10 +171,12 @@ impl HandOver {
                 Action::Unknown { id } => Some(Message::Unknown { id: id.0 }),
                 Action::RunGuest => {
                     state.at_b = Guest::Running;
+                    state.last_copy_at_b = false;
                     None
                 }
                 Action::ForgetGuest => {
                     state.at_b = Guest::Absent;
+                    state.lost_with_its_board |= std::mem::take(&mut state.last_copy_at_b);
                     None
                 }
                 Action::Clear | Action::Check | Action::Ended { .. } => None,
@@ -256,6 +262,7 @@ impl Model for HandOver {
             restarts: 0,
             source_restarts: 0,
             lost_with_its_board: false,
+            last_copy_at_b: false,
         }]
     }
 
@@ -280,6 +287,9 @@ impl Model for HandOver {
         }
         if state.destination.arriving().is_some() {
             steps.push(Step::DestinationFails);
+            if state.source == Source::Idle {
+                steps.push(Step::DestinationSilence);
+            }
         }
         if state.restarts + state.source_restarts < RESTARTS {
             steps.extend([Step::DestinationRestarts, Step::SourceRestarts]);
@@ -323,18 +333,25 @@ impl Model for HandOver {
             Step::CheckFails => {
                 self.destination(&mut state, destination::Event::Checked(Err(FAILURE)));
             }
-            Step::DestinationFails => {
+            Step::DestinationFails | Step::DestinationSilence => {
                 self.destination(&mut state, destination::Event::Failed(FAILURE));
             }
             Step::DestinationRestarts => {
                 state.restarts += 1;
-                state.lost_with_its_board |= state.at_b == Guest::Running;
+                let running = state.at_b == Guest::Running;
+                state.lost_with_its_board |= running || std::mem::take(&mut state.last_copy_at_b);
                 state.destination = Destination::default();
                 state.at_b = Guest::Absent;
             }
             Step::SourceRestarts => {
                 state.source_restarts += 1;
-                state.lost_with_its_board |= state.at_a != Guest::Absent;
+                if state.at_a != Guest::Absent {
+                    match state.at_b {
+                        Guest::Absent => state.lost_with_its_board = true,
+                        Guest::Still => state.last_copy_at_b = true,
+                        Guest::Running => {}
+                    }
+                }
                 state.source = Source::Idle;
                 state.at_a = Guest::Absent;
             }
@@ -362,6 +379,7 @@ impl Model for HandOver {
                     state.at_a != Guest::Absent
                         || state.at_b == Guest::Running
                         || state.lost_with_its_board
+                        || (state.at_b == Guest::Still && state.last_copy_at_b)
                 },
             ),
             Property::always("an idle source's guest runs", |_, state: &State| {
