@@ -8,7 +8,7 @@ use crate::link::{Address, Frame, Link, LinkError};
 use migration_pd::protocol::management::{
     MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
 };
-use migration_pd::protocol::{Answer, Domain, Event, MoveId, Pace, Request, RequestError};
+use migration_pd::protocol::{Answer, Domain, Event, MoveId, Pace, Request, RequestError, VERSION};
 use state::{MachineRecordV1, Register};
 use std::collections::VecDeque;
 use std::fmt;
@@ -91,6 +91,17 @@ pub enum ClientError {
         address: Address,
         /// What was attempted.
         step: Step,
+    },
+    /// It answers in another version of the protocol.
+    #[error(
+        "board {address} speaks version {board} of the protocol, and this godwit version {VERSION}. Use the godwit that \
+         the board's image was built with, or build the image anew"
+    )]
+    OtherVersion {
+        /// The board.
+        address: Address,
+        /// The version that it speaks.
+        board: u8,
     },
     /// It answers something else.
     #[error(
@@ -212,6 +223,9 @@ impl Client {
                 _ => None,
             }) {
                 Err(ClientError::Silent { .. }) if Instant::now() < deadline => {}
+                Err(error @ ClientError::Silent { .. }) => {
+                    return Err(self.speaks_otherwise()?.unwrap_or(error));
+                }
                 Err(error) => return Err(error),
                 Ok(welcome) => {
                     self.pace = welcome.pace.slower(self.pace);
@@ -220,6 +234,30 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether a board that does not answer would in another version: to it, what we say is garbage, so it is greeted in
+    /// those that there were before ours.
+    fn speaks_otherwise(&mut self) -> Result<Option<ClientError>, LinkError> {
+        let hello = Request::Hello;
+        for version in 1..VERSION {
+            let tag = self.next_tag();
+            let write = |payload: &mut [u8]| hello.encode(payload);
+            self.link
+                .writer
+                .send_in(version, hello.kind(), tag, write)?;
+        }
+        let deadline = Instant::now() + ASK_AGAIN + self.allowance();
+        while self.link.reader.other_version().is_none() {
+            if self.link.reader.read(deadline)?.is_none() {
+                break;
+            }
+        }
+        let board = self.link.reader.other_version();
+        Ok(board.map(|board| ClientError::OtherVersion {
+            address: self.address().clone(),
+            board,
+        }))
     }
 
     /// How fast its link is.

@@ -4,8 +4,8 @@
 //! byte stream into frames. Must never: look into a frame that is for the other board.
 
 use crate::line::{attach, open_port};
-use migration_pd::protocol::frame::{Decoder, finish};
-use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME};
+use migration_pd::protocol::frame::{Decoder, finish_in};
+use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME, VERSION};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -350,6 +350,11 @@ impl FrameReader {
         }
     }
 
+    /// Another version of the protocol than ours, if the board was heard to speak one.
+    pub const fn other_version(&self) -> Option<u8> {
+        self.decoder.other_version()
+    }
+
     fn lost(&self, error: io::Error) -> LinkError {
         LinkError::Lost {
             address: self.address.clone(),
@@ -399,11 +404,26 @@ impl FrameWriter {
         tag: u32,
         write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<(), LinkError> {
+        self.send_in(VERSION, kind, tag, write)
+    }
+
+    /// The same in another version of the protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`].
+    pub fn send_in<E>(
+        &mut self,
+        version: u8,
+        kind: u8,
+        tag: u32,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), LinkError> {
         let length = self
             .buffer
             .get_mut(HEADER_LENGTH..)
             .and_then(|payload| write(payload).ok())
-            .and_then(|length| finish(&mut self.buffer, kind, tag, length))
+            .and_then(|length| finish_in(version, &mut self.buffer, kind, tag, length))
             .unwrap_or(0);
         let frame = self.buffer.get(..length).unwrap_or_default();
         self.stream

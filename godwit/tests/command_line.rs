@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use godwit::running::{Facts, Registration, Registry};
 use godwit::session::Scratch;
-use migration_pd::protocol::frame::finish;
+use migration_pd::protocol::frame::{finish, finish_in};
 use migration_pd::protocol::management::{
     Figures, GuestFailure, MoveReport, Phase, Stage, StatusReport, Verdict, Welcome,
 };
@@ -130,6 +130,36 @@ fn a_refusal_names_the_board_the_step_and_the_reason() {
         "pausing its guest",
         "not while the guest is paused",
     ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_board_of_another_version_says_which() {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("old.link");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = client.read(&mut bytes) {
+            heard.extend_from_slice(&bytes[..count]);
+            // What a board of version 1 takes for a frame, and no other.
+            if heard.windows(5).any(|it| it == b"\xc7GDW\x01") {
+                heard.clear();
+                let welcome = answer(&Request::Hello);
+                let mut bytes = [0; 512];
+                let length = welcome.encode(&mut bytes[HEADER_LENGTH..]).unwrap();
+                let length = finish_in(1, &mut bytes, welcome.kind(), 0, length).unwrap();
+                client.write_all(&bytes[..length]).unwrap();
+            }
+        }
+    });
+    let status = godwit(scratch.path(), &["status", path.to_str().unwrap()]);
+    assert_eq!(status.status.code(), Some(1));
+    let error = text(&status.stderr);
+    for part in ["old.link", "speaks version 1", "this godwit version 2"] {
         assert!(error.contains(part), "{part}: {error}");
     }
 }

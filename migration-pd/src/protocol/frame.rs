@@ -71,12 +71,21 @@ impl RawHeader {
     fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (header, _) = Self::read_from_prefix(bytes).ok()?;
         let length = usize::try_from(header.length.get()).ok()?;
-        let valid = header.magic == MAGIC
-            && header.header_check.get() == header.check()
+        let valid = header.is_one()
             && header.version == super::VERSION
             && header.flags.get() == 0
             && length <= MAX_PAYLOAD;
         valid.then_some((header, length))
+    }
+
+    /// The version that a header is of, whichever that is: what names it, and where, is the same in all.
+    fn version(bytes: &[u8]) -> Option<u8> {
+        let (header, _) = Self::read_from_prefix(bytes).ok()?;
+        header.is_one().then_some(header.version)
+    }
+
+    fn is_one(&self) -> bool {
+        self.magic == MAGIC && self.header_check.get() == self.check()
     }
 }
 
@@ -84,11 +93,23 @@ impl RawHeader {
 /// writes the header, returns the whole frame's length. None if there is no such payload.
 #[must_use]
 pub fn finish(frame: &mut [u8], kind: u8, tag: u32, length: usize) -> Option<usize> {
+    finish_in(super::VERSION, frame, kind, tag, length)
+}
+
+/// The same in another version of the protocol, to find out who speaks it.
+#[must_use]
+pub fn finish_in(
+    version: u8,
+    frame: &mut [u8],
+    kind: u8,
+    tag: u32,
+    length: usize,
+) -> Option<usize> {
     let (space, payload) = frame.split_at_mut_checked(HEADER_LENGTH)?;
     let payload = payload.get(..length)?;
     let mut header = RawHeader {
         magic: MAGIC,
-        version: super::VERSION,
+        version,
         kind,
         flags: U16::ZERO,
         tag: U32::new(tag),
@@ -118,6 +139,7 @@ pub struct Decoder<B> {
     delivered: bool,
     skipped: u64,
     damaged: u64,
+    other_version: Option<u8>,
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
@@ -130,6 +152,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
             delivered: false,
             skipped: 0,
             damaged: 0,
+            other_version: None,
         }
     }
 
@@ -160,6 +183,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
                 return None;
             }
             let Some((header, length)) = self.header() else {
+                self.note_version();
                 self.skip_to_candidate();
                 continue;
             };
@@ -204,6 +228,16 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
     /// Frames whose payload did not match its check.
     pub const fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// Another version of the protocol, of which a frame came last. Its frames are garbage, but say who is there.
+    pub const fn other_version(&self) -> Option<u8> {
+        self.other_version
+    }
+
+    fn note_version(&mut self) {
+        let other = RawHeader::version(self.bytes()).filter(|it| *it != super::VERSION);
+        self.other_version = other.or(self.other_version);
     }
 
     fn bytes(&self) -> &[u8] {
@@ -344,6 +378,24 @@ mod tests {
         let mut stream = frame(1, 0, &[0; 77]);
         stream.extend(frame(2, 0, &[0; 76]));
         assert_eq!(feed(&mut decoder, &stream, 100).len(), 1);
+    }
+
+    #[test]
+    fn a_frame_of_another_version_is_garbage_and_says_which() {
+        let mut other = frame(1, 7, b"hello");
+        let mut decoder = decoder();
+        assert!(feed(&mut decoder, &[&[0; 99], &other[..20]].concat(), 5).is_empty());
+        assert_eq!(feed(&mut decoder, &frame(2, 0, b"ours"), 5).len(), 1);
+        assert_eq!(decoder.other_version(), None);
+        assert!(finish_in(1, &mut other, 1, 7, 5).is_some());
+        other[9] ^= 1;
+        assert!(feed(&mut decoder, &other, 5).is_empty());
+        assert_eq!(decoder.other_version(), None, "its header is damaged");
+        other[9] ^= 1;
+        assert!(feed(&mut decoder, &other, 5).is_empty());
+        assert_eq!(decoder.other_version(), Some(1));
+        assert_eq!(feed(&mut decoder, &frame(2, 0, b"ours"), 5).len(), 1);
+        assert_eq!(decoder.other_version(), Some(1));
     }
 
     #[test]
