@@ -41,7 +41,16 @@ impl Board {
     ///
     /// QEMU does not start.
     pub fn start(name: &str, image: &Image, scratch: &Scratch) -> anyhow::Result<Self> {
-        let session = Session::start(SessionOptions::new(name, image.clone()), scratch)?;
+        Self::start_with(SessionOptions::new(name, image.clone()), scratch)
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    ///
+    /// QEMU does not start.
+    pub fn start_with(options: SessionOptions, scratch: &Scratch) -> anyhow::Result<Self> {
+        let session = Session::start(options, scratch)?;
         Ok(Self {
             address: session.address(),
             session,

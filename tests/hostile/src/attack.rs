@@ -55,9 +55,7 @@ impl Orders {
                 crate::pester::nonsense();
                 write(argument);
             }
-            Attack::Silence => loop {
-                core::hint::spin_loop();
-            },
+            Attack::Silence => compute_for_ever(argument),
             Attack::Read => read(argument),
             Attack::Write => write(argument),
             Attack::Execute => execute(argument),
@@ -74,6 +72,14 @@ impl Orders {
             Attack::SystemRegister => system_register(),
             Attack::FloatingPoint => floating_point(),
         }
+    }
+}
+
+/// Computes without end, and shows the argument in x0 to whoever looks at the processor.
+fn compute_for_ever(argument: u64) -> ! {
+    // SAFETY: a branch to itself does nothing.
+    unsafe {
+        asm!("0: b 0b", in("x0") argument, options(nomem, nostack, preserves_flags, noreturn))
     }
 }
 

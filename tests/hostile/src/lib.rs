@@ -54,7 +54,7 @@ pub enum Attack {
     FloatingPoint = 9,
     /// Answers every call with something else that is no answer, or not to that request.
     Answers = 10,
-    /// Never answers a call: it computes for ever.
+    /// Never answers a call: it computes for ever, with the argument in x0.
     Silence = 11,
     /// Leaves nonsense in its rings, notifies often, and then writes a word to the argument.
     Nonsense = 12,

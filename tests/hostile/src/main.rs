@@ -2,8 +2,8 @@
 //!
 //! Responsible for: doing the one thing that a test wrote into it, in the place of whichever domain it was put: at its
 //! start, or on the running system. There it waits for a notification or a call, passes the notification on to every
-//! neighbour, so that all hostile domains of an image get their turn, and attacks. Must never: reach the line after an attack; if it does, it
-//! stays silent, and the test fails because nobody reports it.
+//! neighbour, so that all hostile domains of an image get their turn, and attacks. Must never: reach the line after an
+//! attack; if it does, it stays silent, and the test fails because nobody reports it.
 #![no_std]
 #![no_main]
 
@@ -14,7 +14,7 @@ mod witness;
 
 use core::convert::Infallible;
 
-use attack::{Orders, granted};
+use attack::Orders;
 use hostile_pd::Attack;
 use memory_functions as _;
 use sel4_microkit::{Channel, ChannelSet, Child, Handler, MessageInfo, pd_name, protection_domain};
@@ -49,10 +49,7 @@ impl Handler for Hostile {
             witness.notified(channels, lives);
         }
         if !lives {
-            let notifications = granted().notifications;
-            (0..62)
-                .filter(|channel| notifications >> channel & 1 != 0)
-                .for_each(|channel| Channel::new(channel).notify());
+            pester::notify_all();
             self.orders.attack_now();
         }
         Ok(())

@@ -97,7 +97,8 @@ impl core::fmt::Write for Line<'_> {
     }
 }
 
-fn notify_all() {
+/// Notifies every neighbour that this domain may notify.
+pub(crate) fn notify_all() {
     let notifications = granted().notifications;
     (0..62)
         .filter(|channel| notifications >> channel & 1 != 0)
