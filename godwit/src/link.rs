@@ -4,7 +4,7 @@
 //! byte stream into frames. Must never: look into a frame that is for the other board.
 
 use crate::line::{attach, open_port};
-use migration_pd::protocol::frame::{Decoder, finish_in};
+use migration_pd::protocol::frame::{Decoder, PREDECESSORS_END, finish_in};
 use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME, VERSION};
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -446,7 +446,7 @@ impl FrameWriter {
             return Ok(());
         }
         self.stream
-            .write_all(&[0; MAX_FRAME])
+            .write_all(&PREDECESSORS_END)
             .map_err(|error| LinkError::Lost {
                 address: self.address.clone(),
                 error,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use migration_pd::protocol::frame::PREDECESSORS_END;
 use migration_pd::protocol::{Decoder, MAX_FRAME};
 
 /// Which way a frame goes.
@@ -190,7 +191,10 @@ impl Cable {
                 }
                 // A board has one connection at a time, and the latest counts.
                 scissors.hang_up(|connection| connection.cable == name);
-                if let Ok(inner) = UnixStream::connect(&inner) {
+                // Of what was cut, half a frame may have arrived.
+                if let Ok(mut inner) = UnixStream::connect(&inner)
+                    && inner.write_all(&PREDECESSORS_END).is_ok()
+                {
                     join(&name, inner, outer, &scissors);
                 }
             }
@@ -281,6 +285,10 @@ mod tests {
         let listener = UnixListener::bind(path).unwrap();
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut zeros = [1; MAX_FRAME];
+                if stream.read_exact(&mut zeros).is_err() || zeros != PREDECESSORS_END {
+                    return;
+                }
                 let mut bytes = [0; HEADER_LENGTH + 8];
                 while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {}
             }

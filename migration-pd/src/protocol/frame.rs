@@ -30,6 +30,9 @@ pub const MAX_PAYLOAD: usize = 64 * 1024;
 /// The longest frame.
 pub const MAX_FRAME: usize = HEADER_LENGTH + MAX_PAYLOAD;
 const _: () = assert!(MAX_FRAME == line::LONGEST_MESSAGE);
+/// What whoever connects to a board sends first, unless over a line: it completes the frame in which a predecessor may
+/// have died, which then does not match its check. A relay that passes on frames only has to send it itself.
+pub static PREDECESSORS_END: [u8; MAX_FRAME] = [0; MAX_FRAME];
 
 /// A byte that neither starts a UTF-8 character nor is common in memory, and a name.
 const MAGIC: [u8; 4] = [0xc7, b'G', b'D', b'W'];
