@@ -1,8 +1,7 @@
 //! `timer-pd`, the shell: requests from channels, the board's timer and its interrupt.
 //!
 //! Responsible for: the memory regions, channels and the interrupt that `system.xml` gives this
-//! domain. Must never: decide. The domain is passive; it runs on its callers' time, and on its
-//! own when the timer interrupts.
+//! domain. Must never: decide.
 #![no_std]
 #![no_main]
 

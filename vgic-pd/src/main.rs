@@ -1,7 +1,7 @@
 //! `vgic-pd`, the shell: requests from channels, state from and into memory regions.
 //!
 //! Responsible for: the memory regions and channels that `system.xml` gives this domain. Must
-//! never: decide. The domain is passive; it runs on its callers' time only.
+//! never: decide.
 #![no_std]
 #![no_main]
 

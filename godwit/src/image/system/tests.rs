@@ -56,6 +56,21 @@ fn the_systems_own_description_is_accepted() {
     assert!(system.region("link_queues").unwrap().contiguous);
 }
 
+/// Its budget could end in the middle of the call, and others who call the same domain would wait until it comes back.
+#[test]
+fn who_has_a_budget_calls_nobody_who_runs_on_it() {
+    let system = System::parse("system.xml", REPOSITORY, &prefill()).unwrap();
+    let mut calls = 0;
+    for (caller, callee) in system.channels.iter().flat_map(Channel::directions) {
+        let [from, to] = [caller, callee].map(|end| &system.domains[end.domain]);
+        if caller.call && from.scheduling.budget < from.scheduling.period {
+            calls += 1;
+            assert!(!to.passive, "{} calls {}", from.name, to.name);
+        }
+    }
+    assert!(calls > 0, "nobody has a budget");
+}
+
 #[test]
 fn everything_that_is_written_is_read() {
     let system = System::parse("t.xml", SMALL, &prefill()).unwrap();
