@@ -41,5 +41,11 @@ fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(workspace::root())
         .stdin(Stdio::null());
+    // Tests run in directories of their own.
+    for name in ["MICROKIT_SDK", "RUST_SEL4"] {
+        if let Some(path) = std::env::var_os(name).and_then(|path| std::path::absolute(path).ok()) {
+            command.env(name, path);
+        }
+    }
     command
 }

@@ -12,11 +12,9 @@ use crate::cargo;
 use crate::size;
 use crate::tally::{Results, Tally};
 use crate::workspace::{
-    BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, Program, SYSTEM_TESTS, microkit_sdk, programs,
+    BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, NO_SDK, Program, SYSTEM_TESTS, microkit_sdk,
+    programs,
 };
-
-/// Why something that needs seL4 is left out.
-const NO_SDK: &str = "no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0";
 
 /// What to run.
 #[derive(Debug, Args)]

@@ -116,6 +116,9 @@ pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Why there is nothing of seL4.
+pub(crate) const NO_SDK: &str = "no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0";
+
 /// The Microkit SDK, where there is one: `$MICROKIT_SDK`, else in the home directory.
 pub(crate) fn microkit_sdk() -> Option<PathBuf> {
     let named = std::env::var_os("MICROKIT_SDK").map(PathBuf::from);

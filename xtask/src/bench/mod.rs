@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: what exits cost, in instructions and in time, and what an idle guest costs.
+//! `cargo xtask bench`: what exits cost, in instructions and in time, what an idle guest costs, and what live moves cost.
 //!
 //! The bare-metal guest of `guest/bench` measures itself by the virtual counter. With QEMU's `-icount shift=0` a
 //! nanosecond of that counter is one instruction: exact, repeatable, and the same on every machine. Without it, times
 //! are wall time under emulation. Which figure belongs to what is in `docs/performance.md`.
 
 mod idle;
+mod moves;
 mod run;
 mod table;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use godwit::image::Kernel;
 
-use crate::workspace::microkit_sdk;
+use crate::workspace::{NO_SDK, microkit_sdk};
 use table::{Column, Table};
 
 /// What to measure.
@@ -28,6 +29,9 @@ pub(crate) struct Options {
     /// Leave out the idle Linux guest.
     #[arg(long)]
     no_idle: bool,
+    /// Leave out the moves.
+    #[arg(long)]
+    no_moves: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -47,7 +51,7 @@ impl Kernels {
             Self::Sel4 => vec![Kernel::Sel4],
             Self::Available if microkit_sdk().is_some() => vec![Kernel::Embedded, Kernel::Sel4],
             Self::Available => {
-                println!("seL4: skipped, no Microkit SDK in $MICROKIT_SDK or ~/microkit-sdk-2.3.0");
+                println!("seL4: skipped, {NO_SDK}");
                 vec![Kernel::Embedded]
             }
         }
@@ -56,7 +60,7 @@ impl Kernels {
 
 /// Measures, and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut table = Table::default();
+    let (mut table, mut moves) = (Table::default(), Vec::new());
     for kernel in options.kernel.list() {
         println!("{kernel}: exits, in instructions");
         let instructions = run::measure(kernel, run::Time::Instructions, options.count)?;
@@ -74,7 +78,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             wall,
             idle,
         });
+        if !options.no_moves {
+            println!("{kernel}: live moves");
+            moves.push(moves::measure(kernel)?);
+        }
     }
     println!("\n{table}");
+    if !moves.is_empty() {
+        println!("\n| live move | bytes | total | downtime |\n|---|---|---|---|");
+    }
+    for moves in moves {
+        print!("{moves}");
+    }
     Ok(ExitCode::SUCCESS)
 }
