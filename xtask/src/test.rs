@@ -109,7 +109,25 @@ fn host_tests(options: &Options) -> anyhow::Result<Results> {
     if microkit_sdk().is_none() {
         println!("seL4's numbers: not compared, {NO_SDK}");
     }
+    if !has_device_trees() {
+        println!(
+            "boards' device trees: not compared, none in $GODWIT_DEVICE_TREES or /usr/lib/linux-image-*"
+        );
+    }
     cargo::test(&arguments)
+}
+
+/// Whether there may be device trees to hold the boards' files against, as `godwit/tests/boards.rs` looks for them.
+fn has_device_trees() -> bool {
+    let installed = || {
+        std::fs::read_dir("/usr/lib")
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let is_kernel = |name: std::ffi::OsString| name.to_string_lossy().starts_with("linux-image-");
+    std::env::var_os("GODWIT_DEVICE_TREES").is_some()
+        || installed().any(|entry| is_kernel(entry.file_name()))
 }
 
 /// Builds what does not run on the host, and sees how large it is. A program at a time: features that one of them
