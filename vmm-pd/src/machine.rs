@@ -12,18 +12,21 @@
 //! waits for the sender's time slice to end. `vmm-pd` itself is above its vCPUs, so none of them
 //! runs before it has finished.
 
+mod calls;
+mod interrupts;
+mod sleep;
+
 use channel::timer::{self, VirtualTimer};
-use channel::vgic::{Answer, Injection, LIST_REGISTERS, Request};
+use channel::vgic::{LIST_REGISTERS, Request};
 use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
 use thiserror::Error;
 
-use crate::capture::{CaptureError, identity};
+use crate::capture::CaptureError;
 use crate::console::Console;
-use crate::exit::{Exit, Syndrome};
-use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port, VcpuRegister};
-use crate::psci::{Call, result};
-use crate::stop::{Activity, Afterwards, Standstill};
+use crate::exit::Exit;
+use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port};
+use crate::stop::{Activity, Standstill};
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -132,8 +135,6 @@ pub struct Machine {
 pub(crate) const SCTLR_RESET: u64 = 0x30d0_0800;
 /// `PSTATE` at reset: EL1 with its own stack, everything masked.
 pub(crate) const STATE_RESET: u64 = 0x3c5;
-/// The affinity fields of `MPIDR_EL1`.
-const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
 
 impl Machine {
     /// A machine before [`Self::start`]. `boot` is what to start a guest from, if anything.
@@ -271,337 +272,6 @@ impl Machine {
         let mut frame = port.read(vcpu, COUNT_PROGRAM_COUNTER)?;
         frame.set_program_counter(frame.program_counter().wrapping_add(4));
         Ok(port.write(vcpu, &mut frame, COUNT_PROGRAM_COUNTER, resume)?)
-    }
-
-    #[inline]
-    fn secure_monitor_call<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-        syndrome: Syndrome,
-    ) -> Result<(), MachineError> {
-        const WITHOUT_ARGUMENTS: usize = crate::port::count_for(0);
-        const WITH_ARGUMENTS: usize = crate::port::count_for(3);
-        let mut frame = port.read(vcpu, WITHOUT_ARGUMENTS)?;
-        let mut refused = Ok(());
-        // Only an immediate of zero is a call (DEN 0028D 2.4).
-        let call = if syndrome.immediate() == 0 {
-            Call::decode(frame.general(0), || match port.read(vcpu, WITH_ARGUMENTS) {
-                Ok(all) => [all.general(1), all.general(2), all.general(3)],
-                Err(error) => {
-                    refused = Err(error);
-                    [0; 3]
-                }
-            })
-        } else {
-            Call::Answer(result::NOT_SUPPORTED)
-        };
-        refused?;
-        let program_counter = frame.program_counter();
-        frame.set_program_counter(program_counter.wrapping_add(4));
-        let answer = match call {
-            Call::Answer(value) => value,
-            Call::On {
-                target,
-                entry,
-                context,
-            } => self.switch_on(port, target, entry, context)?,
-            Call::AffinityInfo { target, level } => self.affinity_info(target, level),
-            Call::Suspend => {
-                frame.set_general(0, result::SUCCESS);
-                port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, false)?;
-                return self.wait(port, vcpu);
-            }
-            Call::Off => {
-                self.vcpu(vcpu).run = Run::Off;
-                return Ok(port.suspend(vcpu)?);
-            }
-            Call::SystemOff => {
-                self.stopped_at = program_counter;
-                self.halt(port)?;
-                self.set_phase(port, Phase::Off);
-                return Ok(());
-            }
-            Call::SystemReset => {
-                self.stopped_at = program_counter;
-                return if self.boot.is_some() {
-                    self.clean(port, Afterwards::Restart)
-                } else {
-                    Err(MachineError::NoBundle)
-                };
-            }
-        };
-        frame.set_general(0, answer);
-        Ok(port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, true)?)
-    }
-
-    fn affinity_info(&mut self, target: u64, level: u64) -> u64 {
-        match self.by_affinity(target) {
-            Some(vcpu) if level == 0 => u64::from(self.vcpu(vcpu).run == Run::Off),
-            _ => result::INVALID_PARAMETERS,
-        }
-    }
-
-    fn by_affinity(&self, target: u64) -> Option<VcpuId> {
-        self.present()
-            .find(|vcpu| identity(*vcpu) & MPIDR_AFFINITY == target)
-    }
-
-    fn switch_on<P: Port>(
-        &mut self,
-        port: &mut P,
-        target: u64,
-        entry: u64,
-        context: u64,
-    ) -> Result<u64, MachineError> {
-        let Some(vcpu) = self.by_affinity(target) else {
-            return Ok(result::INVALID_PARAMETERS);
-        };
-        if self.vcpu(vcpu).run != Run::Off {
-            return Ok(result::ALREADY_ON);
-        }
-        if port.ram_read(entry & !7).is_none() {
-            return Ok(result::INVALID_ADDRESS);
-        }
-        self.start_vcpu(port, vcpu, entry, context)?;
-        Ok(result::SUCCESS)
-    }
-
-    /// Starts a vCPU as PSCI describes (DEN 0022D.b 6.4).
-    pub(crate) fn start_vcpu<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-        entry: u64,
-        context: u64,
-    ) -> Result<(), MachineError> {
-        let offset = self.offset.unwrap_or_default();
-        for (register, value) in [
-            (VcpuRegister::SCTLR, SCTLR_RESET),
-            (VcpuRegister::CPACR, 0),
-            (VcpuRegister::VMPIDR, identity(vcpu)),
-            (VcpuRegister::CntvCtl, 0),
-            (VcpuRegister::Cntvoff, offset.0),
-            (VcpuRegister::Cntkctl, 0),
-        ] {
-            port.write_vcpu(vcpu, register, value)?;
-        }
-        let state = self.vcpu(vcpu);
-        (state.run, state.started) = (Run::Running, true);
-        let mut frame = P::Frame::default();
-        frame.set_program_counter(entry);
-        frame.set_state(STATE_RESET);
-        frame.set_general(0, context);
-        Ok(port.write(vcpu, &mut frame, crate::port::COUNT_ALL, true)?)
-    }
-
-    /// The vCPU has nothing to do until an interrupt; its program counter has moved on.
-    fn wait<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-        let state = self.vcpu(vcpu);
-        // An interrupt in a list register may be one that the vCPU has yet to take; waking up
-        // without cause is always allowed (DDI 0487, D1.7.2).
-        if state.injected.iter().any(Option::is_some) || state.timer_asserted {
-            return Ok(port.resume(vcpu)?);
-        }
-        /// `CNTV_CTL_EL0.ENABLE` without `IMASK`.
-        const UNMASKED: u64 = 1;
-        let control = port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?;
-        if control & 3 == UNMASKED {
-            let deadline = Ticks(port.read_vcpu(vcpu, VcpuRegister::CntvCval)?);
-            if self.vcpu(vcpu).sleeps_until != Some(deadline) {
-                let answer = port.timer(&timer::Request::Sleep { vcpu, deadline })?;
-                if timer::decode_answer(&answer)? == 1 {
-                    // Due by the count, so its line is high, whether or not the kernel has been
-                    // told yet. The guest would only wait again until it is.
-                    self.vcpu(vcpu).sleeps_until = None;
-                    self.timer_fired(port, vcpu)?;
-                    return Ok(port.resume(vcpu)?);
-                }
-                self.vcpu(vcpu).sleeps_until = Some(deadline);
-            }
-        } else {
-            self.take_from_sleepers(port, vcpu)?;
-        }
-        self.vcpu(vcpu).run = Run::Waiting;
-        Ok(())
-    }
-
-    /// `timer-pd` is not to wake the vCPU any more.
-    pub(crate) fn take_from_sleepers<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-    ) -> Result<(), MachineError> {
-        if self.vcpu(vcpu).sleeps_until.take().is_some() {
-            understood(&port.timer(&timer::Request::Wake { vcpu })?)?;
-        }
-        Ok(())
-    }
-
-    /// The vCPU spins for another's sake: the others go first.
-    fn give_way<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-        port.resume(vcpu)?;
-        for other in self.present().filter(|other| *other != vcpu) {
-            if self.vcpu(other).run == Run::Running {
-                bring_forward(port, other)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Wakes a waiting vCPU.
-    fn wake<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-        self.vcpu(vcpu).run = Run::Running;
-        Ok(port.resume(vcpu)?)
-    }
-
-    /// `timer-pd` notified: sleepers are due. Their own timers then tell them.
-    pub fn sleepers_due<P: Port>(&mut self, port: &mut P) {
-        if let Err(error) = self.wake_due(port) {
-            self.fail(port, VcpuId::all().next().unwrap_or(FIRST), error);
-        }
-    }
-
-    fn wake_due<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        let due = timer::decode_answer(&port.timer(&timer::Request::Due)?)?;
-        for vcpu in self.present() {
-            if due & 1 << vcpu.index() == 0 {
-                continue;
-            }
-            self.vcpu(vcpu).sleeps_until = None;
-            if self.phase == Phase::Running && self.vcpu(vcpu).run == Run::Waiting {
-                self.wake(port, vcpu)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The virtual timer's condition is met; the kernel masks its interrupt until acknowledged.
-    fn timer_fired<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-        self.vcpu(vcpu).timer_asserted = true;
-        let intid = Intid::VIRTUAL_TIMER;
-        self.ask_vgic(
-            port,
-            &Request::SetLine {
-                vcpu,
-                intid,
-                level: true,
-            },
-        )?;
-        Ok(())
-    }
-
-    /// The guest looks at or changes its timer's interrupt while the kernel holds it masked, so
-    /// the level that `vgic-pd` knows may be a past one.
-    pub(crate) fn sample_timer<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-    ) -> Result<(), MachineError> {
-        /// `CNTV_CTL_EL0`: enabled, unmasked, condition met.
-        const ASSERTED: u64 = 0b101;
-        let intid = Intid::VIRTUAL_TIMER;
-        let state = self.vcpu(vcpu);
-        if !state.timer_asserted || state.injected.contains(&Some(intid)) {
-            return Ok(());
-        }
-        if port.read_vcpu(vcpu, VcpuRegister::CntvCtl)? & 0b111 != ASSERTED {
-            self.vcpu(vcpu).timer_asserted = false;
-            self.ask_vgic(
-                port,
-                &Request::SetLine {
-                    vcpu,
-                    intid,
-                    level: false,
-                },
-            )?;
-            port.acknowledge_timer(vcpu)?;
-        }
-        Ok(())
-    }
-
-    /// The kernel reports that the guest has finished with a list register's interrupt.
-    pub(crate) fn interrupt_ended<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-        list_register: u64,
-    ) -> Result<(), MachineError> {
-        // An index that is none: an EOI that matched no list register (seL4 then says 0 or more).
-        let Ok(list_register) = u8::try_from(list_register) else {
-            return Ok(());
-        };
-        if let Some(slot) = self.vcpu(vcpu).injected.get_mut(usize::from(list_register)) {
-            *slot = None;
-        } else {
-            return Ok(());
-        }
-        let ended = self.ask_vgic(
-            port,
-            &Request::Maintenance {
-                vcpu,
-                list_register,
-            },
-        )?;
-        if ended == u64::from(Intid::VIRTUAL_TIMER.value()) && self.vcpu(vcpu).timer_asserted {
-            self.vcpu(vcpu).timer_asserted = false;
-            port.acknowledge_timer(vcpu)?;
-        }
-        Ok(())
-    }
-
-    /// Asks `vgic-pd`, carries out what it wants injected, and returns the answer's value.
-    #[inline]
-    pub(crate) fn ask_vgic<P: Port>(
-        &mut self,
-        port: &mut P,
-        request: &Request,
-    ) -> Result<u64, MachineError> {
-        let answer = Answer::decode(&port.vgic(request)?)?;
-        self.deliver(port, &answer)?;
-        if answer.more {
-            self.refill(port)?;
-        }
-        Ok(answer.value)
-    }
-
-    /// Fetches the injections that did not fit into an answer.
-    pub(crate) fn refill<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        for vcpu in self.present() {
-            let mut more = true;
-            // Each answer fills list registers, of which there are only so many.
-            for _ in 0..LIST_REGISTERS {
-                if more {
-                    let answer = Answer::decode(&port.vgic(&Request::Refill { vcpu })?)?;
-                    self.deliver(port, &answer)?;
-                    more = answer.more;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps the books of what is in which list register.
-    pub(crate) fn note_injection(&mut self, injection: Injection) {
-        let state = self.vcpu(injection.vcpu);
-        if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
-            *slot = Some(injection.intid);
-        }
-    }
-
-    fn deliver<P: Port>(&mut self, port: &mut P, answer: &Answer) -> Result<(), MachineError> {
-        for injection in answer.injections() {
-            port.inject(injection)?;
-            self.note_injection(injection);
-            match (self.phase, self.vcpu(injection.vcpu).run) {
-                (Phase::Running, Run::Waiting) => self.wake(port, injection.vcpu)?,
-                (Phase::Running, Run::Running) if self.count > 1 && injection.intid.is_sgi() => {
-                    bring_forward(port, injection.vcpu)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The console's interrupt line may have changed.
@@ -748,14 +418,4 @@ pub(crate) const FIRST: VcpuId = match VcpuId::new(0) {
 pub(crate) fn understood(answer: &Message) -> Result<(), MachineError> {
     answer.answer()?;
     Ok(())
-}
-
-/// Brings a vCPU that is ready to the head of its queue.
-///
-/// It has nothing to tell us that we have not heard: suspending it would lose that, and an interrupt's end or the timer
-/// comes once only. No vCPU runs while we do, and we never wait for a neighbour in the meantime: those that we call
-/// run above us and on their own time, which nobody's budget ends.
-fn bring_forward<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-    port.suspend(vcpu)?;
-    Ok(port.resume(vcpu)?)
 }

@@ -1,0 +1,140 @@
+//! Calls by `SMC`: PSCI and the SMC calling convention (DEN 0022D.b, DEN 0028D).
+//!
+//! Responsible for: what a vCPU gets for an answer, and switching vCPUs on and off. Must never: carry out a call whose
+//! arguments name what the guest does not have.
+
+use super::{Machine, MachineError, Run, SCTLR_RESET, STATE_RESET};
+use crate::capture::identity;
+use crate::exit::Syndrome;
+use crate::port::{Frame, Port, VcpuRegister};
+use crate::psci::{Call, result};
+use crate::stop::Afterwards;
+use channel::VcpuId;
+use channel::vmm::Phase;
+
+/// The affinity fields of `MPIDR_EL1`.
+const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
+
+impl Machine {
+    #[inline]
+    pub(super) fn secure_monitor_call<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        syndrome: Syndrome,
+    ) -> Result<(), MachineError> {
+        const WITHOUT_ARGUMENTS: usize = crate::port::count_for(0);
+        const WITH_ARGUMENTS: usize = crate::port::count_for(3);
+        let mut frame = port.read(vcpu, WITHOUT_ARGUMENTS)?;
+        let mut refused = Ok(());
+        // Only an immediate of zero is a call (DEN 0028D 2.4).
+        let call = if syndrome.immediate() == 0 {
+            Call::decode(frame.general(0), || match port.read(vcpu, WITH_ARGUMENTS) {
+                Ok(all) => [all.general(1), all.general(2), all.general(3)],
+                Err(error) => {
+                    refused = Err(error);
+                    [0; 3]
+                }
+            })
+        } else {
+            Call::Answer(result::NOT_SUPPORTED)
+        };
+        refused?;
+        let program_counter = frame.program_counter();
+        frame.set_program_counter(program_counter.wrapping_add(4));
+        let answer = match call {
+            Call::Answer(value) => value,
+            Call::On {
+                target,
+                entry,
+                context,
+            } => self.switch_on(port, target, entry, context)?,
+            Call::AffinityInfo { target, level } => self.affinity_info(target, level),
+            Call::Suspend => {
+                frame.set_general(0, result::SUCCESS);
+                port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, false)?;
+                return self.wait(port, vcpu);
+            }
+            Call::Off => {
+                self.vcpu(vcpu).run = Run::Off;
+                return Ok(port.suspend(vcpu)?);
+            }
+            Call::SystemOff => {
+                self.stopped_at = program_counter;
+                self.halt(port)?;
+                self.set_phase(port, Phase::Off);
+                return Ok(());
+            }
+            Call::SystemReset => {
+                self.stopped_at = program_counter;
+                return if self.boot.is_some() {
+                    self.clean(port, Afterwards::Restart)
+                } else {
+                    Err(MachineError::NoBundle)
+                };
+            }
+        };
+        frame.set_general(0, answer);
+        Ok(port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, true)?)
+    }
+
+    fn affinity_info(&mut self, target: u64, level: u64) -> u64 {
+        match self.by_affinity(target) {
+            Some(vcpu) if level == 0 => u64::from(self.vcpu(vcpu).run == Run::Off),
+            _ => result::INVALID_PARAMETERS,
+        }
+    }
+
+    fn by_affinity(&self, target: u64) -> Option<VcpuId> {
+        self.present()
+            .find(|vcpu| identity(*vcpu) & MPIDR_AFFINITY == target)
+    }
+
+    fn switch_on<P: Port>(
+        &mut self,
+        port: &mut P,
+        target: u64,
+        entry: u64,
+        context: u64,
+    ) -> Result<u64, MachineError> {
+        let Some(vcpu) = self.by_affinity(target) else {
+            return Ok(result::INVALID_PARAMETERS);
+        };
+        if self.vcpu(vcpu).run != Run::Off {
+            return Ok(result::ALREADY_ON);
+        }
+        if port.ram_read(entry & !7).is_none() {
+            return Ok(result::INVALID_ADDRESS);
+        }
+        self.start_vcpu(port, vcpu, entry, context)?;
+        Ok(result::SUCCESS)
+    }
+
+    /// Starts a vCPU as PSCI describes (DEN 0022D.b 6.4).
+    pub(crate) fn start_vcpu<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        entry: u64,
+        context: u64,
+    ) -> Result<(), MachineError> {
+        let offset = self.offset.unwrap_or_default();
+        for (register, value) in [
+            (VcpuRegister::SCTLR, SCTLR_RESET),
+            (VcpuRegister::CPACR, 0),
+            (VcpuRegister::VMPIDR, identity(vcpu)),
+            (VcpuRegister::CntvCtl, 0),
+            (VcpuRegister::Cntvoff, offset.0),
+            (VcpuRegister::Cntkctl, 0),
+        ] {
+            port.write_vcpu(vcpu, register, value)?;
+        }
+        let state = self.vcpu(vcpu);
+        (state.run, state.started) = (Run::Running, true);
+        let mut frame = P::Frame::default();
+        frame.set_program_counter(entry);
+        frame.set_state(STATE_RESET);
+        frame.set_general(0, context);
+        Ok(port.write(vcpu, &mut frame, crate::port::COUNT_ALL, true)?)
+    }
+}
