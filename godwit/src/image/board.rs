@@ -320,25 +320,27 @@ fn region<'a, 'input>(
     document: &'a Document<'input>,
     name: &str,
 ) -> Result<Node<'a, 'input>, ImageError> {
-    document
-        .root_element()
-        .children()
-        .find(|node| node.has_tag_name("memory_region") && node.attribute("name") == Some(name))
-        .ok_or_else(|| ImageError::Substitution {
-            what: format!("no memory region '{name}'"),
-        })
+    element(document, "memory_region", name)
 }
 
 fn domain<'a, 'input>(
     document: &'a Document<'input>,
     name: &str,
 ) -> Result<Node<'a, 'input>, ImageError> {
+    element(document, "protection_domain", name)
+}
+
+fn element<'a, 'input>(
+    document: &'a Document<'input>,
+    tag: &str,
+    name: &str,
+) -> Result<Node<'a, 'input>, ImageError> {
     document
         .root_element()
         .children()
-        .find(|node| node.has_tag_name("protection_domain") && node.attribute("name") == Some(name))
+        .find(|node| node.has_tag_name(tag) && node.attribute("name") == Some(name))
         .ok_or_else(|| ImageError::Substitution {
-            what: format!("no domain '{name}'"),
+            what: format!("no {tag} '{name}'"),
         })
 }
 

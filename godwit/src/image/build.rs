@@ -323,7 +323,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
     })
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), ImageError> {
+pub(super) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), ImageError> {
     std::fs::write(path, content).map_err(|source| ImageError::Write {
         path: path.to_owned(),
         source,

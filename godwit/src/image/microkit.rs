@@ -13,6 +13,7 @@ use sel4_sys::InvocationLabels;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::build::write;
 use super::elf::Program;
 use super::symbols::{self, KernelFacts};
 use super::{Board, Config, ImageError};
@@ -329,13 +330,6 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SdkError> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| file(error.to_string()))
-}
-
-fn write(path: &Path, content: &[u8]) -> Result<(), ImageError> {
-    std::fs::write(path, content).map_err(|source| ImageError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

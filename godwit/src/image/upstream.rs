@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::ImageError;
+use super::build::write;
 use super::cargo::{Workspace, target_directory};
 
 /// The version whose interface ours is.
@@ -88,12 +89,12 @@ pub(super) fn workspace(root: &Path, headers: &Path) -> Result<Workspace, ImageE
         path: root.join("Cargo.toml"),
         reason: reason.to_owned(),
     })?;
-    write(&directory.join("Cargo.toml"), &manifest.to_string())?;
+    write(&directory.join("Cargo.toml"), manifest.to_string())?;
     let locks = [root, &checkout].map(|directory| table(&directory.join("Cargo.lock")));
     let [ours, theirs] = locks;
     write(
         &directory.join("Cargo.lock"),
-        &lock(&ours?, &theirs?).to_string(),
+        lock(&ours?, &theirs?).to_string(),
     )?;
     let script = root.join("pds/sel4-microkit/link.ld");
     Ok(Workspace {
@@ -237,13 +238,6 @@ fn link(target: &Path, link: &Path) -> Result<(), ImageError> {
     };
     made.map_err(|source| ImageError::Write {
         path: link.to_owned(),
-        source,
-    })
-}
-
-fn write(path: &Path, content: &str) -> Result<(), ImageError> {
-    std::fs::write(path, content).map_err(|source| ImageError::Write {
-        path: path.to_owned(),
         source,
     })
 }
