@@ -10,8 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use godwit::image::Kernel;
+use godwit::session::Scratch;
 use migration_pd::protocol::frame::PREDECESSORS_END;
 use migration_pd::protocol::{Decoder, MAX_FRAME};
+
+use crate::board::Board;
+use crate::guests::{self, TestGuest};
 
 /// Which way a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,10 +272,34 @@ fn pass_on(name: &str, way: Way, mut from: UnixStream, mut to: UnixStream, sciss
     }
 }
 
+/// Boards `a` with a guest and `b` without one, each at the end of a cable.
+///
+/// # Errors
+///
+/// An image cannot be built, or a board does not start.
+pub fn cabled(
+    kernel: Kernel,
+    guest: &TestGuest,
+    scratch: &Scratch,
+    scissors: &Scissors,
+) -> anyhow::Result<[Board; 2]> {
+    let empty = guests::empty_image(kernel, guest.ram_mib())?;
+    let mut boards = [
+        Board::start("a", &guests::image(kernel, guest)?, scratch)?,
+        Board::start("b", &empty, scratch)?,
+    ];
+    for board in &mut boards {
+        let name = board.session.name().to_owned();
+        board.lay_cable(scratch, |inner, outer| {
+            Cable::new(&name, inner, outer, scissors)
+        })?;
+    }
+    Ok(boards)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use godwit::session::Scratch;
     use migration_pd::protocol::frame::{HEADER_LENGTH, finish};
 
     fn frame(kind: u8) -> Vec<u8> {

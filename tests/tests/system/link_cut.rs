@@ -13,8 +13,8 @@ use migration_pd::protocol::management::{Phase, Stage};
 use migration_pd::protocol::{Event, kind};
 use tests::ANSWER;
 use tests::board::{Board, move_guest, probe_round};
-use tests::cable::{Cable, Fate, Passing, Rule, Scissors, Way};
-use tests::guests::{self, TestGuest};
+use tests::cable::{Fate, Passing, Rule, Scissors, Way, cabled};
+use tests::guests::TestGuest;
 
 use crate::on_both_kernels;
 
@@ -192,15 +192,7 @@ impl Pair {
     fn start(kernel: Kernel, guest: &TestGuest, witness: Witness) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let scissors = Scissors::default();
-        let empty = guests::empty_image(kernel, guest.ram_mib())?;
-        let mut here = Board::start("a", &guests::image(kernel, guest)?, &scratch)?;
-        let mut there = Board::start("b", &empty, &scratch)?;
-        for board in [&mut here, &mut there] {
-            let name = board.session.name().to_owned();
-            board.lay_cable(&scratch, |inner, outer| {
-                Cable::new(&name, inner, outer, &scissors)
-            })?;
-        }
+        let [here, there] = cabled(kernel, guest, &scratch, &scissors)?;
         Ok(Self {
             here,
             there,

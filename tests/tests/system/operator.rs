@@ -14,8 +14,8 @@ use migration_pd::protocol::kind;
 use migration_pd::protocol::management::{Phase, Stage};
 use state::Register;
 use tests::board::Board;
-use tests::cable::{Cable, Fate, Scissors, Way};
-use tests::guests::{self, TestGuest};
+use tests::cable::{Fate, Scissors, Way, cabled};
+use tests::guests::TestGuest;
 use tests::spinner::{LARGEST_GAP, READ_THREAD_POINTER, READY, SAY};
 use tests::{ANSWER, BOOT};
 
@@ -134,15 +134,7 @@ impl Boards {
         let scratch = Scratch::new()?;
         let scissors = Scissors::default();
         let guest = TestGuest::spinner();
-        let empty = guests::empty_image(kernel, guest.ram_mib())?;
-        let mut here = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
-        let mut there = Board::start("b", &empty, &scratch)?;
-        for board in [&mut here, &mut there] {
-            let name = board.session.name().to_owned();
-            board.lay_cable(&scratch, |inner, outer| {
-                Cable::new(&name, inner, outer, &scissors)
-            })?;
-        }
+        let [here, there] = cabled(kernel, &guest, &scratch, &scissors)?;
         Ok(Self {
             here,
             there,

@@ -4,7 +4,7 @@
 use anyhow::ensure;
 use godwit::image::{ImageRequest, Kernel};
 use godwit::session::Scratch;
-use godwit::snapshot::{self, RestoreOptions, State};
+use godwit::snapshot::{self, RestoreOptions, SnapshotFile, State};
 use migration_pd::protocol::management::Phase;
 use state::record::{self, Record};
 use state::{Policy, Register};
@@ -43,12 +43,7 @@ fn every_register(kernel: Kernel, arguments: &str) -> anyhow::Result<()> {
         "taken on no board"
     );
     // Onto a fresh board, where it runs on the spot and is stopped again.
-    snapshot::restore(
-        &file,
-        there.client()?,
-        &RestoreOptions::default(),
-        &mut |_| {},
-    )?;
+    restore(&file, &mut there)?;
     let fresh = keep(&mut there, &expected, &scratch.path().join("fresh"))?;
     same(file.state(), fresh.state())?;
     goes_on(&mut there, b"g")?;
@@ -66,17 +61,18 @@ fn every_register(kernel: Kernel, arguments: &str) -> anyhow::Result<()> {
     );
     there.client()?.discard()?;
     there.wait_for_phase(Phase::Empty)?;
-    snapshot::restore(
-        &file,
-        there.client()?,
-        &RestoreOptions::default(),
-        &mut |_| {},
-    )?;
+    restore(&file, &mut there)?;
     let used = keep(&mut there, &expected, &scratch.path().join("used"))?;
     same(file.state(), used.state())?;
     goes_on(&mut there, b"q")?;
     there.expect_probe_done()?;
     there.wait_for_phase(Phase::Off)
+}
+
+fn restore(file: &SnapshotFile, board: &mut Board) -> anyhow::Result<()> {
+    let options = RestoreOptions::default();
+    snapshot::restore(file, board.client()?, &options, &mut |_| {})?;
+    Ok(())
 }
 
 /// Lets a parked guest look at itself.
