@@ -11,7 +11,7 @@
 //!   something only while that ring is full or the transmitter is off;
 //! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
 //!   the receive FIFO asks for an interrupt;
-//! * the UART is found enabled, as firmware leaves it ([`Control::AS_FIRMWARE_LEAVES_IT`]);
+//! * the UART is found enabled, as firmware leaves it (`Control::AS_FIRMWARE_LEAVES_IT`);
 //! * baud rate, word length, parity, DMA and infrared are registers without an effect.
 
 #[cfg(test)]
