@@ -37,10 +37,12 @@ impl Core<'_> {
         if phase == before {
             return;
         }
+        // It was about this phase's end only: a guest that is paused later does not go on.
+        let goes_on = core::mem::take(&mut self.guest.goes_on);
         let event = Event::PhaseChanged(self.status_report(port));
         self.event(&event);
         match phase {
-            Phase::Stopped if self.guest.goes_on => {
+            Phase::Stopped if goes_on => {
                 self.resume_guest(port, self.guest.behind_since);
             }
             Phase::Stopped => self.source_event(port, source::Event::GuestStopped),
@@ -83,6 +85,11 @@ impl Core<'_> {
             let _ = order(port, &vmm::Request::Resume);
             self.look_at_guest(port);
         }
+    }
+
+    /// The guest is to stay where it stops, whatever was to become of it.
+    pub(super) const fn let_guest_stay(&mut self) {
+        self.guest.goes_on = false;
     }
 
     /// The guest is to be forgotten, and RAM zero.

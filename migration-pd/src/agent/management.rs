@@ -91,7 +91,12 @@ impl Core<'_> {
         self.not_moving()?;
         self.look_at_guest(port);
         match self.guest.phase() {
-            Phase::Stopping | Phase::Stopped | Phase::Imported => Ok(()),
+            Phase::Stopping => {
+                // After a move that was called off it would go on.
+                self.let_guest_stay();
+                Ok(())
+            }
+            Phase::Stopped | Phase::Imported => Ok(()),
             _ => self.tell_vmm(port, &vmm::Request::Stop),
         }
     }

@@ -286,6 +286,41 @@ fn a_guest_that_cannot_be_stopped_is_not_moved() {
     ));
 }
 
+/// A move is called off while its guest is on the way to standing still.
+fn called_off_while_stopping() -> World {
+    let mut world = World::new();
+    let id = world.start(Side::A).unwrap();
+    let end = world.clock.get() + 1_000_000;
+    assert!(world.run_until(end, |world| world.a.hardware.phase == VmmPhase::Stopping));
+    world.act(Side::A, &Request::Cancel(id)).unwrap();
+    assert_eq!(world.a.hardware.phase, VmmPhase::Stopping);
+    world
+}
+
+#[test]
+fn a_pause_counts_even_if_a_move_that_was_called_off_let_the_guest_go_on() {
+    let mut world = called_off_while_stopping();
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    assert_eq!(world.status(Side::A).phase, Phase::Stopped);
+    world.act(Side::A, &Request::Resume).unwrap();
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+}
+
+#[test]
+fn that_a_guest_was_to_go_on_is_forgotten_with_the_guest() {
+    let mut world = called_off_while_stopping();
+    world.a.hardware.power_off();
+    world.run_for(10_000);
+    world.act(Side::A, &Request::Discard).unwrap();
+    // Another guest on this board, paused by its operator.
+    world.a.hardware.phase = VmmPhase::Running;
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    assert_eq!(world.status(Side::A).phase, Phase::Stopped);
+}
+
 #[test]
 fn a_guest_that_ends_meanwhile_is_not_moved() {
     let mut world = World::new();
