@@ -6,22 +6,26 @@
 //! the next relay settles what is open.
 
 pub mod doubt;
+mod error;
 mod pump;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
+
+pub use error::{Cause, MoveError};
+pub use whereabouts::Whereabouts;
 
 use crate::client::{Client, ClientError, Step};
-use crate::link::{Address, LinkError};
+use crate::link::LinkError;
 use migration_pd::protocol::management::{
     Figures, MoveReport, Phase, Stage, StartMove, StatusReport,
 };
-use migration_pd::protocol::{MoveFailure, MoveId, Pace};
+use migration_pd::protocol::{MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
 use state::admission;
 use std::fmt;
 use std::io::Read;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use thiserror::Error;
 
 /// How long a guest that was handed over may take to run.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -103,129 +107,6 @@ pub struct Summary {
     pub downtime: Option<Duration>,
 }
 
-/// Where a guest is after a move that did not go as it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// On the source, in this phase.
-    Source(Phase),
-    /// On the destination, in this phase.
-    Destination(Phase),
-    /// It stands still on the source, which has handed it over and not heard whether that
-    /// arrived.
-    InDoubt,
-    /// Neither board could be asked.
-    Unknown,
-}
-
-/// Why a move did not take place, or cannot be said to have.
-#[derive(Debug, Error)]
-pub enum Cause {
-    /// A board, or its link.
-    #[error(transparent)]
-    Board(#[from] ClientError),
-    /// The guest cannot be moved as it is.
-    #[error(
-        "the guest of board {address} is {phase}: only one that runs or is paused can be moved"
-    )]
-    NoGuest {
-        /// The source.
-        address: Address,
-        /// Its phase.
-        phase: Phase,
-    },
-    /// The destination has a guest.
-    #[error(
-        "board {address} has a guest already ({phase}): discard it, or choose another destination"
-    )]
-    Occupied {
-        /// The destination.
-        address: Address,
-        /// Its phase.
-        phase: Phase,
-    },
-    /// An earlier move is in doubt.
-    #[error(
-        "board {address} does not know yet whether move {id} took place: connect it with that \
-         move's destination (`godwit settle {address} DESTINATION`) first"
-    )]
-    InDoubt {
-        /// The source.
-        address: Address,
-        /// That move.
-        id: MoveId,
-    },
-    /// The destination is not the one that a guest was handed over to.
-    #[error(
-        "board {address} knows of no such move: it was started again since, or is another board than \
-         that move's destination"
-    )]
-    NotKnown {
-        /// Who was asked.
-        address: Address,
-    },
-    /// The guest would notice.
-    #[error("the guest would notice that it is on board {destination}: {refusal}")]
-    Incompatible {
-        /// The destination.
-        destination: Address,
-        /// What differs.
-        refusal: admission::Refusal,
-    },
-    /// The boards called it off.
-    #[error("the move was called off: {0}")]
-    CalledOff(MoveFailure),
-    /// The guest was handed over and does not run.
-    #[error("the guest arrived on board {address} and is {phase} there: see `godwit status`")]
-    DoesNotRun {
-        /// The destination.
-        address: Address,
-        /// Its phase.
-        phase: Phase,
-    },
-    /// The outcome could not be learned in time.
-    #[error("the boards did not come to an end of the move in time")]
-    TimedOut,
-}
-
-/// A move that did not take place, or cannot be said to have, and where the guest is.
-#[derive(Debug, Error)]
-#[error("{cause}. {}", self.statement())]
-pub struct MoveError {
-    /// Why.
-    pub cause: Box<Cause>,
-    /// Where the guest is.
-    pub whereabouts: Whereabouts,
-    /// The source.
-    pub source_board: Address,
-    /// The destination.
-    pub destination_board: Address,
-}
-
-impl MoveError {
-    /// Where the guest is, in a sentence.
-    pub fn statement(&self) -> String {
-        let (source, destination) = (&self.source_board, &self.destination_board);
-        match self.whereabouts {
-            Whereabouts::Source(phase) => {
-                format!("The guest is still on board {source}: {phase}")
-            }
-            Whereabouts::Destination(phase) => {
-                format!("The guest is on board {destination}: {phase}")
-            }
-            Whereabouts::InDoubt => format!(
-                "The guest stands still on board {source}, which does not know whether {destination} \
-                 has taken over; it runs there or nowhere. `godwit settle {source} {destination}` lets \
-                 the two settle that, or says how you can"
-            ),
-            Whereabouts::Unknown => format!(
-                "Neither board could be asked where the guest is: it is on {source} or on \
-                 {destination}, never on both. `godwit settle {source} {destination}` finds out once \
-                 they answer"
-            ),
-        }
-    }
-}
-
 /// Moves the guest of `source` to `destination`.
 ///
 /// # Errors
@@ -243,10 +124,12 @@ pub fn migrate(
         options,
     };
     let began = Instant::now();
-    relay
+    let plan = relay
         .prepare()
-        .and_then(|plan| relay.carry_out(&plan, began, on_progress))
-        .map_err(|cause| relay.explain(cause))
+        .map_err(|cause| relay.explain(cause, None))?;
+    relay
+        .carry_out(&plan, began, on_progress)
+        .map_err(|cause| relay.explain(cause, Some(plan.start.id)))
 }
 
 /// Lets the two boards of an earlier move settle what became of it; returns how it ended on the
@@ -265,7 +148,7 @@ pub fn settle(
         destination,
         options,
     };
-    relay.settle().map_err(|cause| relay.explain(cause))
+    relay.settle().map_err(|cause| relay.explain(cause, None))
 }
 
 /// The request that starts a move with these options, on boards that have seen moves up to `newest`
@@ -476,47 +359,17 @@ impl Relay<'_> {
         Ok(ending.report)
     }
 
-    /// Finds out where the guest is.
-    fn explain(&mut self, cause: Cause) -> MoveError {
+    /// Finds out where the guest is after the move with this number, if that was begun.
+    fn explain(&mut self, cause: Cause, id: Option<MoveId>) -> MoveError {
         let source = call_off(self.source);
         let destination = ask_again(self.destination);
-        let has_guest =
-            |status: &StatusReport| !matches!(status.phase, Phase::Empty | Phase::Starting);
-        let whereabouts = match (source, destination) {
-            (Some(source), destination) if in_doubt(&source).is_some() => {
-                match destination.filter(|status| taken(status, &source)) {
-                    Some(status) => Whereabouts::Destination(status.phase),
-                    None => Whereabouts::InDoubt,
-                }
-            }
-            (Some(source), _) if has_guest(&source) => Whereabouts::Source(source.phase),
-            (_, Some(destination)) if has_guest(&destination) => {
-                Whereabouts::Destination(destination.phase)
-            }
-            (Some(source), _) => Whereabouts::Source(source.phase),
-            (None, _) => Whereabouts::Unknown,
-        };
         MoveError {
             cause: Box::new(cause),
-            whereabouts,
+            whereabouts: Whereabouts::after(id, source.as_ref(), destination.as_ref()),
             source_board: self.source.address().clone(),
             destination_board: self.destination.address().clone(),
         }
     }
-}
-
-/// Whether a destination says that it has the guest about which its source is in doubt.
-fn taken(destination: &StatusReport, source: &StatusReport) -> bool {
-    destination
-        .last_move
-        .is_some_and(|report| report.stage == Stage::Taken && Some(report.id) == in_doubt(source))
-}
-
-fn in_doubt(status: &StatusReport) -> Option<MoveId> {
-    status
-        .last_move
-        .filter(|report| report.stage == Stage::InDoubt)
-        .map(|report| report.id)
 }
 
 /// A board's status, once it has started and has nothing left over from a relay that died.

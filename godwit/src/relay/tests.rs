@@ -63,6 +63,13 @@ fn every_failure_says_where_the_guest_is() {
     let message = error(Cause::TimedOut, Whereabouts::Unknown);
     assert!(message.contains("never on both"), "{message}");
     assert!(message.contains(command), "{message}");
+    let message = error(Cause::TimedOut, Whereabouts::HandedOver);
+    assert!(message.contains("`godwit status unix:/run/b`"), "{message}");
+    let message = error(Cause::TimedOut, Whereabouts::Source(Phase::Empty));
+    assert!(
+        message.ends_with("Board unix:/run/a has no guest"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -180,6 +187,31 @@ fn a_board_that_is_gone_is_named_and_the_guest_goes_on() {
     let error = result.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");
     assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+}
+
+#[test]
+fn a_guest_is_not_said_to_be_where_it_was_not_handed_over() {
+    let (mut a, b) = (
+        Board::with_guest(),
+        Board::with(None, Trouble::MissesCommit),
+    );
+    let (mut source, mut destination) = (connect(&a), connect(&b));
+    // The destination waits for the commit for as long as a test may take.
+    let options = Options {
+        patience: TIMEOUT * 3,
+        reconnect: Duration::ZERO,
+        ..options()
+    };
+    let result = migrate(&mut source, &mut destination, &options, &mut |progress| {
+        if progress.report.stage == Stage::InDoubt {
+            a.end();
+        }
+    });
+    let error = result.unwrap_err();
+    let status = destination.status().unwrap();
+    assert_eq!(status.phase, Phase::Imported);
+    assert_eq!(status.last_move.unwrap().stage, Stage::Prepared);
+    assert_eq!(error.whereabouts, Whereabouts::Unknown, "{error}");
 }
 
 #[test]

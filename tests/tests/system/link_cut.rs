@@ -303,7 +303,7 @@ impl Pair {
         let moved = self.cut(cut, ANSWER)?;
         self.mend();
         match moved {
-            Ok(()) | Err(Whereabouts::Destination(_)) => {
+            Ok(()) | Err(Whereabouts::Destination(_) | Whereabouts::HandedOver) => {
                 std::mem::swap(&mut self.here, &mut self.there);
             }
             Err(Whereabouts::Source(_)) => {}
