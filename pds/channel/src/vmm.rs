@@ -288,6 +288,30 @@ impl Statistics {
         ]
     }
 
+    /// The inverse of [`Self::words`].
+    pub const fn from_words(words: [u64; 8]) -> Self {
+        let [
+            smc,
+            console,
+            distributor,
+            other_aborts,
+            wait,
+            timer,
+            maintenance,
+            other,
+        ] = words;
+        Self {
+            smc,
+            console,
+            distributor,
+            other_aborts,
+            wait,
+            timer,
+            maintenance,
+            other,
+        }
+    }
+
     /// The message that gives this answer.
     pub fn encode(&self) -> Message {
         self.words()
@@ -298,18 +322,12 @@ impl Statistics {
     /// The answer that a message gives.
     pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
         let mut reader = message.answer()?;
-        let statistics = Self {
-            smc: reader.word()?,
-            console: reader.word()?,
-            distributor: reader.word()?,
-            other_aborts: reader.word()?,
-            wait: reader.word()?,
-            timer: reader.word()?,
-            maintenance: reader.word()?,
-            other: reader.word()?,
-        };
+        let mut words = [0; 8];
+        for word in &mut words {
+            *word = reader.word()?;
+        }
         reader.finish()?;
-        Ok(statistics)
+        Ok(Self::from_words(words))
     }
 }
 

@@ -57,26 +57,7 @@ fn timer_interrupts(board: &mut Board) -> anyhow::Result<u64> {
 }
 
 fn statistics(board: &mut Board) -> anyhow::Result<Statistics> {
-    let [
-        smc,
-        console,
-        distributor,
-        other_aborts,
-        wait,
-        timer,
-        maintenance,
-        other,
-    ] = board.client()?.statistics()?;
-    Ok(Statistics {
-        smc,
-        console,
-        distributor,
-        other_aborts,
-        wait,
-        timer,
-        maintenance,
-        other,
-    })
+    Ok(Statistics::from_words(board.client()?.statistics()?))
 }
 
 /// Exits within a time.
