@@ -20,7 +20,7 @@
 //! 5. A commit can be repeated: the answer is the same. That is how a doubt is settled after the
 //!    link comes back; there is no other question to ask.
 //!
-//! Messages may be lost, repeated, delayed and overtaken; `tests/handover.rs` checks all of it
+//! Messages may be lost, repeated, delayed and overtaken; `tests/handover/main.rs` checks all of it
 //! exhaustively on these functions.
 
 pub mod destination;
