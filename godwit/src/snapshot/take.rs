@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE};
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
+use migration_pd::protocol::pace::ACKNOWLEDGE_EVERY;
 use migration_pd::protocol::pages::iterate;
 use migration_pd::protocol::transfer::Offer;
 use migration_pd::protocol::{
@@ -24,8 +25,6 @@ use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
 use crate::relay::{self, Options, random_bits};
 
-/// A destination acknowledges every so many messages; a source holds back after 32 without.
-const ACKNOWLEDGE_EVERY: u32 = 4;
 /// How long the guest may take to go on.
 const GOES_ON: Duration = Duration::from_secs(10);
 
