@@ -104,7 +104,7 @@ pub enum RegistryError {
 
 fn hint(known: &[String]) -> String {
     if known.is_empty() {
-        "start one with `godwit run`, or give a link: a socket's path, unix:PATH or tcp:HOST:PORT"
+        "start one with `godwit run`, or give a link: a socket's path, unix:PATH, tcp:HOST:PORT or serial:DEVICE,BAUD"
             .to_owned()
     } else {
         format!("running: {}", known.join(", "))

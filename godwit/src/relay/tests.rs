@@ -6,7 +6,7 @@ mod doubt;
 use super::*;
 use crate::link::Link;
 use board::{Board, Trouble};
-use migration_pd::protocol::{Pace, Request, RequestError};
+use migration_pd::protocol::{MoveFailure, Pace, Request, RequestError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
