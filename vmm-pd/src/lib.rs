@@ -20,6 +20,7 @@ pub mod machine;
 pub mod port;
 pub mod psci;
 mod stop;
+pub mod stopwatch;
 pub mod translate;
 mod trap;
 

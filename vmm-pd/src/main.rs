@@ -7,7 +7,11 @@
 
 use memory_functions as _;
 
+#[cfg(feature = "measure")]
+mod measure;
 mod memory;
+#[cfg(not(feature = "measure"))]
+mod no_measure;
 mod shell;
 #[path = "capture/stub.rs"]
 mod stub;

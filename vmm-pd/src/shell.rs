@@ -11,8 +11,13 @@ use state::machine::MAX_BOARD_NAME;
 use vmm_pd::capture::{DataPage, layout};
 use vmm_pd::machine::Boot;
 use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
+use vmm_pd::stopwatch::Step;
 
+#[cfg(feature = "measure")]
+use crate::measure::Clock;
 use crate::memory::Region;
+#[cfg(not(feature = "measure"))]
+use crate::no_measure::Clock;
 
 /// The first slot of the threads of a domain's virtual machine (Microkit 2.3.0).
 const VM_THREAD_SLOT: u64 = sel4_sys::microkit::VM_TCB_BASE_SLOT;
@@ -87,6 +92,7 @@ pub(crate) struct Shell {
     /// A record to import, out of the neighbour's reach.
     import_copy: [u8; RECORD_COPY],
     console: Duplex,
+    clock: Clock,
 }
 
 fn thread(vcpu: VcpuId) -> sel4::cap::Tcb {
@@ -159,6 +165,7 @@ impl Shell {
                     CONSOLE_RING_SIZE,
                 )
                 .unwrap_or_else(|error| panic!("console: {error}")),
+                clock: Clock::new(),
             }
         };
         // SAFETY: the region is prefilled before the start, mapped read-only here and nowhere
@@ -216,6 +223,7 @@ impl Shell {
     /// Tells `serial-pd` about console bytes that it waits for.
     #[inline]
     pub(crate) fn flush(&mut self) {
+        self.clock.tell(&mut self.console.producer);
         let written = self.console.producer.notify_due();
         if written | self.console.consumer.notify_due() {
             Channel::new(ids::vmm::SERIAL).notify();
@@ -272,8 +280,8 @@ impl Port for Shell {
 
     #[inline]
     fn resume(&mut self, vcpu: VcpuId) -> Result<(), KernelError> {
-        thread(vcpu)
-            .tcb_resume()
+        self.clock
+            .time(Step::Resume, || thread(vcpu).tcb_resume())
             .map_err(refused(Operation::Resume))
     }
 
@@ -315,13 +323,18 @@ impl Port for Shell {
 
     #[inline]
     fn inject(&mut self, injection: Injection) -> Result<(), KernelError> {
-        vcpu_capability(injection.vcpu)
-            .vcpu_inject_irq(
-                injection.intid.value(),
-                injection.priority,
-                injection.group,
-                injection.list_register,
-            )
+        let Injection {
+            vcpu,
+            intid,
+            priority,
+            group,
+            list_register,
+        } = injection;
+        let vcpu = vcpu_capability(vcpu);
+        self.clock
+            .time(Step::Inject, || {
+                vcpu.vcpu_inject_irq(intid.value(), priority, group, list_register)
+            })
             .map_err(refused(Operation::Inject))
     }
 
@@ -334,12 +347,16 @@ impl Port for Shell {
 
     #[inline]
     fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
-        microkit::call(Channel::new(ids::vmm::VGIC), &request.encode())
+        self.clock.time(Step::of_vgic(request), || {
+            microkit::call(Channel::new(ids::vmm::VGIC), &request.encode())
+        })
     }
 
     #[inline]
     fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
-        microkit::call(Channel::new(ids::vmm::TIMER), &request.encode())
+        self.clock.time(Step::of_timer(request), || {
+            microkit::call(Channel::new(ids::vmm::TIMER), &request.encode())
+        })
     }
 
     #[inline]
@@ -350,7 +367,9 @@ impl Port for Shell {
     }
 
     fn phase_changed(&mut self) {
-        Channel::new(ids::vmm::MIGRATION).notify();
+        self.clock.time(Step::Neighbour, || {
+            Channel::new(ids::vmm::MIGRATION).notify();
+        });
     }
 
     fn export_region(&mut self) -> &mut [u8] {

@@ -25,6 +25,16 @@ pub(crate) struct Program {
     pub(crate) limit: Option<u64>,
 }
 
+impl Program {
+    fn new(package: &'static str, features: &[&str], limit: Option<u64>) -> Self {
+        Self {
+            package,
+            features: features.iter().copied().map(str::to_owned).collect(),
+            limit,
+        }
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.package)?;
@@ -53,10 +63,14 @@ const DOMAINS: [&str; 6] = [
     "link-pd",
 ];
 
+/// What tests and benchmarks put in the place of a program of ours: package, features.
+const VARIANTS: [(&str, &[&str]); 2] = [
+    ("kernel", &["bare", "witness"]),
+    ("vmm-pd", &["domain", "measure"]),
+];
+
 /// Everything else that runs without an operating system: package, features, limit.
-const BARE: [(&str, &[&str], Option<u64>); 6] = [
-    // Before the kernel itself, which is the one to stay in the target directory.
-    ("kernel", &["bare", "witness"], None),
+const BARE: [(&str, &[&str], Option<u64>); 5] = [
     ("kernel", &["bare"], Some(KERNEL_LIMIT)),
     ("zcu102-el3", &["bare"], None),
     ("probe", &["bare"], None),
@@ -75,7 +89,9 @@ pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
         let board = Board::load(root(), &name)?;
         boards.extend([board.clone().on_hardware(), board]);
     }
-    let mut programs = Vec::new();
+    // Variants before what they are variants of, which is what is to stay in the target directory.
+    let variants = VARIANTS.map(|(package, features)| Program::new(package, features, None));
+    let mut programs = Vec::from(variants);
     for package in DOMAINS {
         for board in &boards {
             let program = Program {
@@ -92,11 +108,7 @@ pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
             }
         }
     }
-    programs.extend(BARE.map(|(package, features, limit)| Program {
-        package,
-        features: features.iter().copied().map(str::to_owned).collect(),
-        limit,
-    }));
+    programs.extend(BARE.map(|(package, features, limit)| Program::new(package, features, limit)));
     Ok(programs)
 }
 

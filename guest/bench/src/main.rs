@@ -6,11 +6,13 @@
 //! instruction.
 //!
 //! Arguments: `count=N` repetitions of the short ones, `slow=N` of those that wait. Prints a table, and for each
-//! operation `bench: name=… count=… ns_per_op=… max_ns=…`; ends with `bench: done` and powers off.
+//! operation `bench: name=… count=… ns_per_op=… max_ns=…`; ends with `bench: done` and powers off. With `stand=N` it
+//! measures nothing and is measured: see [`stand`].
 #![no_std]
 #![no_main]
 
 mod latency;
+mod stand;
 
 use core::arch::asm;
 
@@ -36,11 +38,17 @@ pub(crate) struct Sample {
 fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
     gic::write_interface(cpu_interface::PMR, 0xf8);
     gic::write_interface(cpu_interface::CTLR, gic::ENABLE_GROUP_0);
-    if vcpu != 0 {
-        latency::receive();
+    let stands = machine.arguments.number("stand", u64::MAX);
+    match (vcpu, u32::try_from(stands)) {
+        (0, _) => {}
+        (_, Ok(interrupts)) => stand::raise(machine, interrupts),
+        (_, Err(_)) => latency::receive(),
     }
     Console::enable();
     gic::write(distributor::CTLR, 1);
+    if stands != u64::MAX {
+        stand::watch();
+    }
     let count = machine.arguments.number("count", 20_000).max(1);
     let slow = machine.arguments.number("slow", 500).max(1);
     println!(

@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: what exits cost, in instructions and in time, what an idle guest costs, and what live moves cost.
+//! `cargo xtask bench`: what exits cost, in instructions and in time, what a capture and a restore of a vCPU cost in
+//! instructions, what an idle guest costs, and what live moves cost.
 //!
 //! The bare-metal guest of `guest/bench` measures itself by the virtual counter. With QEMU's `-icount shift=0` a
 //! nanosecond of that counter is one instruction: exact, repeatable, and the same on every machine. Without it, times
 //! are wall time under emulation. Which figure belongs to what is in `docs/performance.md`.
 
+mod capture;
 mod idle;
 mod moves;
 mod run;
@@ -26,6 +28,12 @@ pub(crate) struct Options {
     /// Repetitions of the short operations.
     #[arg(long, default_value_t = 20_000)]
     count: u64,
+    /// Leave out the exits, and the idle Linux guest.
+    #[arg(long)]
+    no_exits: bool,
+    /// Leave out captures and restores.
+    #[arg(long)]
+    no_captures: bool,
     /// Leave out the idle Linux guest.
     #[arg(long)]
     no_idle: bool,
@@ -60,30 +68,29 @@ impl Kernels {
 
 /// Measures, and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (mut table, mut moves) = (Table::default(), Vec::new());
+    let (mut table, mut captures, mut moves) = (Table::default(), Vec::new(), Vec::new());
     for kernel in options.kernel.list() {
-        println!("{kernel}: exits, in instructions");
-        let instructions = run::measure(kernel, run::Time::Instructions, options.count)?;
-        println!("{kernel}: exits, in wall time");
-        let wall = run::measure(kernel, run::Time::Wall, options.count)?;
-        let idle = if options.no_idle {
-            None
-        } else {
-            println!("{kernel}: idle Linux for {} s", idle::SECONDS);
-            Some(idle::measure(kernel)?)
-        };
-        table.add(Column {
-            kernel: kernel.to_string(),
-            instructions,
-            wall,
-            idle,
-        });
+        if !options.no_exits {
+            table.add(column(kernel, options)?);
+        }
+        if !options.no_captures {
+            println!("{kernel}: captures and restores, in instructions");
+            captures.extend(capture::measure(kernel)?);
+        }
         if !options.no_moves {
             println!("{kernel}: live moves");
             moves.push(moves::measure(kernel)?);
         }
     }
-    println!("\n{table}");
+    if !options.no_exits {
+        println!("\n{table}");
+    }
+    if !captures.is_empty() {
+        println!("\n{}", capture::HEADING);
+    }
+    for captures in captures {
+        print!("{captures}");
+    }
     if !moves.is_empty() {
         println!("\n| live move | bytes | total | downtime |\n|---|---|---|---|");
     }
@@ -91,4 +98,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         print!("{moves}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What exits and idling cost on `kernel`.
+fn column(kernel: Kernel, options: &Options) -> anyhow::Result<Column> {
+    println!("{kernel}: exits, in instructions");
+    let instructions = run::measure(kernel, run::Time::Instructions, options.count)?;
+    println!("{kernel}: exits, in wall time");
+    let wall = run::measure(kernel, run::Time::Wall, options.count)?;
+    let idle = if options.no_idle {
+        None
+    } else {
+        println!("{kernel}: idle Linux for {} s", idle::SECONDS);
+        Some(idle::measure(kernel)?)
+    };
+    Ok(Column {
+        kernel: kernel.to_string(),
+        instructions,
+        wall,
+        idle,
+    })
 }

@@ -9,7 +9,7 @@ use godwit::image::{ImageRequest, Kernel, build_guest, build_image, workspace};
 use godwit::qemu::{Console, Machine, MachineOptions};
 
 /// Where the guest is linked to run (`guest/runtime/guest.ld`).
-const LOAD_ADDRESS: u64 = 0x4400_0000;
+pub(super) const LOAD_ADDRESS: u64 = 0x4400_0000;
 
 /// How long a board may keep silent before the run has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
