@@ -70,7 +70,7 @@ fn memory_and_devices_are_what_the_kernel_hands_out() {
                 assert!(contains(&memory, &placed), "{at}: placement {name}");
             }
             for (name, region) in &board.regions {
-                let end = region.phys_addr + region.size.unwrap_or(0x1000);
+                let end = region.phys_addr + region.size;
                 let pages = region.phys_addr..end;
                 assert!(contains(&devices, &pages), "{at}: region {name}");
             }
@@ -253,7 +253,7 @@ fn devices_and_interrupts_are_the_device_trees() {
             .find(|found| found.compatible.iter().any(|name| name == "arm,gic-400"));
         let virtual_interface = &controller.unwrap().registers[3];
         let region = board.regions["gic_vcpu_interface"];
-        let wanted = region.phys_addr..region.phys_addr + region.size.unwrap();
+        let wanted = region.phys_addr..region.phys_addr + region.size;
         // A GIC-400 with aliases for 64 KiB pages has the interface in the last of the first page's.
         let aliased = virtual_interface.start + 0xf000;
         assert!(

@@ -132,8 +132,8 @@ pub struct QemuTemplate {
 pub struct RegionNumbers {
     /// Physical address.
     pub phys_addr: u64,
-    /// Bytes, if not those of the description.
-    pub size: Option<u64>,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// What an interrupt is on a board.
@@ -286,9 +286,7 @@ impl Board {
         for (name, numbers) in &self.regions {
             let region = region(&document, name)?;
             edits.set(&region, "phys_addr", &format!("{:#x}", numbers.phys_addr));
-            if let Some(size) = numbers.size {
-                edits.set(&region, "size", &format!("{size:#x}"));
-            }
+            edits.set(&region, "size", &format!("{:#x}", numbers.size));
         }
         for number in &self.interrupts {
             let interrupt = interrupt(&document, number)?;
@@ -460,7 +458,7 @@ mod tests {
             "nothing".to_owned(),
             RegionNumbers {
                 phys_addr: 0,
-                size: None,
+                size: 0x1000,
             },
         );
         assert!(matches!(

@@ -91,10 +91,10 @@ pub fn compare(
     (findings, accepted)
 }
 
-/// Whether all sources can show a fact: an address that a program is told is only a number in it.
+/// Whether all sources can show a fact: an address that a program is told is only a number in it, and it has no name.
 fn comparable(fact: &Fact) -> bool {
     match fact {
-        Fact::PhysicalAddress { .. } => false,
+        Fact::PhysicalAddress { .. } | Fact::Program { .. } => false,
         Fact::Memory { region, .. } => region != OWN_MEMORY,
         _ => true,
     }
@@ -186,18 +186,22 @@ impl Check<'_> {
             if !access.execute || self.policy.write_and_execute.contains_key(subject) {
                 continue;
             }
-            if access.write {
-                let what = format!("{subject} may both write and execute '{region}'");
+            let writers: Vec<&str> = match region.as_str() {
+                OWN_MEMORY if access.write => vec![subject],
+                OWN_MEMORY => Vec::new(),
+                region => facts
+                    .holders(region)
+                    .filter(|(_, access)| access.write)
+                    .map(|(writer, _)| writer)
+                    .collect(),
+            };
+            for writer in writers {
+                let what = if writer == subject {
+                    format!("{subject} may both write and execute '{region}'")
+                } else {
+                    format!("{subject} may execute '{region}', which {writer} writes")
+                };
                 self.report(Rule::WriteExecute, fact, what);
-            }
-            if region == OWN_MEMORY {
-                continue;
-            }
-            for (writer, _) in facts.holders(region).filter(|(_, access)| access.write) {
-                if writer != subject && !self.is_machine(subject) {
-                    let what = format!("{subject} may execute '{region}', which {writer} writes");
-                    self.report(Rule::WriteExecute, fact, what);
-                }
             }
         }
     }
@@ -442,7 +446,8 @@ fn same_place(one: &Fact, other: &Fact) -> bool {
         Fact::Priority { subject, .. } => (4, subject.clone(), String::new()),
         Fact::Device { region, .. } => (5, region.clone(), String::new()),
         Fact::Budget { subject, .. } => (6, subject.clone(), String::new()),
-        fact => (7, fact.subject().to_owned(), fact.to_string()),
+        Fact::Program { subject, .. } => (7, subject.clone(), String::new()),
+        fact => (8, fact.subject().to_owned(), fact.to_string()),
     };
     place(one) == place(other)
 }

@@ -54,7 +54,10 @@ impl<'input> Places<'input> {
                 subject,
                 region,
                 access,
-            } => self.mapping(subject, region, access.letters()),
+            } => self.mapping(subject, region, Some(access.letters())),
+            // The last of them.
+            Fact::Again { subject, region } => self.mapping(subject, region, None),
+            Fact::Program { subject, .. } => self.program(subject),
             Fact::Notify {
                 subject, channel, ..
             }
@@ -76,7 +79,8 @@ impl<'input> Places<'input> {
             Fact::Firmware { .. }
             | Fact::Priority { .. }
             | Fact::Budget { .. }
-            | Fact::Other { .. } => None,
+            | Fact::Passive { .. } => None,
+            Fact::Other { subject, .. } => self.named(subject).or_else(|| self.region(subject)),
             Fact::Device { region, .. } => self.region(region),
         };
         let node = exact
@@ -138,16 +142,36 @@ impl<'input> Places<'input> {
     }
 
     /// The last such mapping: what was added is more likely wrong than what was there.
-    fn mapping(&self, subject: &str, region: &str, perms: &str) -> Option<Node<'_, 'input>> {
+    fn mapping(
+        &self,
+        subject: &str,
+        region: &str,
+        perms: Option<&str>,
+    ) -> Option<Node<'_, 'input>> {
         let maps = || {
             self.named(subject)
                 .into_iter()
                 .flat_map(|node| node.children())
                 .filter(|node| node.has_tag_name("map") && node.attribute("mr") == Some(region))
         };
-        maps()
-            .rfind(|node| node.attribute("perms").unwrap_or("rw") == perms)
-            .or_else(|| maps().next_back())
+        // Letters in any order, some of them twice perhaps.
+        let has = |node: &Node<'_, '_>, letter| {
+            let letters = node.attribute("perms").unwrap_or("rw");
+            letters.contains(letter)
+        };
+        let same = |node: &Node<'_, '_>| {
+            perms.is_some_and(|perms| {
+                ['w', 'x']
+                    .into_iter()
+                    .all(|letter| has(node, letter) == perms.contains(letter))
+            })
+        };
+        maps().rfind(same).or_else(|| maps().next_back())
+    }
+
+    fn program(&self, subject: &str) -> Option<Node<'_, 'input>> {
+        let mut children = self.named(subject)?.children();
+        children.find(|node| node.has_tag_name("program_image"))
     }
 
     fn child(

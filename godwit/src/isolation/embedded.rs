@@ -4,11 +4,13 @@
 //! physical addresses, so that a wrong mapping shows under the right name. Never: takes a right from the layout.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kernel_image::{Capability, Description, ImageError, Mapping, Object, Space, layout};
 
 use super::facts::{Access, Fact, Facts, OWN_MEMORY, Source};
 use crate::image::layout::{Layout, Piece};
+use crate::image::system::overlap;
 
 /// How the builder names a piece that is a region of the description.
 const REGION: &str = "region ";
@@ -27,6 +29,7 @@ pub fn facts(image: &[u8], names: &Layout) -> Result<Facts, ImageError> {
         machines: Vec::new(),
         vcpus: Vec::new(),
         own: BTreeMap::new(),
+        regions: BTreeMap::new(),
         facts: Facts::new(Source::EmbeddedImage),
     };
     for domain in description.domains() {
@@ -38,6 +41,11 @@ pub fn facts(image: &[u8], names: &Layout) -> Result<Facts, ImageError> {
         });
         let (budget, period) = (domain.budget, domain.period);
         reader.facts.budget(domain.name, budget, period);
+        if domain.passive {
+            reader.facts.add(Fact::Passive {
+                subject: domain.name.to_owned(),
+            });
+        }
         if domain.parent.is_some() {
             reader.other(domain.name, "its faults go to another domain".to_owned());
         }
@@ -79,6 +87,8 @@ struct Reader<'a> {
     vcpus: Vec<(String, u8)>,
     /// All rights that a subject has to what is its own, by the piece: two mappings of one piece count together.
     own: BTreeMap<(String, String), Access>,
+    /// What a subject has mapped of regions already.
+    regions: BTreeMap<(String, String), Vec<Range<u64>>>,
     facts: Facts,
 }
 
@@ -163,13 +173,33 @@ impl Reader<'_> {
             };
             self.facts.add_from(fact, &object);
         }
-        for piece in pieces.iter().filter(|piece| !piece.ram) {
-            if let Some(region) = piece.name.strip_prefix(REGION) {
-                self.facts.add(Fact::Device {
-                    region: region.to_owned(),
-                    physical: piece.range.start,
-                });
-            }
+        for piece in pieces {
+            let mapped = piece.range.start.max(mapping.physical)..piece.range.end.min(end);
+            self.region(piece, &subject, mapped);
+        }
+    }
+
+    /// What of a region is mapped: whether some of it is for the second time, and what device it is.
+    fn region(&mut self, piece: &Piece, subject: &str, mapped: Range<u64>) {
+        let Some(region) = piece.name.strip_prefix(REGION) else {
+            return;
+        };
+        if !piece.ram {
+            self.facts.add(Fact::Device {
+                region: region.to_owned(),
+                physical: piece.range.start,
+                size: piece.range.end - piece.range.start,
+            });
+        }
+        let (subject, region) = (subject.to_owned(), region.to_owned());
+        let before = self
+            .regions
+            .entry((subject.clone(), region.clone()))
+            .or_default();
+        let again = before.iter().any(|other| overlap(other, &mapped));
+        before.push(mapped);
+        if again {
+            self.facts.add(Fact::Again { subject, region });
         }
     }
 

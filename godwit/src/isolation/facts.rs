@@ -7,8 +7,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::image::system;
-
 /// The region that stands for a domain's own program, stack and IPC buffer.
 pub const OWN_MEMORY: &str = "own memory";
 /// Microkit's monitor, which receives the faults of domains.
@@ -107,6 +105,13 @@ pub enum Fact {
         /// How.
         access: Access,
     },
+    /// Has a region, or a part of it, at more than one address.
+    Again {
+        /// Who.
+        subject: String,
+        /// Which.
+        region: String,
+    },
     /// May notify another.
     Notify {
         /// Who.
@@ -200,12 +205,26 @@ pub enum Fact {
         /// In so many microseconds.
         period: u64,
     },
-    /// A region has a fixed physical address outside RAM: a device.
+    /// Runs on its callers' time only, once it has initialised.
+    Passive {
+        /// Who.
+        subject: String,
+    },
+    /// Runs a program.
+    Program {
+        /// Who.
+        subject: String,
+        /// The file's name.
+        program: String,
+    },
+    /// A region has a fixed physical address, not all of it RAM: a device.
     Device {
         /// Which region.
         region: String,
         /// Physical address.
         physical: u64,
+        /// Bytes.
+        size: u64,
     },
     /// Holds something that no rule knows.
     Other {
@@ -222,6 +241,7 @@ impl Fact {
     pub fn subject(&self) -> &str {
         match self {
             Self::Memory { subject, .. }
+            | Self::Again { subject, .. }
             | Self::Notify { subject, .. }
             | Self::Call { subject, .. }
             | Self::ReceiveAt { subject, .. }
@@ -233,6 +253,8 @@ impl Fact {
             | Self::Firmware { subject }
             | Self::Priority { subject, .. }
             | Self::Budget { subject, .. }
+            | Self::Passive { subject }
+            | Self::Program { subject, .. }
             | Self::Other { subject, .. } => subject,
             Self::Device { region, .. } => region,
         }
@@ -247,6 +269,12 @@ impl fmt::Display for Fact {
                 region,
                 access,
             } => write!(formatter, "{subject} has '{region}' {access}"),
+            Self::Again { subject, region } => {
+                write!(
+                    formatter,
+                    "{subject} has '{region}' at more than one address"
+                )
+            }
             Self::Notify {
                 subject,
                 channel,
@@ -317,9 +345,18 @@ impl fmt::Display for Fact {
                     "{subject} has the processor for {budget} us in {period} us at most"
                 )
             }
-            Self::Device { region, physical } => {
-                write!(formatter, "'{region}' is the device at {physical:#x}")
+            Self::Passive { subject } => write!(formatter, "{subject} runs on its callers' time"),
+            Self::Program { subject, program } => {
+                write!(formatter, "{subject} runs the program '{program}'")
             }
+            Self::Device {
+                region,
+                physical,
+                size,
+            } => write!(
+                formatter,
+                "'{region}' is the device at {physical:#x} with {size:#x} bytes"
+            ),
             Self::Other { subject, what } => write!(formatter, "{subject}: {what}"),
         }
     }
@@ -384,93 +421,6 @@ impl Facts {
         })
     }
 
-    /// Facts of a description.
-    ///
-    /// `ram` tells memory from devices.
-    #[must_use]
-    pub fn of_description(system: &system::System, ram: &std::ops::Range<u64>) -> Self {
-        let mut facts = Self::new(Source::Description);
-        for region in &system.regions {
-            if let Some(physical) = region.phys_addr.filter(|start| !ram.contains(start)) {
-                let region = region.name.clone();
-                facts.add(Fact::Device { region, physical });
-            }
-        }
-        for (index, domain) in system.domains.iter().enumerate() {
-            facts.domain(system, index, domain);
-        }
-        facts
-    }
-
-    fn domain(&mut self, system: &system::System, index: usize, domain: &system::Domain) {
-        let subject = || domain.name.clone();
-        self.mappings(system, &domain.name, &domain.mappings);
-        self.add(Fact::Priority {
-            subject: subject(),
-            priority: domain.scheduling.priority,
-        });
-        self.budget(
-            &domain.name,
-            domain.scheduling.budget,
-            domain.scheduling.period,
-        );
-        if domain.firmware {
-            self.add(Fact::Firmware { subject: subject() });
-        }
-        for interrupt in &domain.interrupts {
-            self.add(Fact::Interrupt {
-                subject: subject(),
-                channel: interrupt.id,
-                intid: interrupt.intid,
-            });
-        }
-        for variable in &domain.variables {
-            if let system::Value::PhysicalAddress(region) = variable.value {
-                let region = system.regions[region].name.clone();
-                self.add(Fact::PhysicalAddress {
-                    subject: subject(),
-                    region,
-                });
-            }
-        }
-        for (end, other) in system.ends_of(index) {
-            let peer = || system.domains[other.domain].name.clone();
-            let (channel, peer_channel) = (end.id, other.id);
-            if end.notify {
-                self.add(Fact::Notify {
-                    subject: subject(),
-                    channel,
-                    peer: peer(),
-                    peer_channel,
-                });
-            }
-            if end.call {
-                self.add(Fact::Call {
-                    subject: subject(),
-                    channel,
-                    peer: peer(),
-                    peer_channel,
-                });
-            }
-        }
-        let Some(machine) = &domain.machine else {
-            return;
-        };
-        self.mappings(system, &machine.name, &machine.mappings);
-        self.add(Fact::Priority {
-            subject: machine.name.clone(),
-            priority: machine.scheduling.priority,
-        });
-        self.budget(
-            &machine.name,
-            machine.scheduling.budget,
-            machine.scheduling.period,
-        );
-        for &vcpu in &machine.vcpus {
-            self.controls(&domain.name, &machine.name, vcpu);
-        }
-    }
-
     /// A domain controls a vCPU and receives its faults.
     pub fn controls(&mut self, subject: &str, machine: &str, vcpu: u8) {
         let (subject, machine) = (subject.to_owned(), machine.to_owned());
@@ -489,19 +439,5 @@ impl Facts {
             machine,
             vcpu,
         });
-    }
-
-    fn mappings(&mut self, system: &system::System, subject: &str, mappings: &[system::Mapping]) {
-        for mapping in mappings {
-            self.add(Fact::Memory {
-                subject: subject.to_owned(),
-                region: system.regions[mapping.region].name.clone(),
-                access: Access {
-                    write: mapping.rights.write,
-                    execute: mapping.rights.execute,
-                    cached: mapping.cached,
-                },
-            });
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! description of the image for seL4), the rules that every system must keep, the policy that ours must keep, and the
 //! closure of who can influence whom. Never: trusts a source to agree with another, and never repairs anything.
 //!
-//! The pieces: [`facts`] is the vocabulary, [`embedded`] and [`capdl`] read images, [`policy`] reads `policy.toml`,
+//! The pieces: [`facts`] is the vocabulary, [`description`], [`embedded`] and [`capdl`] read the sources, [`policy`] reads `policy.toml`,
 //! [`check`] judges, [`flow`] closes the graph, [`culprit`] finds the element to blame, [`report`], [`document`] and
 //! [`picture`] show the result, [`build`] makes the images.
 
@@ -12,6 +12,7 @@ pub mod build;
 pub mod capdl;
 pub mod check;
 pub mod culprit;
+pub mod description;
 pub mod document;
 pub mod embedded;
 pub mod facts;
@@ -93,8 +94,10 @@ pub enum Rule {
     CallOrder,
     /// Priorities are those of the policy.
     Priority,
-    /// Budgets are those of the policy.
+    /// Budgets are those of the policy, and nobody runs on its callers' time.
     Budget,
+    /// Each domain runs the policy's program.
+    Program,
     /// Each interrupt belongs to its device's owner.
     Interrupt,
     /// One domain controls the vCPUs.
@@ -130,6 +133,7 @@ impl Rule {
             Self::CallOrder => "call-order",
             Self::Priority => "priority",
             Self::Budget => "budget",
+            Self::Program => "program",
             Self::Interrupt => "interrupt",
             Self::Vcpu => "vcpu",
             Self::Device => "device",
@@ -147,14 +151,15 @@ impl Rule {
     #[must_use]
     pub const fn of(fact: &Fact) -> Self {
         match fact {
-            Fact::Memory { .. } => Self::Memory,
+            Fact::Memory { .. } | Fact::Again { .. } => Self::Memory,
             Fact::Notify { .. } | Fact::Call { .. } => Self::Channel,
             Fact::Interrupt { .. } => Self::Interrupt,
             Fact::Thread { .. } | Fact::Vcpu { .. } | Fact::Faults { .. } => Self::Vcpu,
             Fact::PhysicalAddress { .. } => Self::PhysicalAddress,
             Fact::Firmware { .. } => Self::Firmware,
             Fact::Priority { .. } => Self::Priority,
-            Fact::Budget { .. } => Self::Budget,
+            Fact::Budget { .. } | Fact::Passive { .. } => Self::Budget,
+            Fact::Program { .. } => Self::Program,
             Fact::Device { .. } => Self::Device,
             Fact::ReceiveAt { .. } | Fact::Other { .. } => Self::Capability,
         }
@@ -242,7 +247,7 @@ impl<'a> Review<'a> {
         };
         match System::parse(file, xml, &prefill(xml)) {
             Ok(system) => {
-                let facts = Facts::of_description(&system, &board.ram.range());
+                let facts = description::facts(&system, &board.ram.range());
                 review.system = Some(system);
                 review.add(facts);
             }

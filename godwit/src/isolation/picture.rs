@@ -122,7 +122,9 @@ impl Picture<'_> {
     fn notes(&self, facts: &Facts, name: &str) -> (&'static str, Vec<String>) {
         let Some(subject) = self.review.policy.subject.get(name) else {
             let device = facts.iter().find_map(|fact| match fact {
-                Fact::Device { region, physical } if region == name => Some(*physical),
+                Fact::Device {
+                    region, physical, ..
+                } if region == name => Some(*physical),
                 _ => None,
             });
             return match device {

@@ -51,6 +51,8 @@ pub struct Policy {
 pub struct Subject {
     /// What it is for.
     pub is: String,
+    /// The file's name of its program; a machine has none.
+    pub program: Option<String>,
     /// Its priority.
     pub priority: u8,
     /// How many microseconds in how many it may run at most, and the reason; nothing if it may always.
@@ -204,6 +206,7 @@ impl Policy {
                 let fact = Fact::Device {
                     region: device.region.clone(),
                     physical: numbers.phys_addr,
+                    size: numbers.size,
                 };
                 permitted.insert(fact, format!("the board's {name}"));
             }
@@ -264,6 +267,13 @@ impl Policy {
                 },
                 subject.is.clone(),
             );
+            if let Some(program) = &subject.program {
+                let fact = Fact::Program {
+                    subject: name.clone(),
+                    program: program.clone(),
+                };
+                permitted.insert(fact, subject.is.clone());
+            }
             if let Some((budget, period, why)) = &subject.budget {
                 let fact = Fact::Budget {
                     subject: name.clone(),

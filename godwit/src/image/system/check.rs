@@ -3,7 +3,7 @@
 //! Responsible for: names and identifiers that are unique, addresses that do not overlap, calls that cannot deadlock.
 //! Never: changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{
@@ -74,31 +74,22 @@ impl Check<'_> {
                 ));
             }
         }
-        for (index, domain) in domains.iter().enumerate() {
-            let earlier = &domains[..index];
-            // Microkit's own monitor has this name already.
-            if domain.name == "monitor" || earlier.iter().any(|other| other.name == domain.name) {
-                return Err(self.duplicate(
-                    "protection_domain",
-                    domain.position,
-                    "protection domain",
-                    &domain.name,
-                ));
+        // Whoever has rights is known by its name, machine or domain; Microkit's own monitor has one already.
+        let mut machines = BTreeSet::from(["monitor"]);
+        for (domain, machine) in domains.iter().filter_map(|domain| {
+            let machine = domain.machine.as_ref()?;
+            Some((domain, machine.name.as_str()))
+        }) {
+            if !machines.insert(machine) {
+                let (element, what) = ("protection_domain", "virtual machine");
+                return Err(self.duplicate(element, domain.position, what, machine));
             }
-            let Some(machine) = &domain.machine else {
-                continue;
-            };
-            if earlier
-                .iter()
-                .filter_map(|other| other.machine.as_ref())
-                .any(|other| other.name == machine.name)
-            {
-                return Err(self.duplicate(
-                    "protection_domain",
-                    domain.position,
-                    "virtual machine",
-                    &machine.name,
-                ));
+        }
+        let mut names = machines;
+        for domain in domains {
+            if !names.insert(&domain.name) {
+                let (element, what) = ("protection_domain", "protection domain");
+                return Err(self.duplicate(element, domain.position, what, &domain.name));
             }
         }
         match domains.get(MAX_DOMAINS) {

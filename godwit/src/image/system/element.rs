@@ -92,6 +92,17 @@ impl<'a, 'input> Element<'a, 'input> {
             .ok_or_else(|| self.error(SystemErrorKind::MissingAttribute(attribute)))
     }
 
+    /// Its name, which images and reports build other names from: whatever they put between must not be in it.
+    pub(super) fn given_name(&self) -> Result<String> {
+        let name = self.required("name")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if !name.is_empty() && name.bytes().all(plain) {
+            Ok(name.to_owned())
+        } else {
+            Err(self.bad("name", name, "letters, digits, '_' and '-'"))
+        }
+    }
+
     pub(super) fn bad(
         &self,
         attribute: &'static str,

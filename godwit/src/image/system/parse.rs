@@ -113,7 +113,7 @@ fn region(element: &Element<'_, '_>, prefill: &Prefill) -> Result<Region> {
         let _: u64 = element.within("phys_addr", phys_addr, 0, USER_TOP - size)?;
     }
     Ok(Region {
-        name: element.required("name")?.to_owned(),
+        name: element.given_name()?,
         size: element.aligned("size", size, page_size)?,
         page_size,
         phys_addr,
@@ -175,7 +175,7 @@ fn domain(element: &Element<'_, '_>, regions: &[Region]) -> Result<Domain> {
     let stack_size = element.number("stack_size")?.unwrap_or(DEFAULT_STACK);
     let stack_size = element.within("stack_size", stack_size, PAGE, MAX_STACK)?;
     let mut domain = Domain {
-        name: element.required("name")?.to_owned(),
+        name: element.given_name()?,
         scheduling: element.scheduling()?,
         passive: element.flag("passive", false)?,
         firmware: element.flag("smc", false)?,
@@ -288,7 +288,7 @@ fn domain_interrupt(domain: &mut Domain, element: &Element<'_, '_>) -> Result<()
 fn machine(element: &Element<'_, '_>, regions: &[Region]) -> Result<VirtualMachine> {
     element.allow(&["name", "budget", "period", "priority"])?;
     let mut machine = VirtualMachine {
-        name: element.required("name")?.to_owned(),
+        name: element.given_name()?,
         scheduling: element.scheduling()?,
         vcpus: Vec::new(),
         mappings: Vec::new(),

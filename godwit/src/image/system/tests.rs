@@ -223,6 +223,9 @@ fn numbers_out_of_range_are_refused() {
         (r#"trigger="edge""#, r#"trigger="falling""#),
         (r#"passive="true""#, r#"passive="yes""#),
         (r#"page_size="0x200000""#, r#"page_size="0x4000""#),
+        (r#"region name="shared""#, r#"region name="own memory""#),
+        (r#"domain name="b""#, r#"domain name="a: stack""#),
+        (r#"machine name="vm""#, r#"machine name="""#),
     ] {
         assert!(
             matches!(kind(&small(from, to)), SystemErrorKind::Value { .. }),
@@ -254,6 +257,14 @@ fn duplicates_are_refused() {
         (
             "<channel>",
             r#"<protection_domain name="monitor"><program_image path="c.elf" /></protection_domain><channel>"#,
+        ),
+        (
+            "<channel>",
+            r#"<protection_domain name="vm"><program_image path="c.elf" /></protection_domain><channel>"#,
+        ),
+        (
+            r#"<virtual_machine name="vm""#,
+            r#"<virtual_machine name="b""#,
         ),
         (r#"<vcpu id="3" />"#, r#"<vcpu id="0" />"#),
         (r#"setvar_size="ram_size""#, r#"setvar_size="ram""#),

@@ -32,7 +32,14 @@ impl<'a> Reader<'a> {
                     badge,
                     ..
                 },
-            ) => self.monitors_endpoint(thread, *endpoint, *badge, cap, &object),
+            ) => {
+                // By the latter it asks the monitor to take it off its own time.
+                if slot == slot::MONITOR {
+                    let subject = subject.clone();
+                    self.facts.add_from(Fact::Passive { subject }, &object);
+                }
+                self.monitors_endpoint(thread, *endpoint, *badge, cap, &object)
+            }
             (slot::ADDRESS_SPACE, Cap::PageTable { object }) => {
                 thread.tcb.slot(tcb::VSPACE).and_then(Cap::page_table) == Some(*object)
             }
@@ -42,8 +49,8 @@ impl<'a> Reader<'a> {
                 true
             }
             (slot::REPLY, Cap::Reply { object }) => {
-                let name = thread.name.to_owned();
-                *self.owned.entry(*object).or_insert(name) == thread.name
+                self.claim(*object, &thread.alone(), thread.name);
+                true
             }
             (
                 slot,

@@ -12,6 +12,7 @@ mod space;
 mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Range;
 
 use kernel_image::slot;
@@ -47,6 +48,7 @@ pub fn facts(json: &str, system: &System, memory: &[Range<u64>]) -> Result<Facts
         endpoints: BTreeMap::new(),
         notifications: BTreeMap::new(),
         owned: BTreeMap::new(),
+        walked: BTreeSet::new(),
         mapped: BTreeMap::new(),
         facts: Facts::new(Source::Sel4Image),
     };
@@ -63,7 +65,8 @@ pub fn facts(json: &str, system: &System, memory: &[Range<u64>]) -> Result<Facts
 /// What a thread is.
 #[derive(Clone, PartialEq, Eq)]
 enum Role {
-    Domain,
+    /// With the badge that the monitor knows it by.
+    Domain(u64),
     Vcpu(u8),
     Monitor,
     /// Not of the description.
@@ -80,6 +83,37 @@ struct Thread<'a> {
     object: usize,
 }
 
+impl Thread<'_> {
+    /// The owner of what no other thread may have, not even one of the same subject.
+    fn alone(&self) -> Owner {
+        Owner {
+            subject: self.subject.clone(),
+            thread: Some(self.name.to_owned()),
+        }
+    }
+}
+
+/// Whose an object is.
+#[derive(Clone, PartialEq, Eq)]
+struct Owner {
+    subject: String,
+    /// The thread that has it for itself alone; none where all of a subject's have it together.
+    thread: Option<String>,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.thread.as_ref().unwrap_or(&self.subject))
+    }
+}
+
+/// What somebody may do with a frame.
+struct Mapped {
+    access: Access,
+    /// In how many places it has it.
+    places: usize,
+}
+
 struct Reader<'a> {
     spec: &'a Spec,
     memory: &'a [Range<u64>],
@@ -89,10 +123,12 @@ struct Reader<'a> {
     endpoints: BTreeMap<usize, String>,
     /// Whose notification a notification is: to whose thread it is bound.
     notifications: BTreeMap<usize, String>,
-    /// Objects that one thread only may have, with that thread's name.
-    owned: BTreeMap<usize, String>,
+    /// Objects that one thread only may have, or one subject.
+    owned: BTreeMap<usize, Owner>,
+    /// Page tables that were followed, for whom.
+    walked: BTreeSet<(usize, String)>,
     /// Frames, by who maps them, with all rights that it has to them.
-    mapped: BTreeMap<(usize, String), Access>,
+    mapped: BTreeMap<(usize, String), Mapped>,
     facts: Facts,
 }
 
@@ -114,8 +150,13 @@ impl<'a> Reader<'a> {
                 let id = short.strip_prefix(&machine.name)?.strip_prefix('_')?;
                 Some((machine.name.clone(), id.parse().ok()?))
             });
-            let (subject, role) = if system.domain(short).is_some() {
-                (short.to_owned(), Role::Domain)
+            let domain = system
+                .domains
+                .iter()
+                .position(|domain| domain.name == short);
+            let (subject, role) = if let Some(index) = domain {
+                // Microkit's tool counts from 1, in the order of the description.
+                (short.to_owned(), Role::Domain(index as u64 + 1))
             } else if let Some((machine, vcpu)) = machine {
                 (machine, Role::Vcpu(vcpu))
             } else if short == MONITOR {
@@ -123,6 +164,11 @@ impl<'a> Reader<'a> {
             } else {
                 (name.to_owned(), Role::Unknown)
             };
+            let twin = |other: &&Thread<'_>| (&other.subject, &other.role) == (&subject, &role);
+            if let Some(twin) = self.threads.iter().find(twin) {
+                let what = format!("has two threads, {} and {name}", twin.name);
+                self.other(&subject, name, what);
+            }
             self.threads.push(Thread {
                 subject,
                 role,
@@ -152,6 +198,7 @@ impl<'a> Reader<'a> {
                     && slot == input
                 {
                     self.endpoints.insert(*object, thread.subject.clone());
+                    self.claim(*object, &thread.alone(), thread.name);
                 }
             }
         }
@@ -212,16 +259,34 @@ impl<'a> Reader<'a> {
             let what = format!("may give priorities up to {}", tcb.extra.max_prio);
             self.other(subject, name, what);
         }
+        for entry in tcb
+            .slots
+            .iter()
+            .filter(|entry| !tcb::ALL.contains(&entry.slot))
+        {
+            let what = format!("has {} as its thread's {}", entry.cap.kind(), entry.slot);
+            self.other(subject, name, what);
+        }
         // All threads of a machine share its address space; everything else is one thread's own.
-        self.claim(thread, tcb::VSPACE, subject);
-        self.claim(thread, tcb::IPC_BUFFER, subject);
-        for own in [
-            tcb::CSPACE,
-            tcb::SCHEDULING_CONTEXT,
-            tcb::BOUND_NOTIFICATION,
-            tcb::VCPU,
+        let together = Owner {
+            subject: subject.clone(),
+            thread: None,
+        };
+        for (slot, owner) in [
+            (tcb::VSPACE, &together),
+            (tcb::IPC_BUFFER, &together),
+            (tcb::CSPACE, &thread.alone()),
+            (tcb::SCHEDULING_CONTEXT, &thread.alone()),
+            (tcb::BOUND_NOTIFICATION, &thread.alone()),
+            (tcb::VCPU, &thread.alone()),
         ] {
-            self.claim(thread, own, name);
+            if let Some(object) = tcb.slot(slot).and_then(Cap::object) {
+                self.claim(object, owner, name);
+            }
+        }
+        if let Some(buffer) = tcb.slot(tcb::IPC_BUFFER) {
+            // The kernel writes and reads it for the thread, mapped or not.
+            self.frame(subject, buffer, 0);
         }
         if let Some(root) = tcb.slot(tcb::VSPACE).and_then(Cap::page_table) {
             self.space(subject, root);
@@ -235,23 +300,27 @@ impl<'a> Reader<'a> {
                 "is bound to a vCPU, or lacks one, against its kind".to_owned(),
             );
         }
-        if thread.role == Role::Monitor {
-            return;
-        }
         for (slot, cap) in self.slots(tcb) {
-            self.capability(thread, slot, cap);
+            match (&thread.role, cap) {
+                (Role::Monitor, Cap::Reply { object }) => {
+                    self.claim(*object, &thread.alone(), name);
+                }
+                // Microkit's own, and trusted.
+                (Role::Monitor, _) => {}
+                _ => self.capability(thread, slot, cap),
+            }
         }
     }
 
-    /// Notes that an object belongs to somebody, and complains if it belongs to another already.
-    fn claim(&mut self, thread: &Thread<'a>, slot: u32, owner: &str) {
-        let Some(object) = thread.tcb.slot(slot).and_then(Cap::object) else {
-            return;
-        };
-        let first = self.owned.entry(object).or_insert_with(|| owner.to_owned());
-        if first != owner {
-            let what = format!("shares {} with {first}", self.spec.name(object));
-            self.other(&thread.subject, thread.name, what);
+    /// Notes that an object belongs to somebody, and complains of both if it belongs to another already.
+    fn claim(&mut self, object: usize, owner: &Owner, from: &str) {
+        let first = self.owned.entry(object).or_insert_with(|| owner.clone());
+        let first = first.clone();
+        for (one, other) in [(owner, &first), (&first, owner)] {
+            if one != other {
+                let what = format!("shares {} with {other}", self.spec.name(object));
+                self.other(&one.subject, from, what);
+            }
         }
     }
 
@@ -274,7 +343,7 @@ impl<'a> Reader<'a> {
                 };
                 self.facts.add_from(fact, name);
             }
-            (Role::Domain, Some(owner)) if owner == MONITOR => {}
+            (Role::Domain(known), Some(owner)) if owner == MONITOR && badge == known => {}
             (_, owner) => {
                 let owner = owner.unwrap_or_else(|| "nobody".to_owned());
                 self.other(

@@ -14,6 +14,16 @@ pub(super) mod tcb {
     pub(in super::super) const SCHEDULING_CONTEXT: u32 = 6;
     pub(in super::super) const BOUND_NOTIFICATION: u32 = 8;
     pub(in super::super) const VCPU: u32 = 9;
+    /// All of them; what stands in another is not understood.
+    pub(in super::super) const ALL: [u32; 7] = [
+        CSPACE,
+        VSPACE,
+        IPC_BUFFER,
+        FAULT_HANDLER,
+        SCHEDULING_CONTEXT,
+        BOUND_NOTIFICATION,
+        VCPU,
+    ];
 }
 
 #[derive(Debug, Deserialize)]
@@ -232,6 +242,15 @@ impl Spec {
 
     pub(super) fn name(&self, index: usize) -> &str {
         self.objects.get(index).map_or("?", |named| &named.name)
+    }
+
+    /// All frames with a physical address: object, address, and bytes.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (usize, u64, u64)> {
+        let objects = self.objects.iter().enumerate();
+        objects.filter_map(|(index, named)| match &named.object {
+            Object::Frame(frame) => Some((index, frame.paddr?, 1 << frame.size_bits)),
+            _ => None,
+        })
     }
 
     pub(super) fn threads(&self) -> impl Iterator<Item = (usize, &str, &Tcb)> {

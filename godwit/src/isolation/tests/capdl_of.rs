@@ -355,6 +355,8 @@ fn watcher(builder: &mut Builder, endpoint_object: usize, domains: &[Objects]) {
         json!({ "PageTable": { "object": space.root } }),
     );
     builder.put(node, "CNode", 1, endpoint(endpoint_object, 0));
+    let reply = builder.add("reply_monitor", json!("Reply"));
+    builder.put(node, "CNode", 2, json!({ "Reply": { "object": reply } }));
     for (slot, domain) in (10..).zip(domains) {
         builder.put(
             node,

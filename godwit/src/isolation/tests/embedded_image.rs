@@ -292,6 +292,20 @@ fn an_image_that_is_not_as_described_is_found_out() {
             "priority 181",
         ),
         (
+            r#"name="vgic_pd" priority="170""#,
+            r#"name="vgic_pd" passive="true" priority="170""#,
+            Rule::Budget,
+            r#"name="vgic_pd""#,
+            "callers' time",
+        ),
+        (
+            r#"<memory_region name="console_uart" size="0x1000""#,
+            r#"<memory_region name="console_uart" size="0x11000""#,
+            Rule::Device,
+            r#"<memory_region name="console_uart""#,
+            "0x11000 bytes",
+        ),
+        (
             r#"phys_addr="0x9000000""#,
             r#"phys_addr="0x9030000""#,
             Rule::Device,
@@ -363,6 +377,17 @@ fn what_a_builder_maps_behind_the_descriptions_back_is_found_out() {
             .find(|piece| piece.name == name);
         found.unwrap().range.start
     };
+    let queues = region("link_queues");
+    let findings = review(&xml, |assembly, regions| {
+        let second = regions[queues] + PAGE;
+        assembly.map(Space::Domain(link), free, second, PAGE, READ_WRITE, true);
+    });
+    blamed(
+        &findings,
+        Rule::Memory,
+        "<map mr=\"link_queues\"",
+        "more than one address",
+    );
     let findings = review(&xml, |assembly, _| {
         let stack = piece(assembly, "vmm_pd: stack");
         assembly.map(Space::Domain(link), free, stack, PAGE, readable, true);

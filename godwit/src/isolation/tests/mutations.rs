@@ -152,6 +152,53 @@ const MUTATIONS: &[Mutation] = &[
         Rule::Memory,
         r#"cached="false" setvar_vaddr="vmm_export""#,
     ),
+    mutation(
+        r#"name="console_uart" size="0x1000""#,
+        r#"name="console_uart" size="0x11000""#,
+        Rule::Device,
+        r#"<memory_region name="console_uart""#,
+    ),
+    mutation(
+        r#"name="gic_vcpu_interface" size="0x2000""#,
+        r#"name="gic_vcpu_interface" size="0x4000""#,
+        Rule::Device,
+        r#"<memory_region name="gic_vcpu_interface""#,
+    ),
+    mutation(
+        r#"<memory_region name="migration_heap" size="0x400000""#,
+        r#"<memory_region name="migration_heap" phys_addr="0xbfe00000" size="0x400000""#,
+        Rule::Device,
+        r#"phys_addr="0xbfe00000""#,
+    ),
+    mutation(
+        r#"name="timer_device" size="0x1000""#,
+        r#"name="timer_device" phys_addr="0x9000000" size="0x1000""#,
+        Rule::Description,
+        r#"<memory_region name="timer_device""#,
+    ),
+    mutation(
+        r#"name="guest_ram" size="0x8000000" page_size="0x200000" />"#,
+        r#"name="guest_ram" phys_addr="0x80000000" size="0x8000000" page_size="0x200000" />
+    <memory_region name="alias" phys_addr="0x80001000" size="0x1000" />"#,
+        Rule::Description,
+        r#"<memory_region name="alias""#,
+    ),
+    // Once more what one has.
+    after!(
+        LINK_QUEUES,
+        r#"<map mr="link_queues" vaddr="0x21000000" perms="rw" />"#,
+        Memory
+    ),
+    after!(
+        LINK_QUEUES,
+        r#"<map mr="link_queues" vaddr="0x21000000" perms="xr" />"#,
+        WriteExecute
+    ),
+    after!(
+        RAM_OF_GUEST,
+        r#"<map mr="guest_ram" vaddr="0x80000000" perms="rwx" />"#,
+        Memory
+    ),
     // Wider rights.
     mutation(
         r#"perms="r" setvar_vaddr="vmm_to_serial""#,
@@ -269,7 +316,34 @@ const MUTATIONS: &[Mutation] = &[
         Rule::Firmware,
         r#"name="link_pd""#,
     ),
+    // Programs.
+    mutation(
+        r#"<program_image path="link-pd.elf" />"#,
+        r#"<program_image path="vmm-pd.elf" />"#,
+        Rule::Program,
+        r#"<program_image path="vmm-pd.elf" />"#,
+    ),
+    // Names that stand for something else.
+    mutation(
+        r#"<memory_region name="link_queues""#,
+        r#"<memory_region name="own memory""#,
+        Rule::Description,
+        r#"<memory_region name="own memory""#,
+    ),
+    mutation(
+        r#"<protection_domain name="vgic_pd""#,
+        r#"<protection_domain name="guest" priority="50"><program_image path="vgic-pd.elf" /></protection_domain>
+    <protection_domain name="vgic_pd""#,
+        Rule::Description,
+        r#"<protection_domain name="guest""#,
+    ),
     // Budgets.
+    mutation(
+        r#"name="vgic_pd" priority="170""#,
+        r#"name="vgic_pd" passive="true" priority="170""#,
+        Rule::Budget,
+        r#"name="vgic_pd""#,
+    ),
     mutation(
         r#"name="migration_pd" priority="100" budget="9500""#,
         r#"name="migration_pd" priority="100" budget="10000""#,
@@ -289,6 +363,13 @@ const MUTATIONS: &[Mutation] = &[
         r#"<virtual_machine name="guest""#,
     ),
     // vCPUs.
+    mutation(
+        VGIC_VIEW,
+        r#"<map mr="vgic_view" vaddr="0x20000000" perms="rw" setvar_vaddr="vgic_view" />
+        <virtual_machine name="other" priority="50"><vcpu id="7" /></virtual_machine>"#,
+        Rule::Vcpu,
+        r#"<vcpu id="7" />"#,
+    ),
     after!(r#"            <vcpu id="3" />"#, r#"<vcpu id="4" />"#, Vcpu),
     // Channels.
     mutation(
