@@ -329,7 +329,7 @@ pub fn report_end(kernel: Kernel, text: &str) -> Option<usize> {
 fn embedded_cause(orders: &Orders, because: Because) -> Vec<String> {
     let argument = orders.argument;
     let what = match orders.attack {
-        Attack::Witness | Attack::Answers | Attack::Silence => String::new(),
+        Attack::Witness | Attack::Answers | Attack::Flood | Attack::Silence => String::new(),
         Attack::Read | Attack::Capabilities => {
             format!("data abort, read from {argument:#x} at pc ")
         }
@@ -354,7 +354,7 @@ fn embedded_cause(orders: &Orders, because: Because) -> Vec<String> {
 fn sel4_cause(orders: &Orders, because: Because) -> Vec<String> {
     let address = format!("fault_addr={:#018x}", orders.argument);
     let mut said = match orders.attack {
-        Attack::Witness | Attack::Answers | Attack::Silence => Vec::new(),
+        Attack::Witness | Attack::Answers | Attack::Flood | Attack::Silence => Vec::new(),
         Attack::Read | Attack::Write | Attack::Nonsense | Attack::Capabilities => {
             vec!["VMFault: ".to_owned(), address, "(data fault)".to_owned()]
         }

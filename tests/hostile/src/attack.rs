@@ -55,6 +55,7 @@ impl Orders {
                 crate::pester::nonsense();
                 write(argument);
             }
+            Attack::Flood => crate::pester::flood(),
             Attack::Silence => compute_for_ever(argument),
             Attack::Read => read(argument),
             Attack::Write => write(argument),

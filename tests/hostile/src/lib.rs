@@ -54,15 +54,17 @@ pub enum Attack {
     FloatingPoint = 9,
     /// Answers every call with something else that is no answer, or not to that request.
     Answers = 10,
+    /// Leaves nonsense in its rings, and notifies for ever.
+    Flood = 11,
     /// Never answers a call: it computes for ever, with the argument in x0.
-    Silence = 11,
+    Silence = 12,
     /// Leaves nonsense in its rings, notifies often, and then writes a word to the argument.
-    Nonsense = 12,
+    Nonsense = 13,
 }
 
 impl Attack {
     /// Every attack.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Witness,
         Self::Read,
         Self::Write,
@@ -74,6 +76,7 @@ impl Attack {
         Self::SystemRegister,
         Self::FloatingPoint,
         Self::Answers,
+        Self::Flood,
         Self::Silence,
         Self::Nonsense,
     ];
@@ -150,7 +153,7 @@ mod tests {
         for attack in Attack::ALL {
             assert_eq!(Attack::from_number(attack as u64), attack);
         }
-        assert_eq!(Attack::from_number(13), Attack::Witness);
+        assert_eq!(Attack::from_number(14), Attack::Witness);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A domain that keeps to its rights and abuses them: what its neighbours do is what docs/isolation.md says.
 //!
 //! Nobody here reaches for what is not its own (`isolation.rs` is about that). These say everything that is no message,
-//! answer with what is no answer, leave nonsense in their rings, notify often, or never answer.
+//! answer with what is no answer, leave nonsense in their rings, notify without end, or never answer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use godwit::image::{Config, Image, Kernel};
@@ -22,11 +23,19 @@ use crate::on_both_kernels;
 
 /// How often a board is asked that has neighbours which answer nonsense: each time they have another.
 const QUESTIONS: usize = 40;
+/// A guest that exits so often more goes on.
+const EXITS: u64 = 10;
 /// What stands in `x0` of a domain that computes for ever, and nowhere else.
 const COMPUTES: u64 = 0x0c09_97e5_f09e_7e12;
 /// Zeros for the link, in bytes. The device's buffers hold 60 KiB (`board/drivers/src/virtio/memory.rs`) and a socket of
 /// Linux about 200 KiB; link-pd's ring holds 1 MiB (`system.xml`).
 const PASSED_ON: usize = 896 << 10;
+/// Notifies without end from its start, in the time that is its own.
+const FLOOD: Orders = Orders {
+    attack: Attack::Flood,
+    at_start: true,
+    ..Orders::WITNESS
+};
 
 on_both_kernels! {
     fn whatever_migration_pd_says_the_guest_goes_on(kernel) {
@@ -100,6 +109,29 @@ on_both_kernels! {
             let _ = (client.statistics(), client.describe(), client.discard());
             client.status()?;
         }
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn a_flood_of_serial_pds_notifications_leaves_the_guest_its_time(kernel) {
+        let scratch = Scratch::new()?;
+        let mut board = start(kernel, "flood-serial", &[("serial_pd", FLOOD)], &scratch)?;
+        board.wait_for_phase(Phase::Running)?;
+        // Its console is mute, but whatever it does makes it exit.
+        let before: u64 = board.client()?.statistics()?.iter().sum();
+        let deadline = Instant::now() + ANSWER;
+        while board.client()?.statistics()?.iter().sum::<u64>() < before + EXITS {
+            ensure!(Instant::now() < deadline, "the guest stands still");
+        }
+        nobody_was_stopped(kernel, &board)
+    }
+
+    fn a_flood_of_link_pds_notifications_leaves_the_guest_its_time(kernel) {
+        let scratch = Scratch::new()?;
+        let mut board = start(kernel, "flood-link", &[("link_pd", FLOOD)], &scratch)?;
+        let round = board.expect_probe_round(0)?;
+        board.expect_probe_round(round + 1)?;
+        board.session.send(b"q")?;
+        board.expect_probe_done()?;
         nobody_was_stopped(kernel, &board)
     }
 

@@ -1,4 +1,7 @@
+use std::path::Path;
+
 use super::*;
+use crate::image::Board;
 
 const REPOSITORY: &str = include_str!("../../../../system.xml");
 
@@ -69,6 +72,36 @@ fn who_has_a_budget_calls_nobody_who_runs_on_it() {
         }
     }
     assert!(calls > 0, "nobody has a budget");
+}
+
+/// Longer, and what arrives meanwhile would be lost.
+#[test]
+fn a_driver_without_budget_waits_for_less_than_its_fifo_lasts() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let system = System::parse("system.xml", REPOSITORY, &prefill()).unwrap();
+    let mut lines = 0;
+    for board in ["odroidc2", "odroidc4", "zcu102"] {
+        let board = Board::load(Path::new(root), board).unwrap();
+        for (driver, device) in [("serial_pd", &board.console), ("link_pd", &board.link)] {
+            // What a FIFO of 64 bytes still takes when it interrupts: `TRIGGER_LEVEL` of board/drivers.
+            let bytes: u64 = match device.kind.as_str() {
+                "cadence-uart" => 64 - 16,
+                "meson-uart" => 64 - 1,
+                other => panic!("{other}: how deep is its FIFO?"),
+            };
+            // Ten bits each, in microseconds.
+            let lasts = bytes * 10 * 1_000_000 / u64::from(device.baud.unwrap());
+            let scheduling = system.domain(driver).unwrap().scheduling;
+            let waits = scheduling.period - scheduling.budget;
+            assert!(
+                waits < lasts,
+                "{driver} of {}: {waits} us, {lasts} us",
+                board.name
+            );
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, 6);
 }
 
 #[test]

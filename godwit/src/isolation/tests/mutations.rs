@@ -311,8 +311,8 @@ const MUTATIONS: &[Mutation] = &[
     after!(LINK_QUEUES, r#"<irq irq="33" id="12" />"#, Description),
     // Firmware.
     mutation(
-        r#"name="link_pd" priority="200""#,
-        r#"name="link_pd" smc="true" priority="200""#,
+        r#"name="link_pd" priority="200" budget="1600"#,
+        r#"name="link_pd" smc="true" priority="200" budget="1600"#,
         Rule::Firmware,
         r#"name="link_pd""#,
     ),
@@ -345,16 +345,16 @@ const MUTATIONS: &[Mutation] = &[
         r#"name="vgic_pd""#,
     ),
     mutation(
-        r#"name="migration_pd" priority="100" budget="9500""#,
-        r#"name="migration_pd" priority="100" budget="10000""#,
+        r#"name="link_pd" priority="200" budget="1600""#,
+        r#"name="link_pd" priority="200" budget="2000""#,
         Rule::Budget,
-        r#"name="migration_pd""#,
+        r#"name="link_pd""#,
     ),
     mutation(
-        r#"name="migration_pd" priority="100" budget="9500""#,
-        r#"name="migration_pd" priority="100" budget="9900""#,
+        r#"name="serial_pd" priority="200" budget="400""#,
+        r#"name="serial_pd" priority="200" budget="1100""#,
         Rule::Budget,
-        r#"name="migration_pd""#,
+        r#"name="serial_pd""#,
     ),
     mutation(
         r#"name="guest" priority="50""#,

@@ -297,21 +297,21 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     (
         |image| {
-            let index = image.index("sched_context_migration_pd");
-            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(10000);
+            let index = image.index("sched_context_link_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(2000);
         },
         Rule::Difference,
-        "<protection_domain name=\"migration_pd\"",
-        "9500 us in 10000 us",
+        "<protection_domain name=\"link_pd\"",
+        "1600 us in 2000 us",
     ),
     (
         |image| {
-            let index = image.index("sched_context_migration_pd");
-            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(9999);
+            let index = image.index("sched_context_serial_pd");
+            image.0["objects"][index]["object"]["SchedContext"]["extra"]["budget"] = json!(3999);
         },
         Rule::Budget,
-        "<protection_domain name=\"migration_pd\"",
-        "9999 us",
+        "<protection_domain name=\"serial_pd\"",
+        "3999 us",
     ),
     (
         |image| {
