@@ -297,7 +297,6 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
     );
 }
 
-// Pitfall: The timer fired between saving the GIC and saving the timer.
 #[test]
 fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_not() {
     for asserted in [false, true] {

@@ -18,6 +18,10 @@ pub(super) enum Did {
     Resumed(usize),
     Suspended(usize),
     Injected(usize, u16),
+    Froze,
+    BeganCapture(usize),
+    CapturedInterrupts(usize),
+    CapturedTimer(usize),
 }
 
 /// The published distributor, and the regions of records.
@@ -262,12 +266,24 @@ impl Port for Board {
     }
 
     fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
+        match request {
+            vgic::Request::Occupants { vcpu } => self.did.push(Did::BeganCapture(vcpu.index())),
+            vgic::Request::Captured { vcpu, .. } => {
+                self.did.push(Did::CapturedInterrupts(vcpu.index()));
+            }
+            _ => {}
+        }
         let mut message = request.encode();
         self.gic.handle(vgic_pd::Caller::Vmm, &mut message);
         Ok(message)
     }
     fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
         self.timer_calls += 1;
+        match request {
+            timer::Request::Freeze => self.did.push(Did::Froze),
+            timer::Request::Save { vcpu, .. } => self.did.push(Did::CapturedTimer(vcpu.index())),
+            _ => {}
+        }
         let mut message = request.encode();
         self.timers.handle(timer_pd::Caller::Vmm, &mut message);
         Ok(message)

@@ -459,6 +459,28 @@ fn a_register_that_is_set_while_the_guest_stands_still_is_what_it_goes_on_with()
     assert_ne!(board.cores[0].thread.general[19], 0x1919);
 }
 
+// Pitfall: The timer fired between saving the GIC and saving the timer.
+#[test]
+fn all_vcpus_and_time_stand_still_before_interrupts_and_timers_are_captured() {
+    let (mut board, mut machine) = two_running();
+    board.did.clear();
+    record_of(&mut board, &mut machine);
+    let of_capture = |did: &&Did| !matches!(did, Did::Resumed(_) | Did::Injected(..));
+    let done: Vec<Did> = board.did.iter().filter(of_capture).copied().collect();
+    let order = [
+        Did::Suspended(0),
+        Did::Suspended(1),
+        Did::Froze,
+        Did::BeganCapture(0),
+        Did::CapturedInterrupts(0),
+        Did::CapturedTimer(0),
+        Did::BeganCapture(1),
+        Did::CapturedInterrupts(1),
+        Did::CapturedTimer(1),
+    ];
+    assert_eq!(done, order);
+}
+
 /// The record of a machine that stands still.
 fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
     machine.request(board, Request::Stop);
