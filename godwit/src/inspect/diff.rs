@@ -27,6 +27,22 @@ pub struct Change {
     pub after: Option<String>,
 }
 
+impl Change {
+    /// Whether `next` is the same change of what has the next number, as of an interrupt.
+    fn continues_as(&self, next: &Self) -> bool {
+        let numbered = |change: &Self| {
+            let (kind, number) = change.name.rsplit_once(' ')?;
+            Some((kind.to_owned(), number.parse::<u32>().ok()?))
+        };
+        let consecutive = match (numbered(self), numbered(next)) {
+            (Some((kind, number)), Some((next, after))) => kind == next && number + 1 == after,
+            _ => false,
+        };
+        consecutive
+            && (&self.place, &self.before, &self.after) == (&next.place, &next.before, &next.after)
+    }
+}
+
 /// Everything that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
@@ -56,7 +72,9 @@ pub fn compare(a: &SnapshotFile, b: &SnapshotFile) -> Result<Diff, FileError> {
 
 /// What differs between two machines, memory apart.
 pub fn changes(a: &State, b: &State) -> Vec<Change> {
-    let (before, after) = (items(a), items(b));
+    // Said of both in the same way.
+    let vcpus = a.vgic.vcpus.len().max(b.vgic.vcpus.len());
+    let (before, after) = (items(a, vcpus), items(b, vcpus));
     let keys: std::collections::BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
     let change = |key: &&Key| {
         let (_, place, _, name) = *key;
@@ -81,17 +99,23 @@ impl Diff {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut place = "";
-        for change in &self.changes {
+        for run in self.changes.chunk_by(Change::continues_as) {
+            let (Some(change), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
             if change.place != place {
                 place = &change.place;
                 text += &format!("{place}\n");
             }
             let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
+            let name = match (run.len(), last.name.rsplit_once(' ')) {
+                (2.., Some((_, number))) => format!("{} to {number}", change.name),
+                _ => change.name.clone(),
+            };
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "  {:<22} {} → {}",
-                change.name,
+                "  {name:<22} {} → {}",
                 side(&change.before),
                 side(&change.after)
             );
@@ -118,8 +142,8 @@ impl Diff {
     }
 }
 
-/// Every value of a machine, with the place that it is shown at.
-fn items(state: &State) -> Items {
+/// Every value of a machine, with the place that it is shown at, as of one of `vcpus` vCPUs.
+fn items(state: &State, vcpus: usize) -> Items {
     let mut list = Collector::default();
     for (number, vcpu) in state.vcpus.vcpus.iter().enumerate() {
         list.place(number, &format!("vCPU {number}"));
@@ -146,13 +170,13 @@ fn items(state: &State) -> Items {
         list.add(name, format!("{value:#x}"));
     }
     list.add("received", format!("{:x?}", console.received));
-    interrupts(&mut list, state);
+    interrupts(&mut list, state, vcpus);
     timers(&mut list, state);
     machine(&mut list, state);
     list.items
 }
 
-fn interrupts(list: &mut Collector, state: &State) {
+fn interrupts(list: &mut Collector, state: &State, vcpus: usize) {
     for (vcpu, banked) in state.vgic.vcpus.iter().enumerate() {
         list.place(200 + vcpu, &format!("interrupts of vCPU {vcpu}"));
         list.add("CPU interface", words::interface(banked));
@@ -163,10 +187,10 @@ fn interrupts(list: &mut Collector, state: &State) {
         list.add("acknowledged", format!("{:08x?}", banked.acknowledged));
     }
     list.place(300, "shared interrupts");
-    list.add("GICD_CTLR", format!("{:#x}", state.vgic.control));
+    list.add("GICD_CTLR", words::distributor(state.vgic.control));
     for (number, interrupt) in (32..).zip(&state.vgic.shared) {
         let name = words::interrupt_name(number);
-        list.add(&name, words::interrupt(interrupt, true));
+        list.add(&name, words::shared_interrupt(interrupt, vcpus));
     }
 }
 

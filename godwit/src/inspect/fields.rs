@@ -85,6 +85,14 @@ fn in_words(register: Register, value: u64) -> Option<String> {
             value / 1_000_000,
             value % 1_000_000
         )),
+        Register::TCR_EL1 => {
+            let bits = |size: u64| 64 - (size & 0x3f);
+            let (low, high) = (bits(value), bits(value >> 16));
+            Some(format!("addresses of {low} bits below, {high} above"))
+        }
+        Register::DCZID_EL0 if value & 1 << 4 == 0 => {
+            Some(format!("blocks of {} bytes", 4_u64 << (value & 0xf)))
+        }
         Register::MAIR_EL1 => {
             let attributes = value.to_le_bytes().map(memory_type);
             Some(attributes.join(", "))
@@ -129,6 +137,7 @@ pub fn fields(register: Register) -> &'static [Field] {
         Register::MPIDR_EL1 => &MPIDR,
         Register::MIDR_EL1 => &MIDR,
         Register::CTR_EL0 => &CTR,
+        Register::CLIDR_EL1 => &CLIDR,
         Register::DCZID_EL0 => &DCZID,
         Register::ID_AA64PFR0_EL1 => &PFR0,
         Register::ID_AA64DFR0_EL1 => &DFR0,
@@ -189,6 +198,11 @@ const SCTLR: [Field; 20] = [
     named("M", 0, 0, &[(0, "off"), (1, "on")]),
 ];
 
+/// `TCR_EL1.SHn`.
+const SHAREABILITY: [(u64, &str); 3] = [(0, "no"), (2, "outer"), (3, "inner")];
+/// `TCR_EL1.{ORGNn, IRGNn}`.
+const CACHEABILITY: [(u64, &str); 4] = [(0, "NC"), (1, "WBWA"), (2, "WT"), (3, "WB")];
+
 const TCR: [Field; 17] = [
     bit("TBI1", 38),
     bit("TBI0", 37),
@@ -207,16 +221,16 @@ const TCR: [Field; 17] = [
         ],
     ),
     named("TG1", 31, 30, &[(1, "16K"), (2, "4K"), (3, "64K")]),
-    bits("SH1", 29, 28),
-    bits("ORGN1", 27, 26),
-    bits("IRGN1", 25, 24),
+    named("SH1", 29, 28, &SHAREABILITY),
+    named("ORGN1", 27, 26, &CACHEABILITY),
+    named("IRGN1", 25, 24, &CACHEABILITY),
     bit("EPD1", 23),
     bit("A1", 22),
     bits("T1SZ", 21, 16),
     named("TG0", 15, 14, &[(0, "4K"), (1, "64K"), (2, "16K")]),
-    bits("SH0", 13, 12),
-    bits("ORGN0", 11, 10),
-    bits("IRGN0", 9, 8),
+    named("SH0", 13, 12, &SHAREABILITY),
+    named("ORGN0", 11, 10, &CACHEABILITY),
+    named("IRGN0", 9, 8, &CACHEABILITY),
     bit("EPD0", 7),
     bits("T0SZ", 5, 0),
 ];
@@ -372,6 +386,22 @@ const CTR: [Field; 7] = [
     bits("DminLine", 19, 16),
     named("L1Ip", 15, 14, &[(2, "VIPT"), (3, "PIPT")]),
     bits("IminLine", 3, 0),
+];
+
+/// What there is at a level (`CLIDR_EL1.Ctype<n>`).
+const CACHES: [(u64, &str); 4] = [(1, "I"), (2, "D"), (3, "I+D"), (4, "unified")];
+
+const CLIDR: [Field; 10] = [
+    bits("LoUU", 29, 27),
+    bits("LoC", 26, 24),
+    bits("LoUIS", 23, 21),
+    named("L7", 20, 18, &CACHES),
+    named("L6", 17, 15, &CACHES),
+    named("L5", 14, 12, &CACHES),
+    named("L4", 11, 9, &CACHES),
+    named("L3", 8, 6, &CACHES),
+    named("L2", 5, 3, &CACHES),
+    named("L1", 2, 0, &CACHES),
 ];
 
 const DCZID: [Field; 2] = [bit("DZP", 4), bits("BS", 3, 0)];

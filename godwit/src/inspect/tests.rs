@@ -91,6 +91,13 @@ fn fields_are_named_as_people_know_them() {
         "32 KiB, 4 ways, lines of 64 bytes"
     );
     assert_eq!(describe(Register::CNTFRQ_EL0, 62_500_000), "62.500000 MHz");
+    assert_eq!(
+        describe(Register::DCZID_EL0, 4),
+        "BS=0x4 blocks of 64 bytes"
+    );
+    let tcr = describe(Register::TCR_EL1, 0x0050_0072_b550_3510);
+    assert!(tcr.contains("IPS=40 TG1=4K SH1=inner ORGN1=WBWA"), "{tcr}");
+    assert!(tcr.ends_with("addresses of 48 bits below, 48 above"));
     assert_eq!(describe(Register::X5, 5), "");
 }
 
@@ -184,7 +191,7 @@ fn what_differs_is_named_with_both_values() {
         names,
         [
             ("vCPU 1", "PC"),
-            ("shared interrupts", "SPI 33"),
+            ("shared interrupts", "SPI 33, console"),
             ("time", "vCPU 0")
         ]
     );
@@ -195,6 +202,43 @@ fn what_differs_is_named_with_both_values() {
         "{text}"
     );
     assert_eq!(diff.json()["pages"][0][1], 6);
+}
+
+#[test]
+fn the_same_change_of_interrupts_in_a_row_is_said_once() {
+    let (scratch, path) = written(1);
+    let mut changed = state(1, 2);
+    for interrupt in &mut changed.vgic.shared[8..] {
+        interrupt.priority = 0xa0;
+    }
+    changed.vgic.shared[20].targets = 1;
+    let other = scratch.path().join("other");
+    write(&other, &changed, &memory(1)).unwrap();
+    let open = |path| SnapshotFile::open(path).unwrap();
+    let diff = diff::compare(&open(&path), &open(&other)).unwrap();
+    assert_eq!(diff.changes.len(), 56);
+    let text = diff.text();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .map(|line| line.split("  ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(names, ["SPI 40 to 51", "SPI 52", "SPI 53 to 95"]);
+}
+
+#[test]
+fn where_there_is_one_vcpu_no_interrupt_has_targets() {
+    let place = |vcpus| {
+        let (scratch, _) = written(1);
+        let mut state = state(1, vcpus);
+        state.vgic.shared[1].enabled = true;
+        let path = scratch.path().join("enabled");
+        write(&path, &state, &memory(1)).unwrap();
+        text::snapshot(&SnapshotFile::open(&path).unwrap(), text::Detail::default())
+    };
+    let line = "SPI 33, console        enabled, level, priority 0x00";
+    assert!(place(1).contains(&format!("{line}\n")));
+    assert!(place(2).contains(&format!("{line}, to no vCPU\n")));
 }
 
 #[test]

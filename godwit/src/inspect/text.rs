@@ -151,8 +151,8 @@ fn write_interrupts(text: &mut String, state: &State, detail: Detail) -> fmt::Re
     let vgic = &state.vgic;
     writeln!(
         text,
-        "\ninterrupt controller: GICD_CTLR {:#x}",
-        vgic.control
+        "\ninterrupt controller: GICD_CTLR {}",
+        words::distributor(vgic.control)
     )?;
     for (vcpu, banked) in vgic.vcpus.iter().enumerate() {
         writeln!(text, "  vCPU {vcpu}: {}", words::interface(banked))?;
@@ -166,7 +166,7 @@ fn write_interrupts(text: &mut String, state: &State, detail: Detail) -> fmt::Re
             }
         }
     }
-    writeln!(text, "  shared:")?;
+    let mut busy = String::new();
     for (number, interrupt) in (32..).zip(&vgic.shared) {
         let by = vgic
             .vcpus
@@ -176,12 +176,15 @@ fn write_interrupts(text: &mut String, state: &State, detail: Detail) -> fmt::Re
             let by = by.map_or_else(String::new, |vcpu| format!(", acknowledged by vCPU {vcpu}"));
             let (name, state) = (
                 words::interrupt_name(number),
-                words::interrupt(interrupt, true),
+                words::shared_interrupt(interrupt, vgic.vcpus.len()),
             );
-            writeln!(text, "    {name:<22} {state}{by}")?;
+            writeln!(busy, "    {name:<22} {state}{by}")?;
         }
     }
-    Ok(())
+    if busy.is_empty() {
+        return writeln!(text, "  shared: none enabled, pending or active");
+    }
+    write!(text, "  shared:\n{busy}")
 }
 
 /// Software generated interrupts are enabled all the time; they are busy when there is one.
@@ -210,11 +213,12 @@ fn write_timers(text: &mut String, state: &State) -> fmt::Result {
         };
         writeln!(
             text,
-            "  vCPU {number}: {}, at {}{due}; CNTKCTL_EL1 {:#x}",
+            "  vCPU {number}: {}, at {}{due}",
             words::timer(vcpu),
             vcpu.compare,
-            vcpu.kernel_control
         )?;
+        let kernel_control = vcpu.kernel_control.into();
+        writeln!(text, "    {}", line(Register::CNTKCTL_EL1, kernel_control))?;
     }
     Ok(())
 }

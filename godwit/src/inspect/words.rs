@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use state::vgic::{InterruptV1, SOFTWARE_GENERATED};
+use state::vgic::{InterruptV1, PRIVATE, SOFTWARE_GENERATED};
 use state::{PowerV1, Register, VcpuInterruptsV1, VcpuTimerV1};
 
 /// The virtual timer's private interrupt (Base System Architecture, and every board here).
 const VIRTUAL_TIMER: usize = 27;
+/// The console's (QEMU's `virt` map, which every guest's machine has).
+const CONSOLE: usize = 33;
 
 /// A value in hexadecimal, as wide as its register.
 pub(super) fn hexadecimal(register: Register, value: u128) -> String {
@@ -27,16 +29,30 @@ pub(super) fn power(power: PowerV1) -> String {
 
 /// An interrupt's name.
 pub(super) fn interrupt_name(number: usize) -> String {
-    match number {
-        VIRTUAL_TIMER => "PPI 27, virtual timer".to_owned(),
-        0..SOFTWARE_GENERATED => format!("SGI {number}"),
-        16..32 => format!("PPI {number}"),
-        _ => format!("SPI {number}"),
+    let kind = match number {
+        0..SOFTWARE_GENERATED => "SGI",
+        SOFTWARE_GENERATED..PRIVATE => "PPI",
+        _ => "SPI",
+    };
+    let source = match number {
+        VIRTUAL_TIMER => ", virtual timer",
+        CONSOLE => ", console",
+        _ => "",
+    };
+    format!("{kind} {number}{source}")
+}
+
+/// What a shared interrupt is, besides its number, on a machine of `vcpus` vCPUs. On one it has no targets
+/// (`GICD_ITARGETSR` is zero there, IHI 0048B, 4.3.12) and goes to that vCPU.
+pub(super) fn shared_interrupt(state: &InterruptV1, vcpus: usize) -> String {
+    let text = interrupt(state);
+    match (vcpus, state.targets) {
+        (..=1, 0) => text,
+        (_, targets) => format!("{text}, to {}", set(targets.into())),
     }
 }
 
-/// What an interrupt is, besides its number.
-pub(super) fn interrupt(interrupt: &InterruptV1, shared: bool) -> String {
+fn interrupt(interrupt: &InterruptV1) -> String {
     let mut words = vec![
         if interrupt.enabled {
             "enabled"
@@ -59,16 +75,13 @@ pub(super) fn interrupt(interrupt: &InterruptV1, shared: bool) -> String {
     );
     words.push(if interrupt.edge { "edge" } else { "level" }.to_owned());
     words.push(format!("priority {:#04x}", interrupt.priority));
-    if shared {
-        words.push(format!("to {}", set(interrupt.targets.into())));
-    }
     words.join(", ")
 }
 
 /// A private interrupt of a vCPU, with what only software generated ones have.
 pub(super) fn private_interrupt(banked: &VcpuInterruptsV1, number: usize) -> String {
     let state = banked.private.get(number).copied().unwrap_or_default();
-    let mut text = interrupt(&state, false);
+    let mut text = interrupt(&state);
     for (word, sources) in [
         ("pending", &banked.pending_sources),
         ("active", &banked.active_sources),
@@ -103,12 +116,38 @@ fn set(bits: u32) -> String {
     }
 }
 
+/// `GICC_CTLR` (IHI 0048B, 4.4.1).
+const CPU_INTERFACE: [(u32, &str); 5] = [
+    (0, "group 0"),
+    (1, "group 1"),
+    (2, "AckCtl"),
+    (4, "CBPR"),
+    (9, "EOImode"),
+];
+/// `GICD_CTLR` (IHI 0048B, 4.3.1).
+const DISTRIBUTOR: [(u32, &str); 2] = [(0, "group 0"), (1, "group 1")];
+
+/// `GICD_CTLR`.
+pub(super) fn distributor(control: u32) -> String {
+    switches(control, &DISTRIBUTOR)
+}
+
+/// A control register, with what it switches on.
+fn switches(control: u32, names: &[(u32, &str)]) -> String {
+    let on = names.iter().filter(|(bit, _)| control & 1 << bit != 0);
+    let on: Vec<&str> = on.map(|(_, name)| *name).collect();
+    match on.len() {
+        0 => format!("{control:#x}"),
+        _ => format!("{control:#x} ({})", on.join(", ")),
+    }
+}
+
 /// A CPU interface.
 pub(super) fn interface(banked: &VcpuInterruptsV1) -> String {
     let interface = &banked.interface;
     format!(
-        "GICC_CTLR {:#x}, PMR {:#04x}, BPR {}, ABPR {}, active priorities {:#010x}",
-        interface.control,
+        "GICC_CTLR {}, PMR {:#04x}, BPR {}, ABPR {}, active priorities {:#010x}",
+        switches(interface.control, &CPU_INTERFACE),
         interface.priority_mask,
         interface.binary_point,
         interface.aliased_binary_point,
