@@ -4,6 +4,7 @@
 //! the labels of that kernel's invocations. Never: changes what the tool produces.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -47,8 +48,10 @@ const PHYSICAL_TIMER: (&str, bool, &str) =
 /// The kind of timer of such a board.
 const GENERIC_TIMER: &str = "arm-generic";
 
-/// The file beside an image that lists its objects and capabilities.
-pub const CAPDL: &str = "capdl.json";
+/// The system description beside an image.
+const DESCRIPTION: &str = "system.xml";
+/// The file beside an image that lists its objects and capabilities, if that was asked for.
+const CAPDL: &str = "capdl.json";
 
 /// The option that lets a domain print through the kernel.
 const PRINTING: &str = "PRINTING";
@@ -266,9 +269,8 @@ impl Sdk {
 
     /// Has the tool make an image.
     ///
-    /// `directory` receives the description, the programs with this kernel's labels, the prefilled files, the image,
-    /// the report and the image's capDL description ([`CAPDL`]); everything in it with those names is overwritten.
-    /// Returns the paths of image and report.
+    /// `directory` receives the description, the programs with this kernel's labels, the prefilled files, the image and
+    /// the report; everything in it with those names is overwritten. Returns the paths of image and report.
     ///
     /// # Errors
     ///
@@ -280,6 +282,37 @@ impl Sdk {
         prefill: &super::system::Prefill,
         programs: &[Program],
     ) -> Result<(PathBuf, PathBuf), ImageError> {
+        self.lay_out(directory, system_xml, prefill, programs)?;
+        self.run_tool(directory, &[])
+    }
+
+    /// The same, with a list of the image's objects and capabilities (capDL), whose path this returns. Not for images
+    /// with a guest in them: every byte of that would stand in the list, as a number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::build`].
+    pub fn build_and_list(
+        &self,
+        directory: &Path,
+        system_xml: &str,
+        prefill: &super::system::Prefill,
+        programs: &[Program],
+    ) -> Result<PathBuf, ImageError> {
+        self.lay_out(directory, system_xml, prefill, programs)?;
+        let list = directory.join(CAPDL);
+        self.run_tool(directory, &[OsStr::new("--capdl-json"), list.as_os_str()])?;
+        Ok(list)
+    }
+
+    /// Puts what the tool reads into `directory`.
+    fn lay_out(
+        &self,
+        directory: &Path,
+        system_xml: &str,
+        prefill: &super::system::Prefill,
+        programs: &[Program],
+    ) -> Result<(), ImageError> {
         for program in programs {
             let mut program = program.clone();
             symbols::patch_facts(&mut program, &self.facts)?;
@@ -288,11 +321,18 @@ impl Sdk {
         for (name, content) in prefill {
             write(&directory.join(name), content)?;
         }
-        let description = directory.join("system.xml");
-        write(&description, system_xml.as_bytes())?;
+        write(&directory.join(DESCRIPTION), system_xml.as_bytes())
+    }
+
+    /// Makes an image of what is in `directory`.
+    fn run_tool(
+        &self,
+        directory: &Path,
+        further: &[&OsStr],
+    ) -> Result<(PathBuf, PathBuf), ImageError> {
         let (image, report) = (directory.join("loader.img"), directory.join("report.txt"));
         let output = Command::new(self.path.join("bin/microkit"))
-            .arg(&description)
+            .arg(directory.join(DESCRIPTION))
             .arg("--search-path")
             .arg(directory)
             .args(["--board", &self.board, "--config", &self.config.to_string()])
@@ -300,8 +340,7 @@ impl Sdk {
             .arg(&image)
             .arg("-r")
             .arg(&report)
-            .arg("--capdl-json")
-            .arg(directory.join(CAPDL))
+            .args(further)
             .env("MICROKIT_SDK", &self.path)
             .output()
             .map_err(|error| SdkError::Tool {

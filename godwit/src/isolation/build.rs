@@ -7,7 +7,7 @@ use std::path::Path;
 use super::policy::Policy;
 use super::{Facts, IsolationError, Review, capdl, embedded, prefill};
 use crate::image::board::Parameters;
-use crate::image::microkit::{CAPDL, Sdk, SdkError};
+use crate::image::microkit::{Sdk, SdkError};
 use crate::image::{Board, Config, ImageRequest, Kernel, programs, target_directory};
 
 /// The policy's file, in the workspace.
@@ -101,10 +101,9 @@ fn of_sel4(
         path: directory.clone(),
         source,
     })?;
-    let _: (std::path::PathBuf, std::path::PathBuf) =
-        sdk.build(&directory, xml, &prefill(xml), &programs)?;
+    let list = sdk.build_and_list(&directory, xml, &prefill(xml), &programs)?;
     let memory = sdk.memory().map_err(crate::image::ImageError::from)?;
-    capdl::facts(&read(&directory.join(CAPDL))?, system, &memory)
+    capdl::facts(&read(&list)?, system, &memory)
 }
 
 /// Reads a text.
