@@ -1,6 +1,6 @@
 //! A board's link over a serial line, as a socket that loses nothing.
 //!
-//! Responsible for: running the host's end of the [`line`] layer between a line and a socket, so that whoever talks to
+//! Responsible for: running the host's end of the [`mod@line`] layer between a line and a socket, so that whoever talks to
 //! a board need not know which kind of link it has; and setting up a serial port. Never: looks at the bytes.
 
 use std::fs::{File, OpenOptions};

@@ -1,7 +1,7 @@
 //! The machine's time: its count, its virtual timers, its sleepers.
 //!
 //! Responsible for: the one count that all vCPUs of the machine share and its offset from the
-//! board's (DDI 0487, D11.1.2 and D11.2), each stopped vCPU's virtual timer, the [gate](gate) that
+//! board's (DDI 0487, D11.1.2 and D11.2), each stopped vCPU's virtual timer, the [gate] that
 //! keeps vCPUs from running before all of them have their timer, waking vCPUs that sleep until
 //! theirs is due, and the record of all that. Must never: touch a vCPU or guest RAM, poll, or give
 //! out an offset that is not final.

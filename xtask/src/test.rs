@@ -94,6 +94,13 @@ fn lints() -> anyhow::Result<Results> {
             for_linux("clippy", package, &deny)?,
         );
     }
+    let flags = "build.rustdocflags=['-D', 'warnings']";
+    let documentation = ["doc", "--quiet", "--workspace", "--no-deps"];
+    add(
+        &mut results,
+        "cargo doc",
+        cargo::run(&[&documentation[..], &["--config", flags]].concat())?,
+    );
     Ok(results)
 }
 

@@ -5,7 +5,7 @@
 //! `pds/sel4-microkit` keep to the original's interface. Never: fetches the checkout, or brings anything of it into ours.
 //!
 //! The originals take the kernel's numbers from its headers when they are compiled, so the programs fit one board and
-//! configuration. They use unstable features of the compiler, our crates do not: [`UNSTABLE`] names who may.
+//! configuration. They use unstable features of the compiler, our crates do not: `UNSTABLE` names who may.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -59,7 +59,7 @@ fn write(page: &mut [u64], seed: u64, generation: u64, number: usize) {
     }
 }
 
-/// The position of the first word that is not what [`write`] wrote.
+/// The position of the first word that is not what [`write()`] wrote.
 fn verify(page: &[u64], seed: u64, generation: u64, number: usize) -> Option<usize> {
     page.iter()
         .enumerate()
