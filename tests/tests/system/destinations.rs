@@ -1,16 +1,22 @@
 //! A destination that refuses or dies costs the guest nothing: it goes on at its source, and moves to a better one.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, ensure};
 use godwit::image::Kernel;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::Scratch;
 use migration_pd::protocol::kind;
 use migration_pd::protocol::management::Phase;
+use tests::ANSWER;
 use tests::board::{Board, move_guest};
 use tests::cable::{Cable, Fate, Scissors, Way};
 use tests::guests::{self, TestGuest};
 
 use crate::on_both_kernels;
+
+/// How often it is looked whether a process is gone.
+const LOOK: Duration = Duration::from_millis(10);
 
 on_both_kernels! {
     fn a_destination_with_other_ram_refuses_and_one_with_the_same_takes_the_guest(kernel) {
@@ -75,7 +81,7 @@ fn dies(kernel: Kernel, kind: u8, way: Way) -> anyhow::Result<()> {
         source.client()?,
         destination.client()?,
         &Options {
-            reconnect: std::time::Duration::from_secs(1),
+            reconnect: Duration::from_secs(1),
             ..Options::default()
         },
         &mut |_| {},
@@ -85,12 +91,19 @@ fn dies(kernel: Kernel, kind: u8, way: Way) -> anyhow::Result<()> {
         .err()
         .context("the guest was moved to a board that is dead")?;
     println!("{error}");
-    ensure!(
-        destination.session.check().is_err(),
-        "the destination is alive"
-    );
+    ends(&mut destination)?;
     source.expect_probe_round(round)?;
     moves_to_a_good_one(kernel, source, &scratch)
+}
+
+/// A process that was killed closes its sockets a while before it is gone.
+fn ends(board: &mut Board) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ANSWER;
+    while board.session.check().is_ok() {
+        ensure!(Instant::now() < deadline, "the destination is alive");
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 fn rustix_pid(process: u32) -> anyhow::Result<rustix::process::Pid> {
