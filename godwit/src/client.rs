@@ -160,8 +160,18 @@ impl Client {
     ///
     /// [`ClientError`].
     pub fn pause(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
-        self.act(Step::Pause, &Request::Pause)?;
+        self.begin_pause()?;
         self.wait_for(Phase::Stopped, timeout)
+    }
+
+    /// Lets the guest stand still, and does not ask the board how far it is. It says so itself: see
+    /// [`Self::next_event`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn begin_pause(&mut self) -> Result<(), ClientError> {
+        self.act(Step::Pause, &Request::Pause)
     }
 
     /// Lets the guest go on, and waits until it does.
@@ -170,8 +180,17 @@ impl Client {
     ///
     /// [`ClientError`].
     pub fn resume(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
-        self.act(Step::Resume, &Request::Resume)?;
+        self.begin_resume()?;
         self.wait_for(Phase::Running, timeout)
+    }
+
+    /// Lets the guest go on, and does not ask the board how far it is, as [`Self::begin_pause`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn begin_resume(&mut self) -> Result<(), ClientError> {
+        self.act(Step::Resume, &Request::Resume)
     }
 
     /// Forgets the guest.

@@ -56,14 +56,29 @@ impl Region {
         Some(unsafe { pointer.cast::<u64>().read_volatile() })
     }
 
-    /// Writes the aligned 64-bit word at `offset`; false outside the region.
-    #[inline]
-    pub(crate) fn set_word64(self, offset: usize, value: u64) -> bool {
-        let Some(pointer) = self.at(offset, 8).filter(|_| offset.is_multiple_of(8)) else {
+    /// Reads aligned 64-bit words from `offset` on; false, and nothing read, outside the region.
+    pub(crate) fn words64(self, offset: usize, words: &mut [u64]) -> bool {
+        let range = self.at(offset, size_of_val(words));
+        let Some(pointer) = range.filter(|_| offset.is_multiple_of(8)) else {
             return false;
         };
-        // SAFETY: as for `word32`, and the caller of `new` vouched for writing.
-        unsafe { pointer.cast::<u64>().write_volatile(value) };
+        for (place, word) in words.iter_mut().enumerate() {
+            // SAFETY: as for `word32`; `at` has checked the range of all words.
+            *word = unsafe { pointer.cast::<u64>().add(place).read_volatile() };
+        }
+        true
+    }
+
+    /// Writes aligned 64-bit words from `offset` on; false, and nothing written, outside the region.
+    pub(crate) fn set_words64(self, offset: usize, words: &[u64]) -> bool {
+        let range = self.at(offset, size_of_val(words));
+        let Some(pointer) = range.filter(|_| offset.is_multiple_of(8)) else {
+            return false;
+        };
+        for (place, word) in words.iter().enumerate() {
+            // SAFETY: as for `words64`, and the caller of `new` vouched for writing.
+            unsafe { pointer.cast::<u64>().add(place).write_volatile(*word) };
+        }
         true
     }
 

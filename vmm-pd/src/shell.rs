@@ -194,9 +194,7 @@ impl Shell {
             size_of_val(code) <= CAPTURE_CODE_SIZE,
             "the capture stub does not fit"
         );
-        for (position, word) in code.iter().enumerate() {
-            self.capture_code.set_word64(8 * position, *word);
-        }
+        self.capture_code.set_words64(0, code);
         self.capture_code.clean(0, self.capture_code.length());
     }
 
@@ -234,17 +232,15 @@ impl Shell {
 impl DataPage for Shell {
     fn write_page(&mut self, vcpu: VcpuId, first: usize, words: &[u64]) {
         let offset = page_offset(vcpu, first);
-        for (position, word) in words.iter().enumerate() {
-            self.capture_data.set_word64(offset + 8 * position, *word);
-        }
+        self.capture_data.set_words64(offset, words);
         self.capture_data.clean(offset, 8 * words.len());
     }
 
     fn read_page(&mut self, vcpu: VcpuId, first: usize, words: &mut [u64]) {
         let offset = page_offset(vcpu, first);
         self.capture_data.clean(offset, 8 * words.len());
-        for (position, word) in words.iter_mut().enumerate() {
-            *word = self.capture_data.word64(offset + 8 * position).unwrap_or(0);
+        if !self.capture_data.words64(offset, words) {
+            words.fill(0);
         }
     }
 }

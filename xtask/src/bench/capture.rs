@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use godwit::client::Client;
 use godwit::guest::{Guest, Program};
 use godwit::image::{ImageRequest, Kernel, build_guest, build_image, build_variant, workspace};
 use godwit::session::{Scratch, Session, SessionOptions};
+use migration_pd::protocol::Event;
+use migration_pd::protocol::management::Phase;
 
 use super::run::LOAD_ADDRESS;
 use channel::vgic::LIST_REGISTERS;
@@ -84,8 +86,10 @@ fn rounds(board: &mut Session) -> anyhow::Result<Vec<Round>> {
     let mut client = Client::connect(&board.address(), PATIENCE)?;
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..=ROUNDS {
-        client.pause(PATIENCE)?;
-        client.resume(PATIENCE)?;
+        client.begin_pause()?;
+        until(&mut client, Phase::Stopped)?;
+        client.begin_resume()?;
+        until(&mut client, Phase::Running)?;
         let line = board.expect_line("measured: ", PATIENCE)?;
         rounds.push(round(&line).with_context(|| format!("the board says: {line}"))?);
     }
@@ -96,6 +100,17 @@ fn rounds(board: &mut Session) -> anyhow::Result<Vec<Round>> {
         "the guest did not stand still: {rounds:?}"
     );
     Ok(rounds)
+}
+
+/// Waits until the board says that its guest is in this phase. A question would be answered meanwhile, and measured.
+fn until(client: &mut Client, phase: Phase) -> anyhow::Result<()> {
+    loop {
+        match client.next_event(PATIENCE)? {
+            Some(Event::PhaseChanged(status)) if status.phase == phase => return Ok(()),
+            Some(_) => {}
+            None => bail!("the board does not say that its guest is {phase}"),
+        }
+    }
 }
 
 /// Reads `measured: capture=…+… restore=…+… release=…+… vcpus=… list_registers=… frequency=…`. With QEMU's `-icount shift=0` an
@@ -129,8 +144,8 @@ fn round(line: &str) -> Option<Round> {
 
 /// What the lines of [`Captures`] are about.
 pub(crate) const HEADING: &str = "\
-| vCPU | list registers taken | kernel | goal, instructions | median | most | besides, calls of vgic-pd and timer-pd |
-|---|---|---|---|---|---|---|";
+| vCPU | list registers taken | kernel | goal, instructions | least | median | most | besides, calls of vgic-pd and timer-pd |
+|---|---|---|---|---|---|---|---|";
 
 impl fmt::Display for Captures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,12 +153,12 @@ impl fmt::Display for Captures {
         for (way, name) in ["capture", "restore"].into_iter().enumerate() {
             let own = self.rounds.iter().map(|round| round.own[way]).collect();
             let besides = self.rounds.iter().map(|round| round.neighbours[way]);
-            let ((median, most), (besides, _)) = (spread(own), spread(besides.collect()));
+            let ([least, median, most], [_, besides, _]) = (spread(own), spread(besides.collect()));
             // The goals are for empty ones.
             let goal = if list_registers == 0 { GOALS[way] } else { "" };
             writeln!(
                 formatter,
-                "| {name} | {list_registers} | {} | {goal} | {median} | {most} | {besides} |",
+                "| {name} | {list_registers} | {} | {goal} | {least} | {median} | {most} | {besides} |",
                 self.kernel
             )?;
         }
@@ -151,11 +166,15 @@ impl fmt::Display for Captures {
     }
 }
 
-/// The one in the middle, and the largest.
-fn spread(mut values: Vec<u64>) -> (u64, u64) {
+/// The smallest, the one in the middle, and the largest.
+fn spread(mut values: Vec<u64>) -> [u64; 3] {
     values.sort_unstable();
-    let at = |position| values.get(position).copied().unwrap_or(0);
-    (at(values.len() / 2), values.last().copied().unwrap_or(0))
+    let at = |position: usize| values.get(position).copied().unwrap_or(0);
+    [
+        at(0),
+        at(values.len() / 2),
+        at(values.len().saturating_sub(1)),
+    ]
 }
 
 #[cfg(test)]
@@ -192,14 +211,14 @@ mod tests {
         };
         let text = captures.to_string();
         assert!(
-            text.starts_with("| capture | 0 | sel4 | 13500 | 12160 | 14000 | 1 |\n"),
+            text.starts_with("| capture | 0 | sel4 | 13500 | 12000 | 12160 | 14000 | 1 |\n"),
             "{text}"
         );
         captures.rounds[0].list_registers = 4;
         assert!(
             captures
                 .to_string()
-                .contains("| restore | 4 | sel4 |  | 9600 |")
+                .contains("| restore | 4 | sel4 |  | 9600 | 9600 |")
         );
     }
 }
