@@ -16,7 +16,7 @@ use godwit::image::{
 use hostile_pd::{
     ARGUMENT_SYMBOL, AT_START_SYMBOL, ATTACK_SYMBOL, Granted, VCPUS_SYMBOL, confession,
 };
-pub use hostile_pd::{Attack, messages};
+pub use hostile_pd::{Attack, CONFESSION, messages};
 
 use crate::guests::{self, TestGuest};
 

@@ -58,7 +58,7 @@ impl Handler for Hostile {
     fn protected(&mut self, _: Channel, _: MessageInfo) -> Result<MessageInfo, Infallible> {
         if self.orders.attack == Attack::Answers {
             self.answers += 1;
-            pester::disturb();
+            pester::disturb(self.answers);
             return Ok(pester::answer(self.answers));
         }
         self.orders.attack_now();

@@ -85,6 +85,13 @@ pub(crate) fn pester(ring: &mut Duplex) {
     }
 }
 
+/// Floods the monitor, where a domain can tell it anything, and says so.
+pub(crate) fn monitor(ring: &mut Duplex) {
+    let told = crate::attack::tell_monitor();
+    // A line that does not fit is missed by the test.
+    let _ = writeln!(Line(ring), "told the monitor {told} times");
+}
+
 /// Text on its way into a ring.
 struct Line<'a>(&'a mut Duplex);
 
@@ -105,10 +112,12 @@ pub(crate) fn notify_all() {
         .for_each(|channel| Channel::new(channel).notify());
 }
 
-/// In the place of `vmm-pd`, which nobody above waits for: a notification for each answer, so that who asks because of it
-/// never comes to an end by itself.
-pub(crate) fn disturb() {
-    if pd_name() == Ok("vmm_pd") {
+/// A notification for each answer of a number. In the place of `vmm-pd`, which nobody above waits for, without end, so that
+/// who asks because of it never comes to an end by itself; in that of `timer-pd`, whose neighbours are all below it, for a
+/// while.
+pub(crate) fn disturb(answer: usize) {
+    let without_end = pd_name() == Ok("vmm_pd");
+    if without_end || answer < NOTIFICATIONS {
         notify_all();
     }
 }

@@ -3,7 +3,8 @@
 //! In the place of `serial-pd`: every byte that is typed is answered with a line. In the place of `migration-pd`: every
 //! byte that comes over the link is answered; `t` and `g` by a call to `timer-pd` or `vgic-pd` first. In the place of
 //! `vmm-pd`: every byte that `serial-pd` passes on is answered. After `p`, both
-//! pester their neighbours; after `n`, they leave nonsense in their rings.
+//! pester their neighbours; after `n`, they leave nonsense in their rings; after `m`, they tell the monitor what only the
+//! kernel should; after `d`, they die.
 
 use channel::ids;
 use channel::ring::Duplex;
@@ -105,6 +106,14 @@ fn answer_peer(rings: &mut Duplex, peer: Channel) {
                 }
                 b'n' => {
                     crate::pester::nonsense();
+                    return;
+                }
+                b'm' => {
+                    crate::pester::monitor(rings);
+                    continue;
+                }
+                b'd' => {
+                    crate::attack::die();
                     return;
                 }
                 _ => b"witness\n",

@@ -349,9 +349,21 @@ fn is_reported(
     orders: &Orders,
     because: Because,
 ) -> anyhow::Result<()> {
+    is_reported_since(0, kernel, board, domain, orders, because)
+}
+
+/// As [`is_reported`], later than a position of the transcript.
+pub(crate) fn is_reported_since(
+    since: usize,
+    kernel: Kernel,
+    board: &Board,
+    domain: &str,
+    orders: &Orders,
+    because: Because,
+) -> anyhow::Result<()> {
     let transcript = board.session.transcript();
     let (name, causes) = hostile::report(kernel, domain, orders, because);
-    let named = transcript.wait_for(0, &name, ANSWER);
+    let named = transcript.wait_for(since, &name, ANSWER);
     let named = named.map_err(|_| anyhow::anyhow!("{domain} was not stopped for {orders:x?}"))?;
     let mut last = named.end;
     for cause in causes {

@@ -3,6 +3,7 @@
 //! Nobody here reaches for what is not its own (`isolation.rs` is about that). These say everything that is no message,
 //! answer with what is no answer, leave nonsense in their rings, notify without end, or never answer.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -15,10 +16,10 @@ use tests::ANSWER;
 use tests::board::Board;
 use tests::guests::TestGuest;
 use tests::hostile::messages::{Callee, Tally, due_to_migration, due_to_vmm};
-use tests::hostile::{self, Attack, Orders};
+use tests::hostile::{self, Attack, Because, CONFESSION, Orders};
 use tests::processor::Processor;
 
-use crate::isolation::serial_pd_answers;
+use crate::isolation::{is_reported_since, serial_pd_answers};
 use crate::on_both_kernels;
 
 /// How often a board is asked that has neighbours which answer nonsense: each time they have another.
@@ -88,13 +89,17 @@ on_both_kernels! {
             ("timer_pd", Orders::of(Attack::Answers)),
         ];
         let mut board = start(kernel, "answers", &hostile, &scratch)?;
-        let mut phases = Vec::new();
+        // How many answers it takes until one of them stops the guest depends on when it is asked for what.
+        let (mut phases, deadline) = (Vec::new(), Instant::now() + ANSWER);
+        while !phases.contains(&Phase::Failed) {
+            ensure!(Instant::now() < deadline, "{phases:?}");
+            phases.push(board.phase()?);
+        }
         for _ in 0..QUESTIONS {
             phases.push(board.phase()?);
             // Refused or not, it makes vmm-pd ask both.
             let _ = board.client()?.discard();
         }
-        ensure!(phases.contains(&Phase::Failed), "{phases:?}");
         ensure!(!phases.contains(&Phase::Running), "{phases:?}");
         nobody_was_stopped(kernel, &board)
     }
@@ -135,6 +140,50 @@ on_both_kernels! {
         nobody_was_stopped(kernel, &board)
     }
 
+    /// It leaves counts in its ring that cannot be, notifies often, and dies.
+    fn whatever_link_pd_leaves_the_guest_goes_on(kernel) {
+        let scratch = Scratch::new()?;
+        let orders = Orders { argument: CONFESSION, at_start: true, ..Orders::of(Attack::Nonsense) };
+        let mut board = start(kernel, "link", &[("link_pd", orders)], &scratch)?;
+        is_reported_since(0, kernel, &board, "link_pd", &orders, Because::NotMapped)?;
+        let round = board.expect_probe_round(0)?;
+        board.expect_probe_round(round + 10)?;
+        board.session.send(b"q")?;
+        board.expect_probe_done()?;
+        let stopped = blamed(kernel, &board.said());
+        ensure!(stopped == BTreeSet::from(["link_pd".to_owned()]), "{stopped:?}");
+        Ok(())
+    }
+
+    /// On seL4 every domain can send to the monitor, which runs above all others; our kernel has none.
+    fn whatever_migration_pd_tells_the_monitor_it_stops_itself_only(kernel) {
+        let scratch = Scratch::new()?;
+        let hostile = [("migration_pd", Orders::WITNESS)];
+        let mut board = start(kernel, "monitor", &hostile, &scratch)?;
+        let before = board.expect_probe_round(0)?;
+        let mut link = Witness::new(&board)?;
+        link.answers(b'm', "told the monitor 2055 times")?;
+        let round = board.expect_probe_round(before)?;
+        board.expect_probe_round(round + 1)?;
+        let said = board.said();
+        // It believes what it is told, of nobody but who tells it, and takes nobody off its own time.
+        let believed = (kernel == Kernel::Sel4).then(|| "migration_pd".to_owned());
+        let stopped = blamed(kernel, &said);
+        ensure!(stopped == BTreeSet::from_iter(believed), "{stopped:?}");
+        ensure!(!said.contains("is now passive"), "time was taken away");
+        // It still hears of a fault: of the one that there is.
+        link.ask(b'd')?;
+        let orders = Orders { argument: CONFESSION, ..Orders::of(Attack::Read) };
+        is_reported_since(said.len(), kernel, &board, "migration_pd", &orders, Because::NotMapped)?;
+        link_pd_takes_bytes(link.0.get_mut())?;
+        let round = board.expect_probe_round(round + 1)?;
+        board.expect_probe_round(round + 1)?;
+        board.session.send(b"q")?;
+        board.expect_probe_done()?;
+        ensure!(blamed(kernel, &board.said()) == BTreeSet::from(["migration_pd".to_owned()]));
+        Ok(())
+    }
+
     fn nobody_but_its_callers_waits_for_a_domain_that_never_answers(kernel) {
         for domain in ["vgic_pd", "timer_pd", "vmm_pd"] {
             drivers_go_on(kernel, domain, false)?;
@@ -168,14 +217,18 @@ fn drivers_go_on(kernel: Kernel, domain: &str, at_start: bool) -> anyhow::Result
     let mut processor = Processor::of(&monitor)?;
     processor.expect(COMPUTES)?;
     serial_pd_answers(&mut board)?;
-    // More than lies between us and link-pd, less than its ring takes: zeros, which are no frames.
     let mut link = UnixStream::connect(board.link_path()?)?;
-    link.set_write_timeout(Some(ANSWER))?;
-    link.write_all(&vec![0; PASSED_ON])
-        .with_context(|| format!("link-pd does not go on beside {domain}"))?;
+    link_pd_takes_bytes(&mut link).with_context(|| format!("beside {domain}"))?;
     // It has never stopped.
     processor.expect(COMPUTES)?;
     nobody_was_stopped(kernel, &board)
+}
+
+/// More than lies between us and link-pd, less than its ring takes: zeros, which are no frames.
+fn link_pd_takes_bytes(link: &mut UnixStream) -> anyhow::Result<()> {
+    link.set_write_timeout(Some(ANSWER))?;
+    let all = link.write_all(&vec![0; PASSED_ON]);
+    all.context("link-pd does not go on")
 }
 
 fn start(
@@ -199,6 +252,22 @@ fn nobody_was_stopped(kernel: Kernel, board: &Board) -> anyhow::Result<()> {
         None => Ok(()),
         Some(line) => anyhow::bail!("{line}"),
     }
+}
+
+/// Whom the kernel says that it has stopped.
+fn blamed(kernel: Kernel, said: &str) -> BTreeSet<String> {
+    let (before, after) = match kernel {
+        Kernel::Embedded => ("domain '", "' stopped: "),
+        Kernel::Sel4 => ("faulting PD: ", ""),
+    };
+    said.lines()
+        .filter_map(|line| Some(line.split_once(before)?.1))
+        .filter_map(|rest| match after {
+            "" => Some(rest.trim_end()),
+            after => Some(rest.split_once(after)?.0),
+        })
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A hostile domain says of all that was said to it that nothing was not due.
