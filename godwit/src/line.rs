@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use line::{Host, Millis, Sink};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,7 +26,10 @@ const TICK: Timespec = Timespec {
 /// Bytes from the board that may wait for whoever reads the socket.
 const WAITING: usize = 64 << 10;
 /// How long to wait before connecting to a line is tried again.
-const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+const CONNECT_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 /// Carries a link over `line` until the socket that it returns is closed.
 ///
@@ -113,7 +116,7 @@ fn carry(listener: &UnixListener, line: &Path, baud: u32, stopped: &UnixStream) 
             return;
         }
         let served = listener.accept().and_then(|(client, _)| {
-            let line = connect(line, &client)?;
+            let line = connect(line, &client, stopped)?;
             Exchange::new(line, client, baud)
         });
         if let Ok(exchange) = served
@@ -124,8 +127,8 @@ fn carry(listener: &UnixListener, line: &Path, baud: u32, stopped: &UnixStream) 
     }
 }
 
-/// The line, as soon as it is there: QEMU may be about to start. Gives up when the client has.
-fn connect(line: &Path, client: &UnixStream) -> io::Result<UnixStream> {
+/// The line, as soon as it is there: QEMU may be about to start. Gives up when the client has, or when told to stop.
+fn connect(line: &Path, client: &UnixStream, stopped: &UnixStream) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(line) {
             Err(error)
@@ -134,15 +137,15 @@ fn connect(line: &Path, client: &UnixStream) -> io::Result<UnixStream> {
                     ErrorKind::NotFound | ErrorKind::ConnectionRefused
                 ) =>
             {
-                let mut hangup = [PollFd::new(client, PollFlags::RDHUP)];
-                let now = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                };
-                if poll(&mut hangup, Some(&now))? > 0 {
-                    return Err(error);
+                let mut ends = [
+                    PollFd::new(client, PollFlags::RDHUP),
+                    PollFd::new(stopped, PollFlags::IN),
+                ];
+                match poll(&mut ends, Some(&CONNECT_PAUSE)) {
+                    Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                    Ok(_) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
-                thread::sleep(CONNECT_PAUSE);
             }
             connected => return connected,
         }
@@ -392,6 +395,19 @@ mod tests {
         }
         drop(carrier);
         echoes.join().unwrap();
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_carrier_ends_though_its_client_waits_for_a_line_that_never_comes() {
+        let directory = std::env::temp_dir().join(format!("godwit-no-line-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let public = directory.join("link");
+        let listener = UnixListener::bind(&public).unwrap();
+        let carrier = Carrier::start(listener, directory.join("line"), 115_200).unwrap();
+        let client = UnixStream::connect(&public).unwrap();
+        drop(carrier);
+        drop(client);
         std::fs::remove_dir_all(directory).unwrap();
     }
 }
