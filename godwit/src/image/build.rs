@@ -257,7 +257,7 @@ fn built(
     root: &Path,
     board: &Board,
     request: &ImageRequest,
-    mut domains: Features,
+    domains: Features,
 ) -> Result<(Files, Files), ImageError> {
     let ours = Workspace::at(root);
     let (config, kernel) = match request.kernel {
@@ -266,16 +266,14 @@ fn built(
         Kernel::Sel4 => (request.config, None),
     };
     let kernel = kernel.map(|(package, feature)| (package.to_owned(), vec![feature.to_owned()]));
-    if request.sel4_crates == Sel4Crates::Upstream {
-        let headers = Sdk::find(board, config)?.headers();
-        let originals = upstream::workspace(root, &headers)?;
-        let kernel = Features::from_iter(kernel);
-        return Ok((compile(&originals, &domains)?, compile(&ours, &kernel)?));
-    }
-    // At once, so that what both need is compiled while something else is linked.
-    domains.extend(kernel);
-    let files = compile(&ours, &domains)?;
-    Ok((Arc::clone(&files), files))
+    let workspace = match request.sel4_crates {
+        Sel4Crates::Ours => ours.clone(),
+        Sel4Crates::Upstream => upstream::workspace(root, &Sdk::find(board, config)?.headers())?,
+    };
+    // One after the other: what the kernel depends on switches on features of what both use, with which the domains would
+    // be compiled once more than for seL4.
+    let domains = compile(&workspace, &domains)?;
+    Ok((domains, compile(&ours, &Features::from_iter(kernel))?))
 }
 
 fn file(files: &Files, package: &str) -> Result<Vec<u8>, ImageError> {
