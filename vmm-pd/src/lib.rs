@@ -15,6 +15,7 @@ pub mod capture;
 pub mod console;
 mod exception;
 pub mod exit;
+pub mod gate;
 pub mod instruction;
 pub mod machine;
 pub mod port;

@@ -25,6 +25,7 @@ use thiserror::Error;
 use crate::capture::CaptureError;
 use crate::console::Console;
 use crate::exit::Exit;
+use crate::gate::TimeGoesOn;
 use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port};
 use crate::stop::{Activity, Standstill};
 
@@ -121,8 +122,8 @@ pub struct Machine {
     pub(crate) console: Console,
     console_line: bool,
     pub(crate) boot: Option<Boot>,
-    /// `CNTVOFF_EL2`, as the open gate gave it out.
-    pub(crate) offset: Option<Ticks>,
+    /// While it goes on.
+    pub(crate) time: Option<TimeGoesOn>,
     pub(crate) activity: Activity,
     pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
@@ -146,7 +147,7 @@ impl Machine {
             console: Console::new(),
             console_line: false,
             boot,
-            offset: None,
+            time: None,
             activity: Activity::None,
             standstill: Standstill::default(),
             statistics: Statistics::default(),
@@ -353,25 +354,24 @@ impl Machine {
         for vcpu in self.present() {
             VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
         }
-        self.open_gate(port)?;
-        self.start_vcpu(port, FIRST, boot.entry, boot.context)?;
+        let time = self.open_gate(port)?;
+        self.start_vcpu(port, FIRST, time, [boot.entry, boot.context])?;
         self.set_phase(port, Phase::Running);
         self.take_console_input(port);
         Ok(())
     }
 
     /// Lets time go on; refused by `timer-pd` until every vCPU's timer is in place.
-    pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<Ticks, MachineError> {
-        let offset = Ticks(timer::decode_answer(
-            &port.timer(&timer::Request::Release)?,
-        )?);
-        self.offset = Some(offset);
-        Ok(offset)
+    pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<TimeGoesOn, MachineError> {
+        let time = TimeGoesOn::ask(port)?;
+        self.time = Some(time);
+        Ok(time)
     }
 
     /// Stops every vCPU where it is, for good.
     pub(crate) fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.activity = Activity::None;
+        self.time = None;
         for vcpu in self.present() {
             port.suspend(vcpu)?;
             let state = self.vcpu(vcpu);
@@ -400,7 +400,7 @@ impl Machine {
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.console = Console::new();
         self.console_line = false;
-        self.offset = None;
+        self.time = None;
         self.standstill.forget();
         (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);
         self.set_phase(port, Phase::Empty);

@@ -15,6 +15,8 @@ pub mod result {
     pub const INVALID_PARAMETERS: u64 = u64::MAX - 1;
     /// `ALREADY_ON`.
     pub const ALREADY_ON: u64 = u64::MAX - 3;
+    /// `INTERNAL_FAILURE`.
+    pub const INTERNAL_FAILURE: u64 = u64::MAX - 5;
     /// `INVALID_ADDRESS`.
     pub const INVALID_ADDRESS: u64 = u64::MAX - 8;
 }

@@ -12,7 +12,7 @@
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
 use channel::vmm::{Phase, Refusal, Request, answer};
-use channel::{MAX_VCPUS, Message, Ticks, VcpuId};
+use channel::{MAX_VCPUS, Message, VcpuId};
 use state::{
     ConsoleRecordV1, MachineRecordV1, PowerV1, Register, RegisterFile, VcpuV1, VcpusRecordV1,
     record,
@@ -244,6 +244,7 @@ impl Machine {
             self.take_from_sleepers(port, vcpu)?;
         }
         understood(&port.timer(&timer::Request::Freeze)?)?;
+        self.time = None;
         self.standstill.saved = Default::default();
         self.capture_next(port, FIRST.index())
     }
@@ -349,7 +350,7 @@ impl Machine {
 
     /// All vCPUs are in place: time goes on, and they run.
     fn let_go<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        let offset: Ticks = self.open_gate(port)?;
+        let time = self.open_gate(port)?;
         for vcpu in self.present() {
             let ready = self
                 .standstill
@@ -361,7 +362,7 @@ impl Machine {
                 continue;
             };
             let runs = saved.power != PowerV1::Off;
-            restored.release(port, &saved.registers, offset, false)?;
+            restored.release(port, &saved.registers, time, false)?;
             let known = self.vcpu(vcpu);
             known.started = true;
             known.timer_asserted = timer.asserted;

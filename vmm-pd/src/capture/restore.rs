@@ -1,14 +1,15 @@
 //! Restore of one vCPU: the state machine around [`Command::Load`], and the release that lets it run.
 
+use channel::VcpuId;
 use channel::timer::VirtualTimer;
 use channel::vgic::{Injection, RestorePlan};
-use channel::{Ticks, VcpuId};
 use heapless::Vec;
 use state::{Register, RegisterFile};
 
 use super::layout::{self, Command, Leave, MAX_INTERRUPTS, position};
 use super::{CaptureError, DataPage, Features, Progress};
 use crate::exit::Exit;
+use crate::gate::TimeGoesOn;
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
 
 /// A restore under way.
@@ -129,19 +130,19 @@ impl Restore {
 }
 
 impl Restored {
-    /// Gives the vCPU its time and its own registers, and with `run` lets it go on. Only with the `offset` that
-    /// `timer-pd` gave out when its gate opened, which it does when all vCPUs are in place.
+    /// Gives the vCPU its time and its own registers, and with `run` lets it go on. Only when
+    /// `timer-pd` has opened its gate, which it does when all vCPUs are in place.
     pub fn release<P: Port>(
         self,
         port: &mut P,
         registers: &RegisterFile,
-        offset: Ticks,
+        time: TimeGoesOn,
         run: bool,
     ) -> Result<(), CaptureError> {
         let Self { vcpu, timer } = self;
         let word = |register| registers.word(register).unwrap_or(0);
         for (register, value) in [
-            (VcpuRegister::Cntvoff, offset.0),
+            (VcpuRegister::Cntvoff, time.offset().0),
             (VcpuRegister::SCTLR, word(Register::SCTLR_EL1)),
             (VcpuRegister::CntvCtl, timer.control.into()),
         ] {

@@ -17,6 +17,7 @@ use super::{
     Capture, CaptureError, Captured, Clean, Features, Probe, Progress, Restore, Restored, identity,
 };
 use crate::exit::{Exit, Syndrome, class};
+use crate::gate::TimeGoesOn;
 use crate::port::VcpuRegister;
 use fake::{Asked, Fake, Slot, Thread, features};
 
@@ -191,7 +192,7 @@ proptest! {
         dirty.slots = [Slot::Empty; LIST_REGISTERS];
         let plan = plan(&slots, captured.interface);
         let restored = restore(&mut dirty, &registers, &captured.timer, &plan).unwrap();
-        restored.release(&mut dirty, &registers, Ticks(77), true).unwrap();
+        restored.release(&mut dirty, &registers, TimeGoesOn::with(77), true).unwrap();
         prop_assert_eq!(&dirty.registers, &stubs);
         prop_assert_eq!(&dirty.thread, &thread);
         prop_assert_eq!(dirty.interface, interface);
@@ -265,7 +266,7 @@ proptest! {
         let nothing = RegisterFile::new();
         let timer = VirtualTimer::default();
         let restored = restore(&mut dirty, &nothing, &timer, &plan(&[], CpuInterface::default()));
-        restored.unwrap().release(&mut dirty, &nothing, Ticks(0), false).unwrap();
+        restored.unwrap().release(&mut dirty, &nothing, TimeGoesOn::with(0), false).unwrap();
         prop_assert!(dirty.registers.iter().all(|(_, value)| value == 0));
         prop_assert_eq!(&dirty.thread, &Thread::default());
     }
@@ -289,7 +290,7 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
     fake.asked.clear();
     let registers = RegisterFile::new();
     restored
-        .release(&mut fake, &registers, Ticks(9), true)
+        .release(&mut fake, &registers, TimeGoesOn::with(9), true)
         .unwrap();
     assert_eq!(
         fake.asked,
@@ -330,7 +331,7 @@ fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_
         let plan = plan(&[], captured.interface);
         let restored = restore(&mut fake, &registers, &captured.timer, &plan).unwrap();
         restored
-            .release(&mut fake, &registers, Ticks(0), true)
+            .release(&mut fake, &registers, TimeGoesOn::with(0), true)
             .unwrap();
         assert_eq!(fake.asked.contains(&Asked::AcknowledgeTimer), !asserted);
     }

@@ -6,6 +6,7 @@
 use super::{Machine, MachineError, Run, SCTLR_RESET, STATE_RESET};
 use crate::capture::identity;
 use crate::exit::Syndrome;
+use crate::gate::TimeGoesOn;
 use crate::port::{Frame, Port, VcpuRegister};
 use crate::psci::{Call, result};
 use crate::stop::Afterwards;
@@ -106,7 +107,11 @@ impl Machine {
         if port.ram_read(entry & !7).is_none() {
             return Ok(result::INVALID_ADDRESS);
         }
-        self.start_vcpu(port, vcpu, entry, context)?;
+        // A guest that calls runs, and then time does.
+        let Some(time) = self.time else {
+            return Ok(result::INTERNAL_FAILURE);
+        };
+        self.start_vcpu(port, vcpu, time, [entry, context])?;
         Ok(result::SUCCESS)
     }
 
@@ -115,16 +120,15 @@ impl Machine {
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        entry: u64,
-        context: u64,
+        time: TimeGoesOn,
+        [entry, context]: [u64; 2],
     ) -> Result<(), MachineError> {
-        let offset = self.offset.unwrap_or_default();
         for (register, value) in [
             (VcpuRegister::SCTLR, SCTLR_RESET),
             (VcpuRegister::CPACR, 0),
             (VcpuRegister::VMPIDR, identity(vcpu)),
             (VcpuRegister::CntvCtl, 0),
-            (VcpuRegister::Cntvoff, offset.0),
+            (VcpuRegister::Cntvoff, time.offset().0),
             (VcpuRegister::Cntkctl, 0),
         ] {
             port.write_vcpu(vcpu, register, value)?;
