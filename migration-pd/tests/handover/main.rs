@@ -85,8 +85,8 @@ enum Step {
     DestinationSilence,
     DestinationRestarts,
     SourceRestarts,
-    /// The operator lets the guest go on where it was.
-    Resolve,
+    /// The operator says what became of the guest, and it is so.
+    Resolve(Verdict),
     Deliver(Message),
 }
 
@@ -296,12 +296,16 @@ impl Model for HandOver {
         if state.restarts + state.source_restarts < RESTARTS {
             steps.extend([Step::DestinationRestarts, Step::SourceRestarts]);
         }
-        // A destination that says it is not the one which was meant is the reason to ask the
-        // operator: that one is gone, and its guest with it.
-        let asked = |id: MoveId| state.network.contains(&Message::Unknown { id: id.0 });
-        let doubt = state.source.leaving().filter(|_| state.source.in_doubt());
-        if doubt.is_some_and(|leaving| asked(leaving.id)) {
-            steps.push(Step::Resolve);
+        // The operator says what is so: that the destination which was meant is gone, and its guest
+        // with it, whether or not the one in its place has said that; or that the guest went there.
+        if state.source.in_doubt() {
+            let meant = state.source.destination();
+            if meant.is_some_and(|to| to.0 < 100 + state.restarts) {
+                steps.push(Step::Resolve(Verdict::GoOnHere));
+            }
+            if state.at_b == Guest::Running {
+                steps.push(Step::Resolve(Verdict::ForgetHere));
+            }
         }
         steps.extend(state.network.iter().copied().map(Step::Deliver));
     }
@@ -357,8 +361,7 @@ impl Model for HandOver {
                 state.source = Source::Idle;
                 state.at_a = Guest::Absent;
             }
-            Step::Resolve => {
-                let verdict = Verdict::GoOnHere;
+            Step::Resolve(verdict) => {
                 let id = MoveId(state.source.leaving().map_or(0, |leaving| leaving.id.0));
                 self.source(&mut state, source::Event::Resolved { id, verdict });
             }

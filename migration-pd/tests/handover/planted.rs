@@ -4,6 +4,7 @@ use super::{FAILURE, Guest, HandOver, REAL, State, Step};
 use migration_pd::handover::Actions;
 use migration_pd::handover::destination::{self, Destination};
 use migration_pd::handover::source::{self, Source};
+use migration_pd::protocol::management::Verdict;
 use stateright::{Checker, Model};
 
 /// A source that goes on by itself after the commit, since it has heard nothing.
@@ -23,6 +24,18 @@ fn credulous(source: Source, event: source::Event) -> (Source, Actions<source::A
             source::Event::Aborted { id, by, failure }
         }
         (event, _) => event,
+    };
+    source.step(event)
+}
+
+/// A source that goes on whatever the operator says.
+fn stubborn(source: Source, event: source::Event) -> (Source, Actions<source::Action>) {
+    let event = match event {
+        source::Event::Resolved { id, .. } => source::Event::Resolved {
+            id,
+            verdict: Verdict::GoOnHere,
+        },
+        event => event,
     };
     source.step(event)
 }
@@ -69,6 +82,10 @@ fn the_model_catches_planted_faults() {
             ..REAL
         },
         HandOver {
+            source: stubborn,
+            ..REAL
+        },
+        HandOver {
             destination: hasty,
             ..REAL
         },
@@ -106,7 +123,7 @@ fn the_model_catches_planted_faults() {
                 steps
                     .into_iter()
                     // The operator may do what the boards must not.
-                    .filter(|step| *step != Step::Resolve)
+                    .filter(|step| !matches!(step, Step::Resolve(_)))
                     .filter_map(|step| model.next_state(&state, step))
                     .map(|next| (next, ran)),
             );
