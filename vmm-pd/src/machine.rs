@@ -89,7 +89,7 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Vcpu {
     pub(crate) run: Run,
-    /// It has run since the machine was switched on, so it has a state to capture.
+    /// A guest has run on it or was put there, so it has a state to capture or to clean away.
     pub(crate) started: bool,
     /// Which interrupt was put into each list register and has not been reported as ended.
     pub(crate) injected: [Option<Intid>; LIST_REGISTERS],

@@ -269,9 +269,13 @@ impl Port for Shell {
         count: usize,
         resume: bool,
     ) -> Result<(), KernelError> {
-        thread(vcpu)
-            .tcb_write_registers(resume, count as u64, &mut frame.0)
-            .map_err(refused(Operation::WriteThread))
+        let mut write = || thread(vcpu).tcb_write_registers(resume, count as u64, &mut frame.0);
+        let done = if resume {
+            self.clock.time(Step::Resume, write)
+        } else {
+            write()
+        };
+        done.map_err(refused(Operation::WriteThread))
     }
 
     #[inline]

@@ -19,7 +19,9 @@ use state::{
 };
 
 use crate::abort::RAM_BASE;
-use crate::capture::{Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored};
+use crate::capture::{
+    self, Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::machine::{
@@ -107,7 +109,11 @@ impl Standstill {
 impl Machine {
     /// Starts: first the stub reads what board this is, then the guest boots, if there is one.
     pub fn start<P: Port>(&mut self, port: &mut P) {
-        match Probe::begin(port, FIRST) {
+        let mut vcpus = VcpuId::all();
+        let probe = vcpus
+            .try_for_each(|vcpu| capture::set_up(port, vcpu))
+            .and_then(|()| Probe::begin(port, FIRST));
+        match probe {
             Ok(probe) => self.activity = Activity::Probe(probe),
             Err(error) => self.fail(port, FIRST, error.into()),
         }
@@ -326,6 +332,7 @@ impl Machine {
                 for injection in plan.active.injections() {
                     self.note_injection(injection);
                 }
+                self.vcpu(vcpu).started = true;
                 self.activity = Activity::Restore(vcpu, restore, timer);
                 return Ok(());
             }
@@ -351,27 +358,27 @@ impl Machine {
     /// All vCPUs are in place: time goes on, and they run.
     fn let_go<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         let time = self.open_gate(port)?;
-        for vcpu in self.present() {
-            let ready = self
+        let mut ready = [None; MAX_VCPUS];
+        for (vcpu, ready) in self.present().zip(&mut ready) {
+            let restored = self
                 .standstill
                 .restored
                 .get_mut(vcpu.index())
                 .and_then(Option::take);
             let saved = self.standstill.saved.get(vcpu.index());
-            let (Some((restored, timer)), Some(saved)) = (ready, saved) else {
+            let (Some((restored, timer)), Some(saved)) = (restored, saved) else {
                 continue;
             };
+            *ready = Some(restored.give_time(port, &saved.registers, time)?);
             let runs = saved.power != PowerV1::Off;
-            restored.release(port, &saved.registers, time, false)?;
             let known = self.vcpu(vcpu);
-            known.started = true;
             known.timer_asserted = timer.asserted;
             known.run = if runs { Run::Running } else { Run::Off };
         }
         self.set_phase(port, Phase::Running);
-        for vcpu in self.present() {
-            if self.vcpu(vcpu).run == Run::Running {
-                port.resume(vcpu)?;
+        for (ready, saved) in ready.into_iter().zip(&self.standstill.saved) {
+            if let Some(ready) = ready {
+                ready.release(port, &saved.registers, saved.power != PowerV1::Off)?;
             }
         }
         // What came while the guest stood still has been notified already.

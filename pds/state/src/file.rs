@@ -6,6 +6,7 @@
 
 use crate::register::{REGISTER_COUNT, Register, Width};
 use core::fmt;
+use core::ops::Range;
 use serde::de::{SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -143,6 +144,21 @@ impl RegisterFile {
             .iter()
             .map(|bits| bits.count_ones() as usize)
             .sum()
+    }
+
+    /// The last register that is there in these rows of the table.
+    pub fn last_in(&self, rows: Range<usize>) -> Option<Register> {
+        let groups = rows.start / 32..rows.end.div_ceil(32);
+        for group in groups.rev() {
+            let start = rows.start.saturating_sub(32 * group);
+            let beyond = (32 * group + 32).saturating_sub(rows.end);
+            let within = u32::MAX << start & u32::MAX >> beyond;
+            let bits = self.present.get(group)? & within;
+            if let Some(bit) = bits.checked_ilog2() {
+                return Register::ALL.get(32 * group + bit as usize).copied();
+            }
+        }
+        None
     }
 
     /// Whether there are none.

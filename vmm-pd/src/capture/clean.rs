@@ -32,7 +32,7 @@ impl Clean {
         vcpu: VcpuId,
         features: Features,
     ) -> Result<Self, CaptureError> {
-        super::prepare(port, vcpu)?;
+        super::park(port, vcpu)?;
         super::run(port, vcpu, Command::Scrub)?;
         Ok(Self {
             vcpu,

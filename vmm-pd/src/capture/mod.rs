@@ -12,11 +12,12 @@
 //!
 //! # How to use it
 //!
-//! 1. Once at start-up, with no guest: [`Probe::begin`], and each exit to [`Probe::on_exit`], until it is done. It
-//!    gives the board's constants, and [`Features::of`] them what the stub may touch.
+//! 1. Once at start-up, with no guest: [`set_up`] for each vCPU; then [`Probe::begin`], and each exit to
+//!    [`Probe::on_exit`], until it is done. It gives the board's constants, and [`Features::of`] them what the stub may
+//!    touch.
 //! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
 //! 3. To go on, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
-//!    timer's gate has opened, [`Restored::release`] for each. No vCPU runs before that.
+//!    timer's gate has opened, [`Restored::give_time`] for each, and then [`Ready::release`]. No vCPU runs before that.
 //! 4. When a guest is gone (off, failed, discarded) or starts again: [`Clean`] for each vCPU that ran or was injected
 //!    into, before the next guest uses it.
 //!
@@ -40,7 +41,7 @@ use layout::{Command, Leave, position};
 
 pub use clean::Clean;
 pub use probe::Probe;
-pub use restore::{Restore, Restored};
+pub use restore::{Ready, Restore, Restored};
 pub use save::{Capture, Captured};
 
 /// The stub's data pages, one for each vCPU.
@@ -216,8 +217,19 @@ fn run<P: Port>(port: &mut P, vcpu: VcpuId, command: Command) -> Result<(), Capt
     Ok(port.write(vcpu, &mut frame, count_for(2), true)?)
 }
 
-/// Stage 1 off and no timer: how the stub runs.
-fn prepare<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
+/// Sets up a vCPU on which nothing has run yet: who it is, for good, and parked.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn set_up<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
+    port.write_vcpu(vcpu, VcpuRegister::VMPIDR, identity(vcpu))?;
+    park(port, vcpu)
+}
+
+/// Stage 1 off and no timer, as the stub needs it. A vCPU is parked until a guest runs on it, and again from its capture
+/// or cleaning on.
+fn park<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
     port.write_vcpu(vcpu, VcpuRegister::SCTLR, SCTLR)?;
     Ok(port.write_vcpu(vcpu, VcpuRegister::CntvCtl, 0)?)
 }

@@ -6,7 +6,7 @@ use state::{Register, RegisterFile, Source};
 use super::layout::{self, Command, Leave};
 use super::{CaptureError, DataPage, Progress};
 use crate::exit::Exit;
-use crate::port::{Port, VcpuRegister};
+use crate::port::Port;
 
 /// A probe under way. Debug registers and performance monitor get runs of their own: a kernel may keep guests from
 /// them, and then they are no state of a guest's.
@@ -48,11 +48,9 @@ impl Stage {
 }
 
 impl Probe {
-    /// Lets `vcpu`, which has not run yet, read the constants.
+    /// Lets the parked `vcpu`, which has not run yet, read the constants.
     pub fn begin<P: Port + DataPage>(port: &mut P, vcpu: VcpuId) -> Result<Self, CaptureError> {
         port.suspend(vcpu)?;
-        port.write_vcpu(vcpu, VcpuRegister::VMPIDR, super::identity(vcpu))?;
-        super::prepare(port, vcpu)?;
         let stage = Stage::Identification;
         let mut probe = Self {
             vcpu,

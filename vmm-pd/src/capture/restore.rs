@@ -3,6 +3,7 @@
 use channel::VcpuId;
 use channel::timer::VirtualTimer;
 use channel::vgic::{Injection, RestorePlan};
+use core::ops::Range;
 use heapless::Vec;
 use state::{Register, RegisterFile};
 
@@ -25,7 +26,7 @@ pub struct Restore {
 
 /// A vCPU that holds its whole state apart from what lets it run: translation, timer, program counter.
 ///
-/// Until it is released, it stands still. What is pending for it may be injected.
+/// It stands still. What is pending for it may be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Restored {
@@ -34,7 +35,7 @@ pub struct Restored {
 }
 
 impl Restore {
-    /// Loads a suspended vCPU, whatever it was before. A register that `registers` does not have becomes zero: nothing
+    /// Loads a parked vCPU, whatever it was before. A register that `registers` does not have becomes zero: nothing
     /// of another guest's shines through.
     pub fn begin<P: Port + DataPage>(
         port: &mut P,
@@ -56,8 +57,6 @@ impl Restore {
             active: plan.active.injections().collect(),
             timer: *timer,
         };
-        port.write_vcpu(vcpu, VcpuRegister::VMPIDR, identity)?;
-        super::prepare(port, vcpu)?;
         for injection in &restore.active {
             port.inject(*injection)?;
         }
@@ -129,16 +128,22 @@ impl Restore {
     }
 }
 
+/// A vCPU that has its time too, and only waits to be released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Ready {
+    vcpu: VcpuId,
+}
+
 impl Restored {
-    /// Gives the vCPU its time and its own registers, and with `run` lets it go on. Only when
-    /// `timer-pd` has opened its gate, which it does when all vCPUs are in place.
-    pub fn release<P: Port>(
+    /// Gives the vCPU its time and translation. Only when `timer-pd` has opened its gate, which it does when all vCPUs are in
+    /// place.
+    pub fn give_time<P: Port>(
         self,
         port: &mut P,
         registers: &RegisterFile,
         time: TimeGoesOn,
-        run: bool,
-    ) -> Result<(), CaptureError> {
+    ) -> Result<Ready, CaptureError> {
         let Self { vcpu, timer } = self;
         let word = |register| registers.word(register).unwrap_or(0);
         for (register, value) in [
@@ -152,14 +157,25 @@ impl Restored {
             // Its event may have been lost when the vCPU was stopped, and the kernel still hold it masked.
             port.acknowledge_timer(vcpu)?;
         }
+        Ok(Ready { vcpu })
+    }
+}
+
+impl Ready {
+    /// Gives the vCPU its thread's registers, and with `run` lets it go on. Only when all vCPUs have their time.
+    pub fn release<P: Port>(
+        self,
+        port: &mut P,
+        registers: &RegisterFile,
+        run: bool,
+    ) -> Result<(), CaptureError> {
         let mut frame = load_thread::<P::Frame>(registers);
-        Ok(port.write(vcpu, &mut frame, COUNT_ALL, run)?)
+        Ok(port.write(self.vcpu, &mut frame, COUNT_ALL, run)?)
     }
 }
 
 /// How many event counters `registers` need. What else they have of what the stub loads, the processor must have.
 fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
-    const COUNTERS: usize = position(Register::PMEVCNTR0_EL0);
     let [first, second, third] = features.saved(usize::MAX);
     let beyond = [
         first.end..second.start,
@@ -167,17 +183,33 @@ fn needed(features: Features, registers: &RegisterFile) -> Result<usize, Capture
         third.end..layout::SAVED.len(),
     ];
     for range in beyond {
-        let mut absent = layout::SAVED.get(range).unwrap_or_default().iter();
-        if let Some(register) = absent.find(|register| registers.contains(**register)) {
-            return Err(CaptureError::Register(*register));
+        if let Some(register) = registers.last_in(rows(range)) {
+            return Err(CaptureError::Register(register));
         }
     }
-    let counters = layout::SAVED.get(COUNTERS..).unwrap_or_default();
-    let last = counters
-        .iter()
-        .rposition(|register| registers.contains(*register));
-    Ok(last.map_or(0, |last| last / 2 + 1))
+    let counters = rows(COUNTERS..layout::SAVED.len());
+    let last = registers.last_in(counters.clone());
+    Ok(last.map_or(0, |last| (last.index() - counters.start) / 2 + 1))
 }
+
+/// Where the registers from the first that a processor may lack on are in [`layout::SAVED`], and where the event counters.
+const OPTIONAL: usize = position(Register::MDCCINT_EL1);
+const COUNTERS: usize = position(Register::PMEVCNTR0_EL0);
+
+/// The rows of the table that hold this part of [`layout::SAVED`], all of it at [`OPTIONAL`] or beyond.
+const fn rows(part: Range<usize>) -> Range<usize> {
+    const FIRST: usize = Register::MDCCINT_EL1.index();
+    FIRST + part.start - OPTIONAL..FIRST + part.end - OPTIONAL
+}
+
+#[expect(clippy::indexing_slicing, reason = "below its length")]
+const _: () = {
+    let mut at = OPTIONAL;
+    while at < layout::SAVED.len() {
+        assert!(layout::SAVED[at].index() == rows(at..at).start);
+        at += 1;
+    }
+};
 
 fn write_vectors<P: DataPage>(port: &mut P, vcpu: VcpuId, registers: &RegisterFile) {
     let mut vectors = [0; 64];

@@ -60,7 +60,7 @@ impl Capture {
         let sctlr = port.read_vcpu(vcpu, VcpuRegister::SCTLR)?;
         put(registers, Register::SCTLR_EL1, sctlr);
         let control = port.read_vcpu(vcpu, VcpuRegister::CntvCtl)?;
-        super::prepare(port, vcpu)?;
+        super::park(port, vcpu)?;
         let capture = Self {
             vcpu,
             features,

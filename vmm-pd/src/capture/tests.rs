@@ -15,6 +15,7 @@ use state::{Class, Register, RegisterFile, Source};
 use super::layout::{self, Command};
 use super::{
     Capture, CaptureError, Captured, Clean, Features, Probe, Progress, Restore, Restored, identity,
+    park,
 };
 use crate::exit::{Exit, Syndrome, class};
 use crate::gate::TimeGoesOn;
@@ -91,7 +92,7 @@ prop_compose! {
         (sctlr, control) in any::<(u64, u64)>(),
         slow_events in any::<bool>(),
     ) -> Fake {
-        let mut fake = Fake::new(registers);
+        let mut fake = Fake::parked(VCPU, registers);
         fake.thread = thread;
         fake.slots = slots;
         fake.interface = interface;
@@ -189,10 +190,12 @@ proptest! {
         prop_assert_eq!(captured.interface, interface);
         prop_assert_eq!(captured.timer.control, u32::try_from(control & 3).unwrap());
 
+        park(&mut dirty, VCPU).unwrap();
         dirty.slots = [Slot::Empty; LIST_REGISTERS];
         let plan = plan(&slots, captured.interface);
         let restored = restore(&mut dirty, &registers, &captured.timer, &plan).unwrap();
-        restored.release(&mut dirty, &registers, TimeGoesOn::with(77), true).unwrap();
+        let ready = restored.give_time(&mut dirty, &registers, TimeGoesOn::with(77)).unwrap();
+        ready.release(&mut dirty, &registers, true).unwrap();
         prop_assert_eq!(&dirty.registers, &stubs);
         prop_assert_eq!(&dirty.thread, &thread);
         prop_assert_eq!(dirty.interface, interface);
@@ -265,8 +268,10 @@ proptest! {
         dirty.slots = [Slot::Empty; LIST_REGISTERS];
         let nothing = RegisterFile::new();
         let timer = VirtualTimer::default();
+        park(&mut dirty, VCPU).unwrap();
         let restored = restore(&mut dirty, &nothing, &timer, &plan(&[], CpuInterface::default()));
-        restored.unwrap().release(&mut dirty, &nothing, TimeGoesOn::with(0), false).unwrap();
+        let ready = restored.unwrap().give_time(&mut dirty, &nothing, TimeGoesOn::with(0)).unwrap();
+        ready.release(&mut dirty, &nothing, false).unwrap();
         prop_assert!(dirty.registers.iter().all(|(_, value)| value == 0));
         prop_assert_eq!(&dirty.thread, &Thread::default());
     }
@@ -274,7 +279,7 @@ proptest! {
 
 #[test]
 fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let timer = VirtualTimer {
         control: 1,
         compare: Ticks(5),
@@ -290,7 +295,8 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
     fake.asked.clear();
     let registers = RegisterFile::new();
     restored
-        .release(&mut fake, &registers, TimeGoesOn::with(9), true)
+        .give_time(&mut fake, &registers, TimeGoesOn::with(9))
+        .and_then(|ready| ready.release(&mut fake, &registers, true))
         .unwrap();
     assert_eq!(
         fake.asked,
@@ -307,7 +313,7 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
 #[test]
 fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_not() {
     for asserted in [false, true] {
-        let mut fake = Fake::new(RegisterFile::new());
+        let mut fake = Fake::parked(VCPU, RegisterFile::new());
         let mut registers = RegisterFile::new();
         let occupants = fake.occupants();
         let features = Features::default();
@@ -331,7 +337,8 @@ fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_
         let plan = plan(&[], captured.interface);
         let restored = restore(&mut fake, &registers, &captured.timer, &plan).unwrap();
         restored
-            .release(&mut fake, &registers, TimeGoesOn::with(0), true)
+            .give_time(&mut fake, &registers, TimeGoesOn::with(0))
+            .and_then(|ready| ready.release(&mut fake, &registers, true))
             .unwrap();
         assert_eq!(fake.asked.contains(&Asked::AcknowledgeTimer), !asserted);
     }
@@ -339,7 +346,7 @@ fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_
 
 #[test]
 fn a_vcpu_with_empty_list_registers_is_captured_in_one_exit() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     capture(&mut fake).unwrap();
     let runs = fake
         .asked
@@ -357,7 +364,7 @@ fn an_exit_that_is_not_the_stubs_ends_the_capture() {
         Exit::HypervisorCall { program_counter: 0 },
     ];
     for exit in guests {
-        let mut fake = Fake::new(RegisterFile::new());
+        let mut fake = Fake::parked(VCPU, RegisterFile::new());
         let mut registers = RegisterFile::new();
         let occupants = fake.occupants();
         let begin = Capture::begin(
@@ -377,7 +384,7 @@ fn an_exit_that_is_not_the_stubs_ends_the_capture() {
 
 #[test]
 fn an_exception_inside_the_stub_is_reported_with_its_syndrome() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let mut registers = RegisterFile::new();
     let occupants = fake.occupants();
     let begin = Capture::begin(
@@ -407,7 +414,7 @@ fn an_exception_inside_the_stub_is_reported_with_its_syndrome() {
 
 #[test]
 fn an_interrupt_that_nobody_put_there_is_noticed() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let mut registers = RegisterFile::new();
     let occupants = fake.occupants();
     fake.slots[0] = Slot::Pending(50);
@@ -428,7 +435,7 @@ fn an_interrupt_that_nobody_put_there_is_noticed() {
 
 #[test]
 fn an_active_interrupt_that_the_interface_does_not_acknowledge_is_noticed() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let plan = plan(&[Slot::Active(60)], CpuInterface::default());
     let registers = RegisterFile::new();
     let timer = VirtualTimer::default();
@@ -445,7 +452,7 @@ fn an_active_interrupt_that_the_interface_does_not_acknowledge_is_noticed() {
 // Pitfall: vCPUs were restored in another order.
 #[test]
 fn another_vcpus_registers_are_refused() {
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let mut registers = RegisterFile::new();
     assert!(registers.set_word(Register::MPIDR_EL1, identity(VCPU) ^ 1));
     let plan = plan(&[], CpuInterface::default());
@@ -460,7 +467,7 @@ fn debug_registers_and_counters_that_the_processor_lacks_are_refused_by_name() {
     for register in [Register::DBGBVR6_EL1, Register::DBGWCR4_EL1] {
         let mut registers = RegisterFile::new();
         assert!(registers.set_word(register, 0));
-        let mut fake = Fake::new(RegisterFile::new());
+        let mut fake = Fake::parked(VCPU, RegisterFile::new());
         let plan = plan(&[], CpuInterface::default());
         assert_eq!(
             restore(&mut fake, &registers, &timer, &plan),
@@ -469,7 +476,7 @@ fn debug_registers_and_counters_that_the_processor_lacks_are_refused_by_name() {
     }
     let mut registers = RegisterFile::new();
     assert!(registers.set_word(Register::PMEVCNTR6_EL0, 0));
-    let mut fake = Fake::new(RegisterFile::new());
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let plan = plan(&[], CpuInterface::default());
     assert_eq!(
         restore(&mut fake, &registers, &timer, &plan),
@@ -497,7 +504,7 @@ fn processor() -> Fake {
     }
     assert!(constants.set_word(Register::ID_AA64DFR0_EL1, 0x1030_5106));
     assert!(constants.set_word(Register::CCSIDR_L3D, 0));
-    Fake::new(constants)
+    Fake::parked(VCPU, constants)
 }
 
 #[test]

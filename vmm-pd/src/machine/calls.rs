@@ -126,7 +126,6 @@ impl Machine {
         for (register, value) in [
             (VcpuRegister::SCTLR, SCTLR_RESET),
             (VcpuRegister::CPACR, 0),
-            (VcpuRegister::VMPIDR, identity(vcpu)),
             (VcpuRegister::CntvCtl, 0),
             (VcpuRegister::Cntvoff, time.offset().0),
             (VcpuRegister::Cntkctl, 0),

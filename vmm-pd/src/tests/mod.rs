@@ -347,7 +347,7 @@ fn a_description_says_which_board_it_is_of_and_what_machine() {
     assert_eq!((described.ram_size, described.vcpus), (128 << 20, 2));
 }
 
-/// Stops, exports, and resumes on `board` what `from` had; both run afterwards.
+/// The length that an answer tells.
 fn length_of(message: &channel::Message) -> usize {
     usize::try_from(decode_answer(message).expect("a length")).expect("small")
 }
@@ -420,6 +420,43 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         machine.request(&mut board, import).answer().is_err(),
         "it has a guest"
     );
+}
+
+#[test]
+fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
+    let (mut board, mut machine) = two_running();
+    assert!(
+        board.cores[0]
+            .registers
+            .set_word(Register::TTBR0_EL1, 0x4321_0000)
+    );
+    let record = record_of(&mut board, &mut machine);
+
+    let mut other = Board::new();
+    let mut taken = Machine::new(None);
+    taken.start(&mut other);
+    other.settle(&mut taken);
+    other.import = record;
+    let length = u32::try_from(other.import.len()).expect("small");
+    assert!(
+        taken
+            .request(&mut other, Request::Import { length })
+            .answer()
+            .is_ok()
+    );
+    other.take_neighbours_of(&mut board);
+    taken.request(&mut other, Request::Resume);
+    let loaded = |board: &Board| board.cores[0].registers.word(Register::TTBR0_EL1);
+    assert_eq!(loaded(&other), Some(0x4321_0000));
+    let exit = Exit::HypervisorCall { program_counter: 0 };
+    taken.exit(&mut other, vcpu_id(0), exit);
+    assert_eq!(taken.status().phase, Phase::Failed);
+
+    other.cores[0].forget_exits();
+    taken.request(&mut other, Request::Discard);
+    other.settle(&mut taken);
+    assert_eq!(taken.status().phase, Phase::Empty);
+    assert_eq!(loaded(&other), Some(0));
 }
 
 #[test]

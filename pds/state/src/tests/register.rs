@@ -32,6 +32,23 @@ const PUBLISHED: [(u64, Register); 24] = [
     (0x6030_0000_0013_df19, Register::CNTV_CTL_EL0),
 ];
 
+#[test]
+fn the_last_register_of_some_rows_is_found_wherever_they_begin_and_end() {
+    let mut file = RegisterFile::new();
+    let mut there: Vec<usize> = Vec::new();
+    for row in [0, 31, 32, 63, 64, 70, 127, REGISTER_COUNT - 1] {
+        assert!(file.set(Register::ALL[row], 0));
+        there.push(row);
+        for (start, end) in
+            (0..=REGISTER_COUNT).flat_map(|end| (0..=end).map(move |start| (start, end)))
+        {
+            let last = there.iter().rev().find(|row| (start..end).contains(*row));
+            let last = last.map(|row| Register::ALL[*row]);
+            assert_eq!(file.last_in(start..end), last, "{start}..{end}");
+        }
+    }
+}
+
 // Pitfall: Two identifiers were swapped.
 #[test]
 fn identifiers_are_those_that_linux_publishes() {

@@ -10,7 +10,7 @@ use state::{Register, RegisterFile};
 
 use super::interface::VirtualInterface;
 use crate::capture::layout::{self, Command, Leave, progress};
-use crate::capture::{DataPage, Features};
+use crate::capture::{DataPage, Features, set_up};
 use crate::exit::{Exit, Syndrome, class};
 use crate::port::{Frame, KernelError, Port, VcpuRegister};
 
@@ -120,6 +120,7 @@ fn smc(leave: Leave) -> Exit {
 }
 
 impl Fake {
+    /// One as the kernel makes it.
     pub(crate) fn new(registers: RegisterFile) -> Self {
         Self {
             page: [0; layout::PAGE / 8],
@@ -138,6 +139,14 @@ impl Fake {
         }
     }
 
+    /// One on which no guest runs.
+    pub(crate) fn parked(vcpu: VcpuId, registers: RegisterFile) -> Self {
+        let mut fake = Self::new(registers);
+        set_up(&mut fake, vcpu).unwrap();
+        fake.asked.clear();
+        fake
+    }
+
     pub(crate) fn occupants(&self) -> Occupants {
         Occupants(self.slots.map(Slot::occupant))
     }
@@ -145,6 +154,11 @@ impl Fake {
     /// The stub runs: another exit will come.
     pub(crate) fn has_exit(&self) -> bool {
         !self.exits.is_empty()
+    }
+
+    /// The stub's run ends otherwise.
+    pub(crate) fn forget_exits(&mut self) {
+        self.exits.clear();
     }
 
     /// The next exit; the stub has got as far as this when it comes.

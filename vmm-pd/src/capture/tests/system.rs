@@ -139,7 +139,7 @@ impl System {
 
     /// The guest is stopped here: its registers, and the record.
     fn capture(mut self) -> (RegisterFile, VirtualTimer, VgicRecordV1) {
-        let mut core = Fake::new(RegisterFile::new());
+        let mut core = Fake::parked(VCPU, RegisterFile::new());
         core.hardware = Some(self.hardware);
         let mut registers = RegisterFile::new();
         let occupants = self.gic.occupants(VCPU).unwrap();
@@ -200,7 +200,7 @@ impl System {
         let mut there = used_board();
         there.gic.import(&arrived).unwrap();
         let plan = there.gic.restore(VCPU).unwrap();
-        let mut core = Fake::new(RegisterFile::new());
+        let mut core = Fake::parked(VCPU, RegisterFile::new());
         core.hardware = Some(there.hardware);
         let mut restore = Restore::begin(
             &mut core,
