@@ -161,6 +161,11 @@ impl Client {
     /// [`ClientError`].
     pub fn pause(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
         self.begin_pause()?;
+        let status = self.status()?;
+        // A guest that has arrived and was not started stands still already.
+        if status.phase == Phase::Imported {
+            return Ok(status);
+        }
         self.wait_for(Phase::Stopped, timeout)
     }
 

@@ -111,6 +111,9 @@ fn a_paused_guest_stays_paused() {
     let summary = move_guest(&mut source, &mut destination).0.unwrap();
     assert_eq!(summary.downtime, None);
     assert_eq!(destination.status().unwrap().phase, Phase::Imported);
+    // It stands still, which is what a pause asks for.
+    let paused = destination.pause(TIMEOUT).unwrap();
+    assert_eq!(paused.phase, Phase::Imported);
     destination.resume(TIMEOUT).unwrap();
 }
 
