@@ -26,7 +26,7 @@ struct Arguments {
 enum Command {
     /// Runs everything: formatting, lints, host tests, cross builds, sizes, system tests in QEMU.
     Test(test::Options),
-    /// Measures exits, waiting and idling in QEMU, and prints a table.
+    /// Measures exits, captures and restores, idling and moves in QEMU, and prints tables.
     Bench(bench::Options),
 }
 
