@@ -165,12 +165,44 @@ impl Policy {
             file: file.to_owned(),
             reason: error.to_string(),
         })?;
-        // Whatever is wrong with a right or an end is wrong on every board.
-        policy.rights().map_err(|reason| IsolationError::Policy {
+        // Whatever is wrong with a right, an end or a name is wrong on every board.
+        let wrong = |reason| IsolationError::Policy {
             file: file.to_owned(),
             reason,
-        })?;
-        Ok(policy)
+        };
+        policy.rights().map_err(wrong)?;
+        match policy.stranger() {
+            Some(name) => Err(wrong(format!("there is no subject or region '{name}'"))),
+            None => Ok(policy),
+        }
+    }
+
+    /// A name that the policy says something of and that is nobody's: what it says would hold of nothing, unnoticed.
+    fn stranger(&self) -> Option<&str> {
+        let flows = self.flows.iter();
+        let ends = flows.flat_map(|(from, to)| std::iter::once(from).chain(to));
+        let barriers = self.barrier.iter().flat_map(|barrier| {
+            let others = barrier.to.iter().chain(&barrier.through);
+            std::iter::once(&barrier.from).chain(others)
+        });
+        let hardware = self.hardware_flow.iter();
+        let mut subjects = ends
+            .chain(barriers)
+            .chain(hardware.flat_map(|flow| [&flow.from, &flow.to]))
+            .chain(self.firmware.iter().flat_map(|firmware| &firmware.subjects))
+            .chain(self.device.values().map(|device| &device.owner))
+            .chain(self.write_and_execute.keys());
+        let mut regions = (self.assets.values().flatten())
+            .chain(self.two_writers.keys())
+            .chain(self.device.values().map(|device| &device.region));
+        let held = |region: &str| {
+            let mut subjects = self.subject.values();
+            subjects.any(|subject| subject.memory.contains_key(region))
+        };
+        let nobody = subjects.find(|name| !self.subject.contains_key(*name));
+        nobody
+            .or_else(|| regions.find(|region| !held(region)))
+            .map(String::as_str)
     }
 
     /// What is permitted on a board, without what Microkit adds.

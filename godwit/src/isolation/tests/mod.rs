@@ -188,6 +188,14 @@ fn a_policy_with_an_unknown_right_or_end_is_refused() {
         ("\"vmm_pd:1\"", "\"vmm_pd\"", "domain:identifier"),
         ("calls = \"vmm_pd\"", "calls = \"link_pd\"", "link_pd"),
         ("[flows]", "[flow]", "flow"),
+        ("to = [\"link_pd\"]", "to = [\"lnik_pd\"]", "lnik_pd"),
+        ("through = [\"vmm_pd\"]", "through = [\"vmm\"]", "'vmm'"),
+        (
+            "serial_pd = [\"vmm_pd\"]",
+            "seral_pd = [\"vmm_pd\"]",
+            "seral_pd",
+        ),
+        ("[\"guest_ram\"]", "[\"guest_rom\"]", "guest_rom"),
     ] {
         assert!(text.contains(from), "{from}");
         let error = Policy::parse("policy.toml", &text.replacen(from, to, 1)).unwrap_err();
