@@ -55,21 +55,16 @@ impl Books {
         self.registers.iter().any(Option::is_none)
     }
 
-    /// The list register for an interrupt of this priority: the first free one. The last free one
-    /// is only for an interrupt that is more urgent than all in flight.
-    pub(crate) fn vacancy(&self, priority: u8) -> Option<usize> {
-        let first = self.registers.iter().position(Option::is_none)?;
-        let mut occupied = 0;
-        let mut most_urgent = u8::MAX;
-        for occupant in self.registers.iter().flatten() {
-            occupied += 1;
-            most_urgent = most_urgent.min(occupant.priority);
-        }
-        (occupied + 1 < LIST_REGISTERS || priority < most_urgent).then_some(first)
+    /// The least urgent priority of what may still wait to be taken.
+    pub(crate) fn least_urgent(&self) -> Option<u8> {
+        let occupants = self.registers.iter().flatten();
+        occupants
+            .filter(|occupant| !occupant.restored)
+            .map(|occupant| occupant.priority)
+            .max()
     }
 
-    /// The first free list register, for an interrupt that is restored as active: those came out
-    /// of as many list registers and need no reserve.
+    /// The first free list register.
     pub(crate) fn first_free(&self) -> Option<usize> {
         self.registers.iter().position(Option::is_none)
     }
@@ -106,17 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn the_last_list_register_is_for_a_more_urgent_interrupt() {
+    fn list_registers_are_taken_from_the_first_on() {
         let mut books = Books::default();
-        for intid in 40..43 {
-            let free = books.vacancy(0x80).unwrap();
-            assert!(books.put(free, occupant(intid, 0x80)));
+        for place in 0..LIST_REGISTERS {
+            assert_eq!(books.first_free(), Some(place));
+            assert!(books.put(place, occupant(40, 0x80)));
         }
-        assert_eq!(books.vacancy(0x80), None, "an equal one waits");
-        assert_eq!(books.vacancy(0x78), Some(3));
-        assert!(books.put(3, occupant(50, 0x78)));
         assert!(!books.has_room());
-        assert_eq!(books.vacancy(0), None);
+        assert_eq!(books.first_free(), None);
+    }
+
+    #[test]
+    fn what_is_known_to_be_active_waits_for_nothing() {
+        let mut books = Books::default();
+        assert_eq!(books.least_urgent(), None);
+        for (place, priority, restored) in [(0, 0x40, false), (1, 0x80, false), (2, 0xa0, true)] {
+            let occupant = Occupant {
+                restored,
+                ..occupant(40, priority)
+            };
+            assert!(books.put(place, occupant));
+        }
+        assert_eq!(books.least_urgent(), Some(0x80));
     }
 
     #[test]

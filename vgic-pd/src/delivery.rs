@@ -7,8 +7,8 @@ use crate::bank::LEAST_URGENT;
 use crate::books::Occupant;
 use crate::gic::{Gic, Presence};
 use crate::interrupt::{Interrupt, VcpuSet, bits};
-use channel::vgic::{Answer, Injection, LIST_REGISTERS, MAX_INJECTIONS, Refusal};
-use channel::{Intid, MAX_VCPUS, VcpuId};
+use channel::vgic::{Answer, Injection, Refusal};
+use channel::{Intid, VcpuId};
 
 /// An interrupt that can be delivered. Ordered by urgency: the smallest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,11 +113,15 @@ impl Gic {
     }
 
     /// Delivers whatever can be. Afterwards nothing waits that could be delivered, or the answer
-    /// says that more is due.
+    /// says that more is due; and nothing waits for something less urgent, or the answer says
+    /// where.
     #[inline]
     pub(crate) fn fill_owed(&mut self, answer: &mut Answer) {
         for vcpu in core::mem::take(&mut self.owed).iter() {
             self.fill(vcpu, answer);
+        }
+        if self.full != VcpuSet::EMPTY {
+            self.report_crowded(answer);
         }
     }
 
@@ -131,14 +135,43 @@ impl Gic {
                 return;
             };
             if answer.is_full() {
-                // Not with these limits: the last list register of a vCPU never goes with the
-                // three before in one answer, the most urgent coming first.
-                const { assert!(MAX_INJECTIONS >= MAX_VCPUS * (LIST_REGISTERS - 1)) };
-                answer.more = true;
+                answer.set_more();
                 self.owed = self.owed.or(VcpuSet::only(vcpu));
                 return;
             }
             self.place(target, list_register, candidate, answer);
+        }
+        self.full = self.full.or(VcpuSet::only(vcpu));
+    }
+
+    /// Says which of the vCPUs that take no more hold an interrupt in a list register that may
+    /// still be pending there, and is less urgent than one that waits.
+    ///
+    /// Not while any vCPU is being captured or restored: what it gave up is on its way back, and
+    /// would seem to wait for others. They are looked at when it is there again.
+    #[cold]
+    fn report_crowded(&mut self, answer: &mut Answer) {
+        let full = core::mem::take(&mut self.full);
+        let moves = |vcpu| {
+            let presence = self.vcpu.get(vcpu).presence;
+            matches!(presence, Presence::Captured | Presence::Restoring)
+        };
+        if self.all().iter().any(moves) {
+            self.owed = self.owed.or(full);
+            return;
+        }
+        for vcpu in full
+            .iter()
+            .filter(|vcpu| !self.vcpu.get(*vcpu).books.has_room())
+        {
+            let least_urgent = self.vcpu.get(vcpu).books.least_urgent();
+            let waits = self.most_urgent(vcpu).map(|candidate| candidate.priority);
+            if waits
+                .zip(least_urgent)
+                .is_some_and(|(waits, there)| waits < there)
+            {
+                answer.set_crowded(vcpu);
+            }
         }
     }
 
@@ -185,17 +218,16 @@ impl Gic {
             let target = self.vcpu.get(*target);
             target.presence == Presence::Present && target.books.is_empty()
         };
-        let targets = self.targets(vcpu, candidate.interrupt);
-        let target = if idle(&vcpu) {
+        let target = if candidate.interrupt.bank() == 0 || idle(&vcpu) {
             vcpu
         } else {
-            targets
+            self.targets(vcpu, candidate.interrupt)
                 .iter()
                 .filter(idle)
                 .find(|target| self.most_urgent(*target) == Some(candidate))
                 .unwrap_or(vcpu)
         };
-        let list_register = self.vcpu.get(target).books.vacancy(candidate.priority)?;
+        let list_register = self.vcpu.get(target).books.first_free()?;
         Some((target, list_register))
     }
 

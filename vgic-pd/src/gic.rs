@@ -91,6 +91,8 @@ pub struct Gic {
     pub(crate) shared_ready: u8,
     /// vCPUs that may have something to be delivered that no answer has carried yet.
     pub(crate) owed: VcpuSet,
+    /// vCPUs that took no more while an answer was put together. Empty between requests.
+    pub(crate) full: VcpuSet,
 }
 
 impl Default for Gic {
@@ -109,6 +111,7 @@ impl Gic {
             shared: [Bank::EMPTY; SHARED_BANKS],
             shared_ready: 0,
             owed: VcpuSet::EMPTY,
+            full: VcpuSet::EMPTY,
         }
     }
 

@@ -34,10 +34,26 @@
 //! # Who gets into a list register
 //!
 //! The pending, enabled interrupt of the highest priority, the lowest INTID among equals, never
-//! one that is in flight already. The last free list register of a vCPU is kept for an interrupt
-//! of higher priority than all in flight there: however long a guest keeps some interrupts masked
-//! or active, an urgent one finds room. Nothing starves by that: what waits for the last list
-//! register waits for the end of an interrupt that the guest would take before it anyway.
+//! one that is in flight already. When all list registers of a vCPU are taken, and what waits is
+//! of higher priority than something there that may still be pending, the answer says so
+//! ([`channel::vgic::Answer::crowded`]): `vmm-pd` captures that vCPU and restores it, which puts
+//! the active interrupts back and then the most urgent pending ones. So a guest finds in its CPU
+//! interface what it would find in one with room for all, and the choice is the same before and
+//! after a move. It happens at most a few times for each interrupt that is raised: after it, what
+//! is active is known to be, and what is pending is at least as urgent as what waits.
+//!
+//! What this cannot do:
+//!
+//! * When all list registers hold *active* interrupts, nothing that is pending finds room,
+//!   however urgent. None of those can go: seL4 gives no notice of an `EOIR` or `DIR` for an
+//!   interrupt that is in no list register, so its end would be lost. `GICC_HPPIR` then shows
+//!   nothing and `GICC_IAR` gives nothing, until the guest ends one.
+//! * `GICC_CTLR` is the CPU interface's own, which nobody sees but a capture. While it disables a
+//!   group that `GICD_CTLR` enables, interrupts of that group keep list registers that less
+//!   urgent ones of the other group could have.
+//! * Among interrupts of the same priority, hardware takes the one in the first list register,
+//!   which after a move is the one of the lowest INTID. Which of them goes first is for an
+//!   implementation to say (IHI 0048B, 3.3).
 //!
 //! A shared interrupt goes to one of its targets: one with nothing in flight if there is one,
 //! else the first that has room.

@@ -88,6 +88,8 @@ struct Pair {
     real: Service<Memory>,
     plain: Plain,
     vcpus: usize,
+    /// The vCPUs that were said to hold something less urgent than what waits.
+    crowded: u8,
 }
 
 fn id(vcpu: usize) -> VcpuId {
@@ -117,6 +119,7 @@ impl Pair {
             real,
             plain: Plain::new(vcpus),
             vcpus,
+            crowded: 0,
         }
     }
 
@@ -136,6 +139,7 @@ impl Pair {
                 more = self.judge(&answer);
             }
         }
+        self.plain.assert_nothing_waits_for_less(self.crowded);
         answer.value
     }
 
@@ -143,7 +147,9 @@ impl Pair {
         for injection in answer.injections() {
             self.plain.inject(injection);
         }
-        answer.more
+        self.plain.judge_crowded(answer.crowded());
+        self.crowded |= answer.crowded();
+        answer.more()
     }
 
     fn apply(&mut self, event: &Event) {
@@ -242,6 +248,7 @@ impl Pair {
         let pending = pending & occupied;
         let active = active & occupied & !pending;
         self.plain.captured(vcpu, control, pending, active);
+        self.crowded &= !(1 << vcpu);
         let interface = CpuInterface {
             control,
             ..CpuInterface::default()

@@ -35,7 +35,7 @@ enum Event {
 }
 
 /// Two level-sensitive private interrupts, an edge-triggered and a level-sensitive shared one,
-/// and an SGI: never more in flight on a vCPU than list registers without the last.
+/// and an SGI: never more in flight on a vCPU than list registers.
 const PRIVATE: u16 = 27;
 const LEVEL: [u16; 2] = [64, 65];
 const EDGE: [u16; 2] = [80, 81];

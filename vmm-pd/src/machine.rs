@@ -125,6 +125,8 @@ pub struct Machine {
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
     pub(crate) activity: Activity,
+    /// The vCPUs whose list registers hold something less urgent than what waits, one bit each.
+    pub(crate) crowded: u8,
     pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
     failure: Failure,
@@ -149,6 +151,7 @@ impl Machine {
             boot,
             time: None,
             activity: Activity::None,
+            crowded: 0,
             standstill: Standstill::default(),
             statistics: Statistics::default(),
             failure: Failure::None,
@@ -208,6 +211,8 @@ impl Machine {
         };
         if let Err(error) = handled {
             self.fail(port, vcpu, error);
+        } else if self.crowded != 0 {
+            self.rearrange(port);
         }
     }
 
@@ -304,6 +309,7 @@ impl Machine {
             if let Err(error) = self.update_console_line(port) {
                 self.fail(port, FIRST, error);
             }
+            self.rearrange(port);
         }
     }
 
@@ -372,6 +378,7 @@ impl Machine {
     pub(crate) fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.activity = Activity::None;
         self.time = None;
+        self.crowded = 0;
         for vcpu in self.present() {
             port.suspend(vcpu)?;
             let state = self.vcpu(vcpu);

@@ -9,30 +9,22 @@
 //! the reverse. Both need vCPUs to run the stub, so they advance exit by exit
 //! ([`Machine::stub_exit`]) and end in a change of phase.
 
+mod rearrange;
+mod records;
+
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
 use channel::vmm::{Phase, Refusal, Request, answer};
-use channel::{MAX_VCPUS, Message, VcpuId};
-use state::{
-    ConsoleRecordV1, MachineRecordV1, PowerV1, Register, RegisterFile, VcpuV1, VcpusRecordV1,
-    record,
-};
+use channel::{Intid, MAX_VCPUS, Message, VcpuId};
+use state::{PowerV1, RegisterFile, VcpuV1};
 
-use crate::abort::RAM_BASE;
 use crate::capture::{
     self, Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored,
 };
-use crate::console::Console;
 use crate::exit::Exit;
-use crate::machine::{
-    FIRST, Machine, MachineError, Run, SCTLR_RESET, STATE_RESET, Vcpu, understood,
-};
+use crate::gate::TimeGoesOn;
+use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
 use crate::port::Port;
-
-/// How many shared interrupts `vgic-pd`'s distributor has.
-const SHARED_INTERRUPTS: u16 = 256;
-/// The version of the GIC architecture that the guest sees.
-const GIC_VERSION: u8 = 2;
 
 /// What a vCPU runs the capture stub for.
 #[derive(Debug)]
@@ -51,6 +43,10 @@ pub(crate) enum Activity {
     Restore(VcpuId, Restore, VirtualTimer),
     /// To be made as good as new, after its guest has gone.
     Clean(VcpuId, Clean, Afterwards),
+    /// To have its list registers emptied, while the guest runs.
+    TakeOut(VcpuId, Capture, TimeGoesOn),
+    /// To have them filled with what belongs there; with its timer.
+    PutBack(VcpuId, Restore, VirtualTimer, TimeGoesOn),
 }
 
 /// What follows when all vCPUs are as good as new.
@@ -69,9 +65,11 @@ impl Activity {
         match self {
             Self::None => false,
             Self::Probe(_) => vcpu == FIRST,
-            Self::Capture(stopped, _) | Self::Restore(stopped, ..) | Self::Clean(stopped, ..) => {
-                *stopped == vcpu
-            }
+            Self::Capture(stopped, _)
+            | Self::Restore(stopped, ..)
+            | Self::Clean(stopped, ..)
+            | Self::TakeOut(stopped, ..)
+            | Self::PutBack(stopped, ..) => *stopped == vcpu,
         }
     }
 }
@@ -168,7 +166,22 @@ impl Machine {
                 let registers = &mut self.standstill.saved_mut(vcpu).registers;
                 match capture.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
-                    Progress::Done(captured) => self.captured(port, vcpu, captured),
+                    Progress::Done(captured) => self.captured(port, vcpu, &captured),
+                }
+            }
+            Activity::TakeOut(_, capture, time) => {
+                let time = *time;
+                let registers = &mut self.standstill.saved_mut(vcpu).registers;
+                match capture.on_exit(port, exit, registers)? {
+                    Progress::Running => Ok(()),
+                    Progress::Done(captured) => self.taken_out(port, vcpu, &captured, time),
+                }
+            }
+            Activity::PutBack(_, restore, timer, time) => {
+                let (timer, time) = (*timer, *time);
+                match restore.on_exit(port, exit)? {
+                    Progress::Running => Ok(()),
+                    Progress::Done(restored) => self.put_back(port, vcpu, restored, timer, time),
                 }
             }
             Activity::Restore(_, restore, timer) => {
@@ -242,13 +255,25 @@ impl Machine {
         }
     }
 
-    /// Suspends everything, freezes time, and begins with the first vCPU.
+    /// Suspends everything, and captures it.
     fn stop<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.set_phase(port, Phase::Stopping);
         for vcpu in self.present() {
-            port.suspend(vcpu)?;
+            if !self.activity.concerns(vcpu) {
+                port.suspend(vcpu)?;
+            }
             self.take_from_sleepers(port, vcpu)?;
         }
+        match self.activity {
+            Activity::None => self.capture_all(port),
+            // A vCPU whose list registers are being rearranged gets its state back first.
+            _ => Ok(()),
+        }
+    }
+
+    /// All vCPUs are suspended: freezes time, and begins with the first.
+    fn capture_all<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+        self.crowded = 0;
         understood(&port.timer(&timer::Request::Freeze)?)?;
         self.time = None;
         self.standstill.saved = Default::default();
@@ -281,21 +306,11 @@ impl Machine {
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        captured: Captured,
+        captured: &Captured,
     ) -> Result<(), MachineError> {
-        let Captured {
-            timer,
-            interface,
-            found,
-        } = captured;
-        Answer::decode(&port.vgic(&VgicRequest::Captured {
-            vcpu,
-            interface,
-            found,
-        })?)?;
+        let timer = self.hand_over_interface(port, vcpu, captured)?;
         understood(&port.timer(&timer::Request::Save { vcpu, timer })?)?;
         let known = self.vcpu(vcpu);
-        known.injected = Default::default();
         let power = if known.run == Run::Off {
             PowerV1::Off
         } else {
@@ -306,6 +321,34 @@ impl Machine {
         saved.power = power;
         saved.waiting = waiting;
         self.capture_next(port, vcpu.index() + 1)
+    }
+
+    /// Gives `vgic-pd` what a capture found, and forgets what was in list registers. Returns the timer.
+    fn hand_over_interface<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        captured: &Captured,
+    ) -> Result<VirtualTimer, MachineError> {
+        let Captured {
+            timer,
+            interface,
+            found,
+        } = *captured;
+        let answer = Answer::decode(&port.vgic(&VgicRequest::Captured {
+            vcpu,
+            interface,
+            found,
+        })?)?;
+        let injected = core::mem::take(&mut self.vcpu(vcpu).injected);
+        // The timer's interrupt had ended, and with its end the kernel is to unmask it.
+        let ended = (injected.iter().enumerate()).any(|(register, intid)| {
+            answer.value & 1 << register != 0 && *intid == Some(Intid::VIRTUAL_TIMER)
+        });
+        Ok(VirtualTimer {
+            asserted: timer.asserted && !ended,
+            ..timer
+        })
     }
 
     /// Begins to let the machine go on.
@@ -348,6 +391,7 @@ impl Machine {
         restored: Restored,
         timer: VirtualTimer,
     ) -> Result<(), MachineError> {
+        self.activity = Activity::None;
         if let Some(slot) = self.standstill.restored.get_mut(vcpu.index()) {
             *slot = Some((restored, timer));
         }
@@ -385,95 +429,4 @@ impl Machine {
         self.take_console_input(port);
         self.update_console_line(port)
     }
-
-    #[inline(never)]
-    fn export<P: Port>(&mut self, port: &mut P) -> Message {
-        let mut vcpus = VcpusRecordV1 {
-            console: self.console.export(),
-            ..Default::default()
-        };
-        for saved in self.standstill.saved.iter().take(self.count) {
-            // There are as many places as vCPUs.
-            let _ = vcpus.vcpus.push(saved.clone());
-        }
-        match record::encode(&vcpus, port.export_region()) {
-            Ok(length) => answer(length as u64),
-            Err(_) => Message::refused(Refusal::BadRecord as u64),
-        }
-    }
-
-    #[inline(never)]
-    fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
-        let decoded = port
-            .import_region(usize::try_from(length).unwrap_or(usize::MAX))
-            .and_then(|bytes| record::decode::<VcpusRecordV1>(bytes).ok());
-        let Some(VcpusRecordV1 { vcpus, console }) = decoded else {
-            return Message::refused(Refusal::BadRecord as u64);
-        };
-        self.take_over(vcpus, &console);
-        self.set_phase(port, Phase::Imported);
-        answer(0)
-    }
-
-    fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV1) {
-        self.count = vcpus.len();
-        self.vcpus = [Vcpu::default(); MAX_VCPUS];
-        self.standstill.saved = Default::default();
-        for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
-            *slot = vcpu;
-            start_if_pending(slot);
-        }
-        self.console = Console::import(console);
-    }
-
-    /// The operator gives a vCPU's register another value: the next restore writes it.
-    fn set_register(&mut self, vcpu: VcpuId, key: u32, value: u128) -> Message {
-        let saved = self.standstill.saved_mut(vcpu);
-        match Register::from_key(key) {
-            Some(register) if saved.amend(register, value) => answer(0),
-            _ => Message::refused(Refusal::BadRegister as u64),
-        }
-    }
-
-    #[inline(never)]
-    fn describe<P: Port>(&mut self, port: &mut P) -> Message {
-        let vcpus = if self.count == 0 {
-            MAX_VCPUS
-        } else {
-            self.count
-        };
-        let machine = MachineRecordV1 {
-            // For people: without it the description is as good.
-            board: heapless::String::try_from(port.board()).unwrap_or_default(),
-            ram_base: RAM_BASE,
-            ram_size: port.ram_size(),
-            vcpus: u8::try_from(vcpus).unwrap_or(0),
-            gic_version: GIC_VERSION,
-            shared_interrupts: SHARED_INTERRUPTS,
-            constants: self.standstill.constants.clone(),
-        };
-        match record::encode(&machine, port.export_region()) {
-            Ok(length) => answer(length as u64),
-            Err(_) => Message::refused(Refusal::BadRecord as u64),
-        }
-    }
-}
-
-/// A vCPU that was started and had not run when it was captured is as its start leaves it: PSCI's entry point and
-/// context are in its registers (DEN 0022D.b 6.4).
-fn start_if_pending(vcpu: &mut VcpuV1) {
-    let PowerV1::OnPending { entry, context } = vcpu.power else {
-        return;
-    };
-    let start = [
-        (Register::PC, entry),
-        (Register::X0, context),
-        (Register::PSTATE, STATE_RESET),
-        (Register::SCTLR_EL1, SCTLR_RESET),
-    ];
-    for (register, value) in start {
-        // They have 64 bits and take any value.
-        let _ = vcpu.registers.set_word(register, value);
-    }
-    vcpu.power = PowerV1::On;
 }

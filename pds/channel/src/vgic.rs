@@ -91,7 +91,8 @@ pub enum Request {
     /// Which INTIDs sit in the list registers; see [`Occupants`]. Changes nothing.
     Occupants { vcpu: VcpuId },
     /// A capture emptied the vCPU's list registers; this is what it found. To be sent for every
-    /// vCPU, with the interface zero for one that has never run. Nothing is injected into this
+    /// vCPU of a machine that stops, with the interface zero for one that has never run, or for
+    /// one alone that is [`Answer::crowded`] and restored at once. Nothing is injected into this
     /// vCPU from here to its restore and refill. Answer's value: one bit for each list register
     /// whose interrupt had ended, with the same effect as [`Request::Maintenance`].
     Captured {

@@ -91,6 +91,8 @@ pub(crate) struct Machine {
     pub(crate) interfaces: Vec<Interface>,
     /// What was acknowledged, by vCPU.
     pub(crate) acknowledged: Vec<(usize, u16)>,
+    /// How often a vCPU was captured and restored because its list registers were crowded.
+    pub(crate) rearranged: usize,
 }
 
 pub(crate) fn id(vcpu: usize) -> VcpuId {
@@ -122,6 +124,7 @@ impl Machine {
             gic: Controller(gic),
             interfaces: vec![Interface::default(); vcpus.into()],
             acknowledged: Vec::new(),
+            rearranged: 0,
         }
     }
 
@@ -174,17 +177,22 @@ impl Machine {
         self.write(from, 0xf00, to << 16 | sgi);
     }
 
-    /// Injects what an answer says.
+    /// Injects what an answer says, and captures and restores the vCPUs that it names.
     pub(crate) fn carry_out(&mut self, answer: &Answer) {
         for injection in answer.injections() {
             self.inject(injection);
         }
-        if answer.more {
+        if answer.more() {
             let vcpus: Vec<VcpuId> = VcpuId::all().take(self.gic.0.vcpus()).collect();
             for vcpu in vcpus {
                 let answer = self.gic.refill(vcpu).unwrap();
                 self.carry_out(&answer);
             }
+        }
+        for vcpu in (0..self.interfaces.len()).filter(|vcpu| answer.crowded() >> vcpu & 1 != 0) {
+            self.rearranged += 1;
+            self.capture(vcpu);
+            self.restore(vcpu);
         }
     }
 

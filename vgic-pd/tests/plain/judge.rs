@@ -30,22 +30,29 @@ impl Plain {
         self.candidates(vcpu).into_iter().min_by_key(urgency)
     }
 
-    /// Whether an interrupt of this priority finds room: the last list register is for one that
-    /// is more urgent than all there.
-    fn has_room(&self, vcpu: usize, priority: u8) -> bool {
-        let occupants = self.occupants(vcpu);
-        let there = occupants.iter().flatten().map(|intid| {
-            let flight = self.get(vcpu, *intid).flight;
-            flight.expect("it is in a list register").priority
-        });
-        match occupants
-            .iter()
-            .filter(|occupant| occupant.is_none())
-            .count()
-        {
-            0 => false,
-            1 => there.min().is_none_or(|most_urgent| priority < most_urgent),
-            _ => true,
+    /// Whether an interrupt finds room.
+    fn has_room(&self, vcpu: usize) -> bool {
+        self.occupants(vcpu).contains(&None)
+    }
+
+    /// Whether something less urgent than what waits may be pending in a list register.
+    fn is_crowded(&self, vcpu: usize) -> bool {
+        let waits = self.most_urgent(vcpu);
+        let waits = waits.map(|intid| self.get(vcpu, intid).priority);
+        let flights = self
+            .occupants(vcpu)
+            .map(|intid| self.get(vcpu, intid?).flight);
+        let mut may_be_pending = flights
+            .into_iter()
+            .flatten()
+            .filter(|flight| !flight.restored);
+        waits.is_some_and(|waits| may_be_pending.any(|flight| waits < flight.priority))
+    }
+
+    /// Panics if a vCPU that is to be captured and restored gains nothing by it.
+    pub(crate) fn judge_crowded(&self, crowded: u8) {
+        for vcpu in (0..8).filter(|vcpu| crowded >> vcpu & 1 != 0) {
+            assert!(self.is_crowded(vcpu), "vCPU {vcpu} is as it should be");
         }
     }
 
@@ -61,7 +68,6 @@ impl Plain {
         assert_eq!(self.occupant(vcpu, list_register), None, "overwrites");
         assert!(list_register < LIST_REGISTERS);
         let interrupt = *self.get(vcpu, intid);
-        assert!(self.has_room(vcpu, interrupt.priority), "takes the reserve");
         assert_eq!(injection.priority, interrupt.priority >> 3);
         assert_eq!(injection.group, u8::from(interrupt.group1));
         if intid >= 32 && !self.idle(vcpu) {
@@ -85,6 +91,7 @@ impl Plain {
             latched: interrupt.latched || interrupt.sources != 0,
             source,
             deactivated: false,
+            restored: false,
         });
         interrupt.latched = false;
         interrupt.sources &= !(1 << source);
@@ -94,12 +101,18 @@ impl Plain {
     pub(crate) fn assert_nothing_waits(&self) {
         for vcpu in (0..self.vcpus).filter(|vcpu| self.takes(*vcpu)) {
             if let Some(intid) = self.most_urgent(vcpu) {
-                let priority = self.get(vcpu, intid).priority;
-                assert!(
-                    !self.has_room(vcpu, priority),
-                    "{intid} waits for vCPU {vcpu}"
-                );
+                assert!(!self.has_room(vcpu), "{intid} waits for vCPU {vcpu}");
             }
+        }
+    }
+
+    /// Panics if a vCPU holds something less urgent than what waits and is not among those
+    /// `reported`. While one is being moved, nobody need be.
+    pub(crate) fn assert_nothing_waits_for_less(&self, reported: u8) {
+        let all_there = (0..self.vcpus).all(|vcpu| self.takes(vcpu));
+        for vcpu in (0..self.vcpus).filter(|vcpu| all_there && reported >> vcpu & 1 == 0) {
+            let as_it_should_be = !self.is_crowded(vcpu) || self.has_room(vcpu);
+            assert!(as_it_should_be, "vCPU {vcpu} holds something less urgent");
         }
     }
 }

@@ -113,6 +113,7 @@ impl Plain {
                 latched: false,
                 source,
                 deactivated: false,
+                restored: true,
             });
         }
         order

@@ -27,6 +27,8 @@ pub(crate) struct Flight {
     pub(crate) source: usize,
     /// The guest wrote `GICD_ICACTIVER`, and not `GICD_ISACTIVER` since.
     pub(crate) deactivated: bool,
+    /// It was put there as active.
+    pub(crate) restored: bool,
 }
 
 /// An interrupt.

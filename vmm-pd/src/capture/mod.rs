@@ -18,7 +18,10 @@
 //! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
 //! 3. To go on, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
 //!    timer's gate has opened, [`Restored::give_time`] for each, and then [`Ready::release`]. No vCPU runs before that.
-//! 4. When a guest is gone (off, failed, discarded) or starts again: [`Clean`] for each vCPU that ran or was injected
+//! 4. While the guest runs, one vCPU alone may go through all of this to have its list registers chosen anew
+//!    (`stop/rearrange.rs`). Time goes on then, with the offset that it has; the other vCPUs do, too, and may write into
+//!    the data page meanwhile, as any guest may.
+//! 5. When a guest is gone (off, failed, discarded) or starts again: [`Clean`] for each vCPU that ran or was injected
 //!    into, before the next guest uses it.
 //!
 //! An exit of a vCPU without an armed stub is the guest's, even if it looks like the stub's.

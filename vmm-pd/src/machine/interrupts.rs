@@ -98,22 +98,27 @@ impl Machine {
     ) -> Result<u64, MachineError> {
         let answer = Answer::decode(&port.vgic(request)?)?;
         self.deliver(port, &answer)?;
-        if answer.more {
-            self.refill(port)?;
+        if !answer.is_all() {
+            self.crowded |= answer.crowded();
+            if answer.more() {
+                self.refill(port)?;
+            }
         }
         Ok(answer.value)
     }
 
-    /// Fetches the injections that did not fit into an answer.
+    /// Fetches the injections that did not fit into an answer. A vCPU that runs the stub gets its own when it is done.
+    #[cold]
     pub(crate) fn refill<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         for vcpu in self.present() {
-            let mut more = true;
+            let mut more = !self.activity.concerns(vcpu);
             // Each answer fills list registers, of which there are only so many.
             for _ in 0..LIST_REGISTERS {
                 if more {
                     let answer = Answer::decode(&port.vgic(&Request::Refill { vcpu })?)?;
                     self.deliver(port, &answer)?;
-                    more = answer.more;
+                    self.crowded |= answer.crowded();
+                    more = answer.more();
                 }
             }
         }

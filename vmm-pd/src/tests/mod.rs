@@ -1,6 +1,7 @@
 //! The machine on a board of memory: what each exit means to its guest.
 
 mod board;
+mod rearrange;
 
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};

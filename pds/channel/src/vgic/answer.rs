@@ -2,9 +2,9 @@
 
 use super::{CpuInterface, LIST_REGISTERS};
 use crate::message::ANSWER;
-use crate::{Intid, Message, ProtocolError, Reader, VcpuId};
+use crate::{Intid, MAX_VCPUS, Message, ProtocolError, Reader, VcpuId};
 
-/// The most injections that one answer carries. When more are due, [`Answer::more`] is set and
+/// The most injections that one answer carries. When more are due, [`Answer::more`] says so, and
 /// [`Request::Refill`](super::Request::Refill) brings the rest.
 pub const MAX_INJECTIONS: usize = 12;
 
@@ -59,8 +59,8 @@ pub struct Answer {
     /// The value that the request calls for; for [`Request::Maintenance`](super::Request::Maintenance) the INTID that ended,
     /// or [`Answer::NOTHING_ENDED`].
     pub value: u64,
-    /// More injections are due: ask with [`Request::Refill`](super::Request::Refill) for each vCPU.
-    pub more: bool,
+    /// [`MORE`], and what [`Self::crowded`] gives, in their places in the message.
+    flags: u64,
     count: usize,
     injections: [u64; MAX_INJECTIONS],
 }
@@ -68,7 +68,7 @@ pub struct Answer {
 /// What an earlier answer in the same place left behind the injections does not count.
 impl PartialEq for Answer {
     fn eq(&self, other: &Self) -> bool {
-        (self.value, self.more) == (other.value, other.more)
+        (self.value, self.flags) == (other.value, other.flags)
             && self.injections().eq(other.injections())
     }
 }
@@ -77,6 +77,11 @@ impl Eq for Answer {}
 
 /// The flag in an answer's first word that says that more injections are due.
 const MORE: u64 = 1 << 63;
+/// Where an answer's first word has [`Answer::crowded`]: in the same byte.
+const CROWDED_SHIFT: usize = 56;
+const _: () = assert!(MAX_VCPUS < 8);
+/// The bits of an answer's first word that are its value.
+const VALUE: u64 = (1 << CROWDED_SHIFT) - 1;
 
 impl Answer {
     /// [`Answer::value`] of a [`Request::Maintenance`](super::Request::Maintenance) for a list register that was empty.
@@ -86,20 +91,20 @@ impl Answer {
     pub const fn new(value: u64) -> Self {
         Self {
             value,
-            more: false,
+            flags: 0,
             count: 0,
             injections: [0; MAX_INJECTIONS],
         }
     }
 
-    /// Adds an injection; false, and [`Self::more`] set, when there is no room.
+    /// Adds an injection; false, and [`Self::more`] true, when there is no room.
     pub fn inject(&mut self, injection: Injection) -> bool {
         if let Some(slot) = self.injections.get_mut(self.count) {
             *slot = injection.to_word();
             self.count += 1;
             true
         } else {
-            self.more = true;
+            self.flags |= MORE;
             false
         }
     }
@@ -107,7 +112,36 @@ impl Answer {
     /// Starts over with `value` and nothing to inject.
     #[inline]
     pub const fn restart(&mut self, value: u64) {
-        (self.value, self.more, self.count) = (value, false, 0);
+        (self.value, self.flags, self.count) = (value, 0, 0);
+    }
+
+    /// More injections are due: ask with [`Request::Refill`](super::Request::Refill) for each vCPU.
+    pub const fn more(&self) -> bool {
+        self.flags & MORE != 0
+    }
+
+    /// Says that more injections are due.
+    pub const fn set_more(&mut self) {
+        self.flags |= MORE;
+    }
+
+    /// One bit for each vCPU whose list registers are all taken while an interrupt waits that is
+    /// more urgent than one which may be pending there. Capturing that vCPU and restoring it puts
+    /// the most urgent ones in.
+    pub const fn crowded(&self) -> u8 {
+        let [flags, ..] = self.flags.to_be_bytes();
+        flags & !MORE.to_be_bytes()[0]
+    }
+
+    /// Says that a vCPU's list registers hold something less urgent than what waits.
+    pub const fn set_crowded(&mut self, vcpu: VcpuId) {
+        self.flags |= 1 << (CROWDED_SHIFT + vcpu.index());
+    }
+
+    /// Injecting is all that there is to do: neither [`Self::more`] nor [`Self::crowded`].
+    #[inline]
+    pub const fn is_all(&self) -> bool {
+        self.flags == 0
     }
 
     /// Whether there is no room for another injection.
@@ -135,7 +169,7 @@ impl Answer {
     #[inline]
     pub fn encode_into(&self, message: &mut Message) {
         message.restart(ANSWER);
-        message.push(self.value | if self.more { MORE } else { 0 });
+        message.push(self.value | self.flags);
         for word in self.injections.iter().take(self.count) {
             message.push(*word);
         }
@@ -146,8 +180,8 @@ impl Answer {
     pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
         let mut reader = message.answer()?;
         let first = reader.word()?;
-        let mut answer = Self::new(first & !MORE);
-        answer.more = first & MORE != 0;
+        let mut answer = Self::new(first & VALUE);
+        answer.flags = first & !VALUE;
         answer.read_injections(&mut reader)?;
         Ok(answer)
     }

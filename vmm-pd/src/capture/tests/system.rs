@@ -34,6 +34,8 @@ pub(super) mod distributor {
 pub(super) struct System {
     pub(super) gic: Gic,
     pub(super) hardware: VirtualInterface,
+    /// How often what waited was more urgent than what was in a list register.
+    pub(super) rearranged: usize,
 }
 
 /// An interrupt in a list register: INTID, priority's upper five bits, group, state.
@@ -55,6 +57,7 @@ impl System {
         let mut system = Self {
             gic,
             hardware: VirtualInterface::default(),
+            rearranged: 0,
         };
         for bank in 0..9 {
             system.write(distributor::ISENABLER + 4 * bank, u32::MAX);
@@ -70,9 +73,14 @@ impl System {
     }
 
     fn carry_out(&mut self, answer: &Answer) {
-        assert!(!answer.more, "one vCPU's injections fit into an answer");
+        assert!(!answer.more(), "one vCPU's injections fit into an answer");
         for injection in answer.injections() {
             self.hardware.inject(injection);
+        }
+        if answer.crowded() != 0 {
+            let (registers, timer) = self.empty();
+            self.fill(&registers, &timer);
+            self.rearranged += 1;
         }
     }
 
@@ -139,6 +147,12 @@ impl System {
 
     /// The guest is stopped here: its registers, and the record.
     fn capture(mut self) -> (RegisterFile, VirtualTimer, VgicRecordV1) {
+        let (registers, timer) = self.empty();
+        (registers, timer, self.gic.export().unwrap())
+    }
+
+    /// The vCPU is captured.
+    fn empty(&mut self) -> (RegisterFile, VirtualTimer) {
         let mut core = Fake::parked(VCPU, RegisterFile::new());
         core.hardware = Some(self.hardware);
         let mut registers = RegisterFile::new();
@@ -160,11 +174,8 @@ impl System {
                 break captured;
             }
         };
-        let left = core
-            .hardware
-            .unwrap()
-            .list
-            .map(|register| register & list::STATE);
+        self.hardware = core.hardware.unwrap();
+        let left = self.hardware.list.map(|register| register & list::STATE);
         assert_eq!(
             left, [0; LIST_REGISTERS],
             "a capture empties the list registers"
@@ -174,7 +185,7 @@ impl System {
             .captured(VCPU, captured.interface, captured.found, &mut answer)
             .unwrap();
         assert_eq!(answer.injections().count(), 0);
-        (registers, captured.timer, self.gic.export().unwrap())
+        (registers, captured.timer)
     }
 
     /// The record that a capture here gives.
@@ -199,9 +210,15 @@ impl System {
 
         let mut there = used_board();
         there.gic.import(&arrived).unwrap();
-        let plan = there.gic.restore(VCPU).unwrap();
+        there.fill(registers, timer);
+        there
+    }
+
+    /// The captured vCPU is restored.
+    fn fill(&mut self, registers: &RegisterFile, timer: &VirtualTimer) {
+        let plan = self.gic.restore(VCPU).unwrap();
         let mut core = Fake::parked(VCPU, RegisterFile::new());
-        core.hardware = Some(there.hardware);
+        core.hardware = Some(self.hardware);
         let mut restore = Restore::begin(
             &mut core,
             VCPU,
@@ -217,11 +234,11 @@ impl System {
                 break;
             }
         }
-        there.hardware = core.hardware.unwrap();
+        self.hardware = core.hardware.unwrap();
         let mut answer = Answer::new(0);
-        there.gic.refill(VCPU, &mut answer).unwrap();
-        there.carry_out(&answer);
-        there
+        self.gic.refill(VCPU, &mut answer).unwrap();
+        assert_eq!(answer.crowded(), 0, "the most urgent ones are in");
+        self.carry_out(&answer);
     }
 }
 
@@ -263,5 +280,9 @@ fn used_board() -> System {
     hardware.set_binary_point(6);
     hardware.set_aliased_binary_point(5);
     hardware.active_priorities = 0xdead_beef;
-    System { gic, hardware }
+    System {
+        gic,
+        hardware,
+        rearranged: 0,
+    }
 }

@@ -1,0 +1,100 @@
+//! List registers that hold the wrong interrupts: emptied, and filled with the right ones.
+//!
+//! Responsible for: one vCPU at a time whose list registers are all taken while `vgic-pd` has an interrupt that is more
+//! urgent than one which may be pending there (`Answer::crowded`). seL4 takes nothing out of a list register, so the
+//! vCPU is captured and restored where it stands, and `vgic-pd` chooses again; the other vCPUs and time go on. Must
+//! never: let the vCPU run before it has all of its state, or stop the machine halfway: a stop waits for the end.
+
+use channel::VcpuId;
+use channel::timer::VirtualTimer;
+use channel::vgic::{Occupants, Request as VgicRequest, RestorePlan};
+use channel::vmm::Phase;
+
+use super::Activity;
+use crate::capture::{Capture, Captured, Restore, Restored};
+use crate::gate::TimeGoesOn;
+use crate::machine::{Machine, MachineError, Run};
+use crate::port::Port;
+
+impl Machine {
+    /// Begins with the next vCPU whose list registers are crowded, unless the stub is at work already.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn rearrange<P: Port>(&mut self, port: &mut P) {
+        if self.phase != Phase::Running || !matches!(self.activity, Activity::None) {
+            return;
+        }
+        // One that is off takes no interrupts: it is left for when it runs. None sleeps with anything in flight.
+        let runs = |vcpu: VcpuId| {
+            (self.vcpus.get(vcpu.index())).is_some_and(|known| known.run == Run::Running)
+        };
+        let vcpu =
+            (self.present()).find(|vcpu| self.crowded & 1 << vcpu.index() != 0 && runs(*vcpu));
+        let (Some(vcpu), Some(time)) = (vcpu, self.time) else {
+            return;
+        };
+        self.crowded &= !(1 << vcpu.index());
+        if let Err(error) = self.take_out(port, vcpu, time) {
+            self.fail(port, vcpu, error);
+        }
+    }
+
+    fn take_out<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        time: TimeGoesOn,
+    ) -> Result<(), MachineError> {
+        port.suspend(vcpu)?;
+        let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
+        let features = self.standstill.features;
+        let asserted = self.vcpu(vcpu).timer_asserted;
+        let registers = &mut self.standstill.saved_mut(vcpu).registers;
+        let capture = Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
+        self.activity = Activity::TakeOut(vcpu, capture, time);
+        Ok(())
+    }
+
+    /// The list registers are empty. The active interrupts go back first.
+    pub(super) fn taken_out<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        captured: &Captured,
+        time: TimeGoesOn,
+    ) -> Result<(), MachineError> {
+        let timer = self.hand_over_interface(port, vcpu, captured)?;
+        let plan = RestorePlan::decode(&port.vgic(&VgicRequest::Restore { vcpu })?)?;
+        let features = self.standstill.features;
+        let registers = &self.standstill.saved_mut(vcpu).registers;
+        let restore = Restore::begin(port, vcpu, features, registers, &timer, &plan)?;
+        for injection in plan.active.injections() {
+            self.note_injection(injection);
+        }
+        self.activity = Activity::PutBack(vcpu, restore, timer, time);
+        Ok(())
+    }
+
+    /// The vCPU is as it was, but for what is pending: that follows, and it runs; or the stop that waited for this
+    /// begins, and finds what is pending in the distributor.
+    pub(super) fn put_back<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        restored: Restored,
+        timer: VirtualTimer,
+        time: TimeGoesOn,
+    ) -> Result<(), MachineError> {
+        self.activity = Activity::None;
+        let registers = &self.standstill.saved_mut(vcpu).registers;
+        let ready = restored.give_time(port, registers, time)?;
+        ready.release(port, registers, false)?;
+        self.vcpu(vcpu).timer_asserted = timer.asserted;
+        if self.phase == Phase::Stopping {
+            return self.capture_all(port);
+        }
+        // What is injected may bring it to the head of its queue, which lets it run: not before this.
+        self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
+        Ok(port.resume(vcpu)?)
+    }
+}

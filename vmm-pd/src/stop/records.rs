@@ -1,0 +1,111 @@
+//! What a machine that stands still is to others: records of its vCPUs and console, a register, a description.
+//!
+//! Responsible for: the export region, and what comes in by the import region. Must never: touch a vCPU; a restore does
+//! that.
+
+use channel::vmm::{Phase, Refusal, answer};
+use channel::{MAX_VCPUS, Message, VcpuId};
+use state::{ConsoleRecordV1, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV1, record};
+
+use crate::abort::RAM_BASE;
+use crate::console::Console;
+use crate::machine::{Machine, SCTLR_RESET, STATE_RESET, Vcpu};
+use crate::port::Port;
+
+/// How many shared interrupts `vgic-pd`'s distributor has.
+const SHARED_INTERRUPTS: u16 = 256;
+/// The version of the GIC architecture that the guest sees.
+const GIC_VERSION: u8 = 2;
+
+impl Machine {
+    #[inline(never)]
+    pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
+        let mut vcpus = VcpusRecordV1 {
+            console: self.console.export(),
+            ..Default::default()
+        };
+        for saved in self.standstill.saved.iter().take(self.count) {
+            // There are as many places as vCPUs.
+            let _ = vcpus.vcpus.push(saved.clone());
+        }
+        match record::encode(&vcpus, port.export_region()) {
+            Ok(length) => answer(length as u64),
+            Err(_) => Message::refused(Refusal::BadRecord as u64),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
+        let decoded = port
+            .import_region(usize::try_from(length).unwrap_or(usize::MAX))
+            .and_then(|bytes| record::decode::<VcpusRecordV1>(bytes).ok());
+        let Some(VcpusRecordV1 { vcpus, console }) = decoded else {
+            return Message::refused(Refusal::BadRecord as u64);
+        };
+        self.take_over(vcpus, &console);
+        self.set_phase(port, Phase::Imported);
+        answer(0)
+    }
+
+    fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV1) {
+        self.count = vcpus.len();
+        self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.standstill.saved = Default::default();
+        for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
+            *slot = vcpu;
+            start_if_pending(slot);
+        }
+        self.console = Console::import(console);
+    }
+
+    /// The operator gives a vCPU's register another value: the next restore writes it.
+    pub(super) fn set_register(&mut self, vcpu: VcpuId, key: u32, value: u128) -> Message {
+        let saved = self.standstill.saved_mut(vcpu);
+        match Register::from_key(key) {
+            Some(register) if saved.amend(register, value) => answer(0),
+            _ => Message::refused(Refusal::BadRegister as u64),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn describe<P: Port>(&mut self, port: &mut P) -> Message {
+        let vcpus = if self.count == 0 {
+            MAX_VCPUS
+        } else {
+            self.count
+        };
+        let machine = MachineRecordV1 {
+            // For people: without it the description is as good.
+            board: heapless::String::try_from(port.board()).unwrap_or_default(),
+            ram_base: RAM_BASE,
+            ram_size: port.ram_size(),
+            vcpus: u8::try_from(vcpus).unwrap_or(0),
+            gic_version: GIC_VERSION,
+            shared_interrupts: SHARED_INTERRUPTS,
+            constants: self.standstill.constants.clone(),
+        };
+        match record::encode(&machine, port.export_region()) {
+            Ok(length) => answer(length as u64),
+            Err(_) => Message::refused(Refusal::BadRecord as u64),
+        }
+    }
+}
+
+/// A vCPU that was started and had not run when it was captured is as its start leaves it: PSCI's entry point and
+/// context are in its registers (DEN 0022D.b 6.4).
+fn start_if_pending(vcpu: &mut VcpuV1) {
+    let PowerV1::OnPending { entry, context } = vcpu.power else {
+        return;
+    };
+    let start = [
+        (Register::PC, entry),
+        (Register::X0, context),
+        (Register::PSTATE, STATE_RESET),
+        (Register::SCTLR_EL1, SCTLR_RESET),
+    ];
+    for (register, value) in start {
+        // They have 64 bits and take any value.
+        let _ = vcpu.registers.set_word(register, value);
+    }
+    vcpu.power = PowerV1::On;
+}
