@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-/// How long a check may show no progress when asked before it counts as dead. Generous: a lost wake-up never comes,
-/// while Linux charges a thread for the seconds that a loaded host took from it, and lets all the others catch up
-/// before it runs again.
-const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
+/// How long a check may show no progress when asked before it counts as dead, and how late a wake-up may be. Generous: a
+/// lost wake-up never comes, while Linux charges a thread for the seconds that a loaded host took from it, and lets all the
+/// others catch up before it runs again.
+pub(crate) const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
 
 /// One thread of one check.
 #[derive(Debug)]

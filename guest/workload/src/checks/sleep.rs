@@ -4,15 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::worker::Worker;
+use crate::worker::{PROGRESS_LIMIT, Worker};
 use guest_runtime::pattern::Pattern;
 
 /// The longest sleep, in microseconds.
 const LONGEST: u64 = 40_000;
-
-/// A wake-up that comes later was lost and made up for by chance. A move under emulation on a busy machine stays
-/// below it.
-const LATENESS_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, worker: &Worker, seed: u64) {
     let mut pattern = Pattern::new(seed, 0x200);
@@ -24,8 +20,9 @@ pub(super) fn run(context: &Context, worker: &Worker, seed: u64) {
         worker.expect(slept >= asked, || {
             format!("slept {slept:?} instead of {asked:?}")
         });
+        // One that comes later was lost and made up for by chance.
         let late = slept.saturating_sub(asked);
-        worker.expect(late < LATENESS_LIMIT, || {
+        worker.expect(late < PROGRESS_LIMIT, || {
             format!("woke {late:?} late from a sleep of {asked:?}")
         });
         let nanoseconds = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
