@@ -12,8 +12,8 @@ use crate::cargo;
 use crate::size;
 use crate::tally::{Results, Tally};
 use crate::workspace::{
-    BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, NO_SDK, Program, SYSTEM_TESTS, microkit_sdk,
-    programs,
+    ALONE, BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, NO_SDK, Program, SYSTEM_TESTS,
+    microkit_sdk, programs,
 };
 
 /// What to run.
@@ -25,7 +25,8 @@ pub(crate) struct Options {
     /// Only the system tests in QEMU.
     #[arg(long, conflicts_with = "host_only")]
     system_only: bool,
-    /// System tests at a time.
+    /// System tests at a time, but for those that want the machine to themselves. An emulated board waits as often as it
+    /// computes, so that an otherwise idle machine with two processors has time for two.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
     /// Only tests whose name contains this.
@@ -195,21 +196,37 @@ fn for_linux(command: &str, package: &str, last: &[&str]) -> anyhow::Result<bool
 
 /// Tests that need seL4 are those with `sel4` in their name, those that need rust-sel4 have `upstream` there too.
 fn system_tests(options: &Options) -> anyhow::Result<Results> {
-    let jobs = format!("--test-threads={}", options.jobs);
-    let mut arguments = vec!["test", "--package", SYSTEM_TESTS, "--no-fail-fast"];
-    arguments.extend(options.filter.as_deref());
-    arguments.extend(["--", &jobs]);
+    let mut skipped = Vec::new();
     match microkit_sdk() {
         Some(sdk) => println!("seL4: with the Microkit SDK in {}", sdk.display()),
         None => {
             println!("seL4: skipped, {NO_SDK}");
-            arguments.extend(["--skip", "sel4"]);
+            skipped.push("sel4");
         }
     }
     if std::env::var_os("RUST_SEL4").is_none() {
         println!("rust-sel4's own crates: skipped, RUST_SEL4 names no checkout");
-        arguments.extend(["--skip", "upstream"]);
+        skipped.push("upstream");
     }
+    let (jobs, filter) = (options.jobs, options.filter.as_deref());
+    if jobs == 1 || filter.is_some() {
+        return system_tests_with(jobs, filter.as_slice(), &skipped);
+    }
+    let together = [&skipped[..], &ALONE].concat();
+    let mut results = system_tests_with(jobs, &[], &together)?;
+    let alone = system_tests_with(1, &ALONE, &skipped)?;
+    results.passed += alone.passed;
+    results.failed.extend(alone.failed);
+    Ok(results)
+}
+
+/// So many at a time of those whose names contain one of `wanted`, or of all, and none of `skipped`.
+fn system_tests_with(jobs: usize, wanted: &[&str], skipped: &[&str]) -> anyhow::Result<Results> {
+    let jobs = format!("--test-threads={jobs}");
+    let mut arguments = vec!["test", "--package", SYSTEM_TESTS, "--no-fail-fast", "--"];
+    arguments.push(&jobs);
+    arguments.extend(wanted);
+    arguments.extend(skipped.iter().flat_map(|name| ["--skip", name]));
     cargo::test(&arguments)
 }
 

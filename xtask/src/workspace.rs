@@ -118,6 +118,9 @@ pub(crate) const LINUX: [&str; 1] = ["workload"];
 /// The package whose tests run whole systems in QEMU.
 pub(crate) const SYSTEM_TESTS: &str = "tests";
 
+/// Parts of the names of system tests that say how much of its time a guest gets, and so want the machine to themselves.
+pub(crate) const ALONE: [&str; 2] = ["idle::", "works_on_while_its_memory_is_copied"];
+
 /// The workspace's directory.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

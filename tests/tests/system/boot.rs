@@ -12,6 +12,8 @@ use tests::{ANSWER, BOOT};
 
 use crate::on_both_kernels;
 
+/// What Linux says last.
+const LAST_WORDS: &str = "reboot: Power down";
 /// For how long to listen whether the guest ends a second time, or comes back.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
@@ -56,6 +58,8 @@ fn ends_once(board: &mut Board) -> anyhow::Result<()> {
     board.wait_for_phase(Phase::Running)?;
     board.session.send_line("poweroff -f")?;
     board.expect_phase_next(Phase::Off)?;
+    // Its last words may take longer to us than the board's.
+    board.session.expect_line(LAST_WORDS, ANSWER)?;
     let said = board.said();
     let later = board.phases_within(AFTERMATH)?;
     ensure!(
