@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const ASK_AGAIN: Duration = Duration::from_millis(1200);
 /// How often a request is sent.
 const ATTEMPTS: u32 = 4;
+/// How many events are kept for whoever asks: later ones take the place of the earliest.
+const MOST_EVENTS: usize = 64;
 
 /// One board.
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Client {
         }
         let deadline = Instant::now() + ASK_AGAIN + self.allowance();
         while self.link.reader.other_version().is_none() {
-            if self.link.reader.read(deadline)?.is_none() {
+            if self.read(deadline)?.is_none() {
                 break;
             }
         }
@@ -345,7 +347,7 @@ impl Client {
             return Ok(Some(event));
         }
         let deadline = Instant::now() + timeout;
-        while let Some(frame) = self.link.reader.read(deadline)? {
+        while let Some(frame) = self.read(deadline)? {
             if let Ok(event) = Event::decode(frame.kind, frame.payload()) {
                 return Ok(Some(event));
             }
@@ -371,7 +373,7 @@ impl Client {
         for _ in 0..ATTEMPTS {
             let tag = self.send(request)?;
             let deadline = Instant::now() + ASK_AGAIN + self.allowance();
-            while let Some(frame) = self.link.reader.read(deadline)? {
+            while let Some(frame) = self.read(deadline)? {
                 if let Some(answer) = self.answer(&frame, tag) {
                     return self.understand(step, answer, &read);
                 }
@@ -381,6 +383,12 @@ impl Client {
             address: self.address().clone(),
             step,
         })
+    }
+
+    /// The next frame. None after `deadline`, also of a board that sends frames without end.
+    fn read(&mut self, deadline: Instant) -> Result<Option<Frame>, LinkError> {
+        let frame = self.link.reader.read(deadline)?;
+        Ok(frame.filter(|_| Instant::now() < deadline))
     }
 
     fn send(&mut self, request: &Request) -> Result<u32, LinkError> {
@@ -401,6 +409,9 @@ impl Client {
     /// other board, and answers to earlier requests, are of nobody's interest any more.
     fn answer<'a>(&mut self, frame: &'a Frame, tag: u32) -> Option<Option<Answer<'a>>> {
         if let Ok(event) = Event::decode(frame.kind, frame.payload()) {
+            if self.events.len() == MOST_EVENTS {
+                self.events.pop_front();
+            }
             self.events.push_back(event);
             return None;
         }
@@ -434,3 +445,6 @@ fn first_tag() -> u32 {
     let [first, _] = crate::relay::random_bits();
     u32::try_from(first >> 33).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -383,6 +383,9 @@ impl FrameWriter {
 }
 
 #[cfg(test)]
+pub(crate) mod peer;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;

@@ -134,6 +134,17 @@ pub enum SnapshotError {
         /// Its guest's phase.
         phase: Phase,
     },
+    /// No board has a guest of this size.
+    #[error(
+        "board {address} says that its guest has {bytes} bytes of RAM: that is none, no whole number of pages, or more than \
+         16 GiB. Use the same version of godwit on board and host"
+    )]
+    RamSize {
+        /// The board.
+        address: Address,
+        /// What it says.
+        bytes: u64,
+    },
     /// There is a guest already.
     #[error(
         "board {address} has a guest already ({phase}): discard it, or restore to another board"

@@ -25,6 +25,8 @@ use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
 use crate::relay::{self, Options, random_bits};
 
+/// The largest guest: 16 GiB, four times the RAM of any board that there is an image for.
+const MOST_PAGES: u32 = 1 << 22;
 /// How long the guest may take to go on.
 const GOES_ON: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,10 @@ pub fn take(
             return Err(SnapshotError::NoGuest { address, phase });
         }
     };
-    let pages = u32::try_from(status.ram_bytes / PAGE_SIZE as u64).unwrap_or(u32::MAX);
+    let pages = pages_of(status.ram_bytes).ok_or_else(|| SnapshotError::RamSize {
+        address: board.address().clone(),
+        bytes: status.ram_bytes,
+    })?;
     let words = usize::try_from(bytes_needed(pages).div_ceil(8)).unwrap_or(0);
     let mut memory = vec![0_u64; words];
     let start = relay::start_request(options, status.newest_move, board.pace());
@@ -334,6 +339,13 @@ fn decode<T: Record>(board: &Client, bytes: Option<&[u8]>) -> Result<T, Snapshot
 }
 
 /// The board did not say properly what its guest is.
+/// How many pages a guest's RAM has, if it can be true: what a board says decides what is allocated here.
+fn pages_of(ram_bytes: u64) -> Option<u32> {
+    let whole = ram_bytes.is_multiple_of(PAGE_SIZE as u64);
+    let pages = u32::try_from(ram_bytes / PAGE_SIZE as u64).ok()?;
+    (whole && (1..=MOST_PAGES).contains(&pages)).then_some(pages)
+}
+
 fn no_offer(board: &Client) -> SnapshotError {
     SnapshotError::CalledOff {
         address: board.address().clone(),
@@ -344,4 +356,26 @@ fn no_offer(board: &Client) -> SnapshotError {
 fn microseconds_since_epoch() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_size_that_can_be_true_is_allocated_for() {
+        assert_eq!(pages_of(128 << 20), Some(32_768));
+        assert_eq!(pages_of(16 << 30), Some(MOST_PAGES));
+        for bytes in [
+            0,
+            1,
+            4095,
+            (128 << 20) + 1,
+            (16 << 30) + 4096,
+            u64::MAX,
+            !0xfff,
+        ] {
+            assert_eq!(pages_of(bytes), None, "{bytes}");
+        }
+    }
 }

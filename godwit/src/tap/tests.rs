@@ -4,9 +4,8 @@ use migration_pd::protocol::management::{Figures, GuestFailure, Phase, Stage};
 use migration_pd::protocol::{MoveId, Request};
 
 use super::*;
+use crate::link::peer::{Peer, frame};
 use crate::session::Scratch;
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// Everything around a tap.
 struct Setting {
@@ -14,46 +13,6 @@ struct Setting {
     board: Peer,
     path: std::path::PathBuf,
     _scratch: Scratch,
-}
-
-/// One end of a connection, blocking.
-struct Peer {
-    stream: UnixStream,
-    decoder: Decoder<Vec<u8>>,
-}
-
-impl Peer {
-    fn new(stream: UnixStream) -> Self {
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        Self {
-            stream,
-            decoder: Decoder::new(vec![0; MAX_FRAME]),
-        }
-    }
-
-    fn send(&mut self, kind: u8, tag: u32, payload: &[u8]) {
-        self.stream.write_all(&frame(kind, tag, payload)).unwrap();
-    }
-
-    /// The next frame, or nothing if the connection was closed.
-    fn receive(&mut self) -> Option<(u8, u32, Vec<u8>)> {
-        loop {
-            if let Some(frame) = self.decoder.next() {
-                return Some((frame.kind, frame.tag, frame.payload.to_vec()));
-            }
-            match self.stream.read(self.decoder.space()).unwrap() {
-                0 => return None,
-                count => self.decoder.filled(count),
-            }
-        }
-    }
-}
-
-fn frame(kind: u8, tag: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER_LENGTH];
-    bytes.extend_from_slice(payload);
-    finish(&mut bytes, kind, tag, payload.len()).unwrap();
-    bytes
 }
 
 fn status(phase: Phase) -> StatusReport {
