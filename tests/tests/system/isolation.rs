@@ -243,7 +243,7 @@ fn bystanders(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
         ("link_pd", plan.orders("link_pd", true)?),
         ("migration_pd", plan.orders("migration_pd", false)?),
     ];
-    let guest = TestGuest::probe("mode=clock", 2);
+    let guest = TestGuest::probe("mode=registers mmu=1", 2);
     let name = format!("{}-1", plan.name);
     let image = hostile::image(&name, kernel, Config::Debug, &guest, &hostile)?;
     let mut board = Board::start("bystanders", &image, &scratch)?;
@@ -266,7 +266,7 @@ fn core(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     ];
     let mut replaced = hostile.to_vec();
     replaced.push(("migration_pd", Orders::WITNESS));
-    let guest = TestGuest::probe("mode=clock", 2);
+    let guest = TestGuest::probe("mode=registers mmu=1", 2);
     let name = format!("{}-2", plan.name);
     let image = hostile::image(&name, kernel, Config::Debug, &guest, &replaced)?;
     let mut board = Board::start("core", &image, &scratch)?;
@@ -296,7 +296,7 @@ fn without(kernel: Kernel, domain: &str, others: &[(u8, &str)]) -> anyhow::Resul
         ("serial_pd", Orders::WITNESS),
         ("migration_pd", Orders::WITNESS),
     ];
-    let guest = TestGuest::probe("mode=clock", 2);
+    let guest = TestGuest::probe("mode=registers mmu=1", 2);
     let image = hostile::image(domain, kernel, Config::Debug, &guest, &hostile)?;
     let mut board = Board::start("without", &image, &scratch)?;
     let mut witness = Witness::new(&board)?;
