@@ -3,10 +3,9 @@
 use std::os::unix::net::UnixListener;
 
 use migration_pd::protocol::kind;
-use migration_pd::protocol::management::GuestFailure;
 
 use super::*;
-use crate::link::peer::Peer;
+use crate::link::peer::{Peer, status};
 use crate::session::Scratch;
 
 /// A board that answers a greeting, and then tells `event` until nobody listens.
@@ -33,16 +32,7 @@ fn a_board_that_tells_events_without_end_and_answers_nothing_is_silent() {
     let scratch = Scratch::new().unwrap();
     let path = scratch.path().join("link");
     let listener = UnixListener::bind(&path).unwrap();
-    let event = Event::PhaseChanged(StatusReport {
-        phase: Phase::Running,
-        vcpus: 1,
-        failure: GuestFailure::None,
-        detail: 0,
-        program_counter: 0,
-        ram_bytes: 1 << 27,
-        newest_move: MoveId(0),
-        last_move: None,
-    });
+    let event = Event::PhaseChanged(status(Phase::Running));
     let board = std::thread::spawn(move || talk(&listener, &event));
     let mut client = Client::connect(&Address::Unix(path), Duration::from_secs(20)).unwrap();
     let Err(ClientError::Silent { step, .. }) = client.status() else {

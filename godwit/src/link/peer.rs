@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use migration_pd::protocol::frame::finish;
-use migration_pd::protocol::{Decoder, HEADER_LENGTH, MAX_FRAME};
+use migration_pd::protocol::management::{GuestFailure, Phase, StatusReport};
+use migration_pd::protocol::{Decoder, HEADER_LENGTH, MAX_FRAME, MoveId};
 
 /// How long it waits for a byte.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +46,20 @@ impl Peer {
                 count => self.decoder.filled(count),
             }
         }
+    }
+}
+
+/// What a board says whose guest has one vCPU and 128 MiB and was never moved.
+pub(crate) const fn status(phase: Phase) -> StatusReport {
+    StatusReport {
+        phase,
+        vcpus: 1,
+        failure: GuestFailure::None,
+        detail: 0,
+        program_counter: 0,
+        ram_bytes: 128 << 20,
+        newest_move: MoveId(0),
+        last_move: None,
     }
 }
 

@@ -66,18 +66,13 @@ fn has(status: &StatusReport, id: Option<MoveId>, stage: Stage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use migration_pd::protocol::management::{Figures, GuestFailure, MoveReport};
+    use crate::link::peer;
+    use migration_pd::protocol::management::{Figures, MoveReport};
 
     const ID: MoveId = MoveId(7);
 
     fn status(phase: Phase, last: Option<(MoveId, Stage)>) -> StatusReport {
         StatusReport {
-            phase,
-            vcpus: 1,
-            failure: GuestFailure::None,
-            detail: 0,
-            program_counter: 0,
-            ram_bytes: 0,
             newest_move: ID,
             last_move: last.map(|(id, stage)| MoveReport {
                 id,
@@ -85,6 +80,7 @@ mod tests {
                 failure: None,
                 figures: Figures::default(),
             }),
+            ..peer::status(phase)
         }
     }
 

@@ -7,6 +7,7 @@ use migration_pd::protocol::management::Figures;
 use migration_pd::protocol::{Event, HEADER_LENGTH, MoveFailure, MoveId};
 
 use super::*;
+use crate::link::peer::status;
 use crate::session::Scratch;
 
 /// Runs a board that says `events` while its guest says `console`; returns how it ended, what was shown, and the
@@ -37,19 +38,6 @@ fn foreground(events: &[Event], console: &str) -> (Option<RunEnd>, String, Vec<S
     let end = foreground.carry().unwrap();
     drop(foreground);
     (end, String::from_utf8(output).unwrap(), notices)
-}
-
-fn status(phase: Phase) -> StatusReport {
-    StatusReport {
-        phase,
-        vcpus: 1,
-        failure: GuestFailure::None,
-        detail: 0,
-        program_counter: 0,
-        ram_bytes: 1 << 27,
-        newest_move: MoveId(0),
-        last_move: None,
-    }
 }
 
 fn phase(phase: Phase) -> Event {

@@ -1,10 +1,10 @@
 //! A tapped link between a board and clients, all of them this test.
 
-use migration_pd::protocol::management::{Figures, GuestFailure, Phase, Stage};
+use migration_pd::protocol::management::{Figures, Phase, Stage};
 use migration_pd::protocol::{MoveId, Request};
 
 use super::*;
-use crate::link::peer::{Peer, frame};
+use crate::link::peer::{Peer, frame, status};
 use crate::session::Scratch;
 
 /// Everything around a tap.
@@ -13,19 +13,6 @@ struct Setting {
     board: Peer,
     path: std::path::PathBuf,
     _scratch: Scratch,
-}
-
-fn status(phase: Phase) -> StatusReport {
-    StatusReport {
-        phase,
-        vcpus: 1,
-        failure: GuestFailure::None,
-        detail: 0,
-        program_counter: 0,
-        ram_bytes: 0,
-        newest_move: MoveId(0),
-        last_move: None,
-    }
 }
 
 fn setting() -> Setting {
