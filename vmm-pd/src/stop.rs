@@ -286,13 +286,7 @@ impl Machine {
         for vcpu in self.present().skip(next) {
             let known = *self.vcpu(vcpu);
             if known.started || known.injected.iter().any(Option::is_some) {
-                let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
-                let features = self.standstill.features;
-                let asserted = known.timer_asserted;
-                let registers = &mut self.standstill.saved_mut(vcpu).registers;
-                let capture =
-                    Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
-                self.activity = Activity::Capture(vcpu, capture);
+                self.activity = Activity::Capture(vcpu, self.begin_capture(port, vcpu)?);
                 return Ok(());
             }
             let timer = VirtualTimer::default();
@@ -300,6 +294,19 @@ impl Machine {
         }
         self.set_phase(port, Phase::Stopped);
         Ok(())
+    }
+
+    fn begin_capture<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<Capture, MachineError> {
+        let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
+        let features = self.standstill.features;
+        let asserted = self.vcpu(vcpu).timer_asserted;
+        let registers = &mut self.standstill.saved_mut(vcpu).registers;
+        let capture = Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
+        Ok(capture)
     }
 
     fn captured<P: Port>(
@@ -366,22 +373,31 @@ impl Machine {
             let timer = VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
             // A vCPU that never ran has no registers, which a restore takes for zeros.
             let has_active = plan.active.injections().next().is_some();
-            if let Some(saved) = self.standstill.saved.get(vcpu.index())
-                && (has_active || !saved.registers.is_empty())
-            {
-                let features = self.standstill.features;
-                let restore =
-                    Restore::begin(port, vcpu, features, &saved.registers, &timer, &plan)?;
-                for injection in plan.active.injections() {
-                    self.note_injection(injection);
-                }
-                self.vcpu(vcpu).started = true;
+            if has_active || !self.standstill.saved_mut(vcpu).registers.is_empty() {
+                let restore = self.begin_restore(port, vcpu, &timer, &plan)?;
                 self.activity = Activity::Restore(vcpu, restore, timer);
                 return Ok(());
             }
             self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
         }
         self.let_go(port)
+    }
+
+    fn begin_restore<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        timer: &VirtualTimer,
+        plan: &RestorePlan,
+    ) -> Result<Restore, MachineError> {
+        let features = self.standstill.features;
+        let registers = &self.standstill.saved_mut(vcpu).registers;
+        let restore = Restore::begin(port, vcpu, features, registers, timer, plan)?;
+        for injection in plan.active.injections() {
+            self.note_injection(injection);
+        }
+        self.vcpu(vcpu).started = true;
+        Ok(restore)
     }
 
     fn restored<P: Port>(

@@ -7,11 +7,11 @@
 
 use channel::VcpuId;
 use channel::timer::VirtualTimer;
-use channel::vgic::{Occupants, Request as VgicRequest, RestorePlan};
+use channel::vgic::{Request as VgicRequest, RestorePlan};
 use channel::vmm::Phase;
 
 use super::Activity;
-use crate::capture::{Capture, Captured, Restore, Restored};
+use crate::capture::{Captured, Restored};
 use crate::gate::TimeGoesOn;
 use crate::machine::{Machine, MachineError, Run};
 use crate::port::Port;
@@ -46,12 +46,7 @@ impl Machine {
         time: TimeGoesOn,
     ) -> Result<(), MachineError> {
         port.suspend(vcpu)?;
-        let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
-        let features = self.standstill.features;
-        let asserted = self.vcpu(vcpu).timer_asserted;
-        let registers = &mut self.standstill.saved_mut(vcpu).registers;
-        let capture = Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
-        self.activity = Activity::TakeOut(vcpu, capture, time);
+        self.activity = Activity::TakeOut(vcpu, self.begin_capture(port, vcpu)?, time);
         Ok(())
     }
 
@@ -65,12 +60,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let timer = self.hand_over_interface(port, vcpu, captured)?;
         let plan = RestorePlan::decode(&port.vgic(&VgicRequest::Restore { vcpu })?)?;
-        let features = self.standstill.features;
-        let registers = &self.standstill.saved_mut(vcpu).registers;
-        let restore = Restore::begin(port, vcpu, features, registers, &timer, &plan)?;
-        for injection in plan.active.injections() {
-            self.note_injection(injection);
-        }
+        let restore = self.begin_restore(port, vcpu, &timer, &plan)?;
         self.activity = Activity::PutBack(vcpu, restore, timer, time);
         Ok(())
     }
