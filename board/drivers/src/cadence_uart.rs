@@ -6,7 +6,8 @@
 //! Errors on the line are counted by the device for the FIFO as a whole, not for one byte: a
 //! damaged byte is passed on. A link over this UART checks for itself; a console shows it.
 
-use crate::{Registers, Uart};
+use crate::uart::check;
+use crate::{Registers, Uart, UartError};
 use bitflags::bitflags;
 
 // Offsets of the registers (UG1087, module UART).
@@ -59,6 +60,8 @@ const MODE_8N1: u32 = 0b100 << 3;
 /// Bytes that go through either FIFO at once: all of the shallowest, and so few of the device's 64
 /// that at 921,600 bits a second there is half a millisecond left to answer.
 const BATCH: usize = 16;
+/// Bytes that each of the device's FIFOs holds.
+const FIFO_DEPTH: usize = 64;
 /// `Rcvr_FIFO_trigger_level`.
 const TRIGGER_LEVEL: u32 = 16;
 const _: () = assert!(TRIGGER_LEVEL as usize == BATCH);
@@ -158,6 +161,10 @@ impl<R: Registers> CadenceUart<R> {
 }
 
 impl<R: Registers> Uart for CadenceUart<R> {
+    fn check(&mut self) -> Result<(), UartError> {
+        check(MODE, MODE_8N1, self.registers.read(MODE))
+    }
+
     fn transmit(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
@@ -182,7 +189,8 @@ impl<R: Registers> Uart for CadenceUart<R> {
     /// left is part of the next batch, or announced when the pause is.
     fn receive(&mut self, bytes: &mut [u8]) -> usize {
         let mut taken = 0;
-        while let Some(rest) = bytes.get_mut(taken..).filter(|rest| !rest.is_empty()) {
+        let most = bytes.len().min(FIFO_DEPTH);
+        while let Some(rest) = bytes.get_mut(taken..most).filter(|rest| !rest.is_empty()) {
             let status = self.status();
             let there = if status.contains(Status::RECEIVE_TRIGGER) {
                 BATCH
@@ -221,7 +229,13 @@ impl<R: Registers> Uart for CadenceUart<R> {
         self.paused |= happened & Interrupts::RECEIVE_TIMEOUT.bits() != 0;
         self.registers.write(INTERRUPT_STATUS, happened);
     }
+
+    fn is_interrupting(&mut self) -> bool {
+        self.registers.read(INTERRUPT_STATUS) & self.mask.bits() != 0
+    }
 }
 
+#[cfg(any(test, feature = "host"))]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@
 
 mod alarm;
 mod cadence_uart;
+#[cfg(any(test, feature = "host"))]
+pub mod fake;
 mod meson_timer;
 mod meson_uart;
 mod pl011;
@@ -24,4 +26,4 @@ pub use meson_uart::MesonUart;
 pub use pl011::Pl011;
 pub use registers::{Mmio, Registers};
 pub use ttc::Ttc;
-pub use uart::Uart;
+pub use uart::{EndlessInterrupt, Rounds, Uart, UartError};

@@ -4,10 +4,12 @@
 //! Responsible for: 8 data bits, no parity, one stop bit, FIFOs, interrupts. Must never: rely on
 //! FIFOs deeper than 64 bytes, which all of them have.
 //!
-//! Its interrupt is a pulse (the device trees say edge-triggered): whoever handled one must look
-//! again after [`Uart::acknowledge`], and everything here goes by what the status says.
+//! Receive and transmit share an interrupt, which the device trees call edge-triggered. Whether the line is a level, the
+//! causes or'd, or pulses for each byte, no document says: everything here goes by what the status says, which is right
+//! for both.
 
-use crate::{Registers, Uart};
+use crate::uart::check;
+use crate::{Registers, Uart, UartError};
 use bitflags::bitflags;
 
 // Offsets of the registers (S905 datasheet, "UART", register description).
@@ -17,6 +19,9 @@ const CONTROL: usize = 0x08;
 const STATUS: usize = 0x0c;
 const MISC: usize = 0x10;
 const REG5: usize = 0x14;
+
+/// Bytes that each FIFO holds.
+const FIFO_DEPTH: usize = 64;
 
 bitflags! {
     /// `UART_CONTROL`. Parity, stop bits and length are zero: none, one, eight.
@@ -99,6 +104,13 @@ impl<R: Registers> MesonUart<R> {
 }
 
 impl<R: Registers> Uart for MesonUart<R> {
+    /// What `UART_CONTROL` keeps; the others of its bits are pulses.
+    fn check(&mut self) -> Result<(), UartError> {
+        let kept = Control::all() - Control::CLEAR_ERRORS;
+        let found = self.registers.read(CONTROL) & kept.bits();
+        check(CONTROL, self.control.bits(), found)
+    }
+
     fn transmit(&mut self, bytes: &[u8]) -> usize {
         for (count, byte) in bytes.iter().enumerate() {
             if self.status().contains(Status::TRANSMIT_FULL) {
@@ -111,14 +123,16 @@ impl<R: Registers> Uart for MesonUart<R> {
 
     /// The status counts errors since it was cleared and not by byte: a damaged byte is passed on.
     fn receive(&mut self, bytes: &mut [u8]) -> usize {
-        for (count, place) in bytes.iter_mut().enumerate() {
+        let mut taken = 0;
+        for place in bytes.iter_mut().take(FIFO_DEPTH) {
             if self.status().contains(Status::RECEIVE_EMPTY) {
-                return count;
+                break;
             }
             let [byte, ..] = self.registers.read(READ_FIFO).to_le_bytes();
             *place = byte;
+            taken += 1;
         }
-        bytes.len()
+        taken
     }
 
     fn interrupt_on_room(&mut self, enabled: bool) {
@@ -137,7 +151,17 @@ impl<R: Registers> Uart for MesonUart<R> {
             self.registers.write(CONTROL, self.control.bits());
         }
     }
+
+    /// One look at the status for both causes: with a look for each, one could come while the other is looked at.
+    fn is_interrupting(&mut self) -> bool {
+        let status = self.status();
+        let on = |interrupt| self.control.contains(interrupt);
+        on(Control::RECEIVE_INTERRUPT) && !status.contains(Status::RECEIVE_EMPTY)
+            || on(Control::TRANSMIT_INTERRUPT) && !status.contains(Status::TRANSMIT_FULL)
+    }
 }
 
+#[cfg(any(test, feature = "host"))]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

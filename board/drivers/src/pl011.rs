@@ -3,7 +3,8 @@
 //! Responsible for: 8 data bits, no parity, one stop bit, FIFOs, interrupts. Must never: depend on
 //! how deep the FIFOs are beyond the 16 bytes that every revision has.
 
-use crate::{Registers, Uart};
+use crate::uart::check;
+use crate::{Registers, Uart, UartError};
 use bitflags::bitflags;
 
 // Offsets of the registers (DDI 0183G, table 3-1).
@@ -15,11 +16,14 @@ const LCR_H: usize = 0x02c;
 const CR: usize = 0x030;
 const IFLS: usize = 0x034;
 const IMSC: usize = 0x038;
+const MIS: usize = 0x040;
 const ICR: usize = 0x044;
 const DMACR: usize = 0x048;
 
 /// The least depth of a transmit FIFO (DDI 0183G, 1.2: 16 up to r1p4, 32 from r1p5).
 const FIFO_DEPTH: usize = 16;
+/// The most that a receive FIFO holds.
+const DEEPEST_FIFO: usize = 32;
 /// `UARTDR`: framing, parity or break error (DDI 0183G, 3.3.1). An overrun says nothing about the
 /// byte that comes with it.
 const DAMAGED: u32 = 0x700;
@@ -118,6 +122,10 @@ impl<R: Registers> Pl011<R> {
 }
 
 impl<R: Registers> Uart for Pl011<R> {
+    fn check(&mut self) -> Result<(), UartError> {
+        check(LCR_H, LINE_8N1_FIFOS, self.registers.read(LCR_H))
+    }
+
     fn transmit(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -142,7 +150,10 @@ impl<R: Registers> Uart for Pl011<R> {
 
     fn receive(&mut self, bytes: &mut [u8]) -> usize {
         let mut count = 0;
-        while let Some(place) = bytes.get_mut(count) {
+        for _ in 0..DEEPEST_FIFO {
+            let Some(place) = bytes.get_mut(count) else {
+                break;
+            };
             if self.flags().contains(Flags::RXFE) {
                 break;
             }
@@ -170,7 +181,13 @@ impl<R: Registers> Uart for Pl011<R> {
         let all_but_receive = Interrupts::ALL - (Interrupts::RX | Interrupts::RT);
         self.registers.write(ICR, all_but_receive.bits());
     }
+
+    fn is_interrupting(&mut self) -> bool {
+        self.registers.read(MIS) != 0
+    }
 }
 
+#[cfg(any(test, feature = "host"))]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

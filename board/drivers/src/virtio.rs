@@ -47,6 +47,9 @@ pub enum VirtioError {
         /// What it takes for a descriptor's index.
         slot: u32,
     },
+    /// It goes on interrupting.
+    #[error(transparent)]
+    Endless(#[from] crate::EndlessInterrupt),
     /// It claims to have written more than a buffer holds.
     #[error("the device writes {length} bytes into a buffer of queue {queue}")]
     TooLong {

@@ -12,6 +12,7 @@ mod serial;
 mod virtio;
 
 use channel::ring::{Consumer, Duplex, Producer, RingError};
+use drivers::UartError;
 use drivers::virtio::VirtioError;
 pub use serial::SerialLink;
 pub use virtio::VirtioLink;
@@ -19,7 +20,7 @@ pub use virtio::VirtioLink;
 /// A device that a link goes over. It moves what it can, and never waits.
 pub trait Device {
     /// Answers an interrupt, and switches interrupts off until [`Self::wait`]: called before the
-    /// others.
+    /// others in each round.
     ///
     /// # Errors
     ///
@@ -42,7 +43,8 @@ pub trait Device {
     fn receive(&mut self, ring: &mut Producer) -> Result<(), LinkError>;
 
     /// Switches the interrupts on that can lead to something: for received bytes only while the
-    /// ring has room. True if there is something to do already.
+    /// ring has room. True if there is something to do already, or the interrupt line is up: the GIC may take it for an
+    /// edge, which does not come again.
     ///
     /// # Errors
     ///
@@ -59,9 +61,12 @@ pub enum LinkError {
     /// `migration-pd`'s fault.
     #[error("the ring with migration-pd: {0}")]
     Ring(#[from] RingError),
-    /// The device's fault.
+    /// The fault of a device that is a virtio port.
     #[error("the link device: {0}")]
     Device(#[from] VirtioError),
+    /// The fault of a device that is a serial line.
+    #[error("the link device: {0}")]
+    Line(#[from] UartError),
 }
 
 /// The link: a device and the rings with `migration-pd`.
@@ -106,8 +111,8 @@ impl<D: Device> Link<D> {
     /// only core; on another core, it ends when that one pauses.
     fn move_all(&mut self) -> Result<(), LinkError> {
         let Duplex { producer, consumer } = &mut self.rings;
-        self.device.acknowledge()?;
         loop {
+            self.device.acknowledge()?;
             self.device.receive(producer)?;
             self.device.send(consumer)?;
             let has_room = if producer.free()? > 0 {

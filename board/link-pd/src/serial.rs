@@ -6,11 +6,13 @@
 
 use crate::{Device, LinkError};
 use channel::ring::{Consumer, Producer, RingError};
-use drivers::Uart;
+use drivers::{Rounds, Uart, UartError};
 use line::{Board, LONGEST_MESSAGE, Sink};
 
 /// Bytes taken from the UART at once.
 const BATCH: usize = 64;
+/// Batches taken before the line is looked at again: what the rounds are counted by.
+const BATCHES: usize = 16;
 
 /// A UART and the board's end of the line.
 #[derive(Debug)]
@@ -19,6 +21,9 @@ pub struct SerialLink<U> {
     board: Board,
     /// How many bytes the ring to `migration-pd` takes, as far as known.
     room: usize,
+    /// A byte has come or gone in this round.
+    moved: bool,
+    rounds: Rounds,
 }
 
 /// The ring to `migration-pd`, as far as there is one.
@@ -52,6 +57,8 @@ impl<U: Uart> SerialLink<U> {
             uart,
             board: Board::new(LONGEST_MESSAGE),
             room: 0,
+            moved: false,
+            rounds: Rounds::NONE,
         }
     }
 
@@ -69,6 +76,7 @@ impl<U: Uart> SerialLink<U> {
             }
             let (wanted, count) = (bytes.len(), self.uart.transmit(bytes));
             self.board.sent(count);
+            self.moved |= count > 0;
             if count < wanted {
                 return false;
             }
@@ -78,7 +86,9 @@ impl<U: Uart> SerialLink<U> {
 
 impl<U: Uart> Device for SerialLink<U> {
     fn acknowledge(&mut self) -> Result<(), LinkError> {
+        self.uart.check()?;
         self.uart.acknowledge();
+        self.moved = false;
         Ok(())
     }
 
@@ -105,13 +115,14 @@ impl<U: Uart> Device for SerialLink<U> {
             fault: None,
         };
         let mut batch = [0; BATCH];
-        loop {
+        for _ in 0..BATCHES {
             let count = self.uart.receive(&mut batch);
-            let bytes = batch.get(..count).unwrap_or_default();
-            self.board.input(bytes, &mut sink);
-            if count < BATCH {
+            if count == 0 {
                 break;
             }
+            let bytes = batch.get(..count).unwrap_or_default();
+            self.board.input(bytes, &mut sink);
+            self.moved = true;
         }
         self.room = sink.room;
         sink.fault.map_or(Ok(()), |error| Err(error.into()))
@@ -120,8 +131,14 @@ impl<U: Uart> Device for SerialLink<U> {
     fn wait(&mut self, _has_room: bool, ring: &mut Consumer) -> Result<bool, LinkError> {
         self.uart.interrupt_on_input(true);
         // With a full window it is the host's acknowledgement that lets things go on.
-        let can_send = self.board.can_accept() && ring.wait(0)?;
-        Ok(can_send && self.drain())
+        let can_send = self.board.can_accept() && ring.wait(0)? && self.drain();
+        if can_send || self.uart.is_interrupting() {
+            let moved = self.moved || can_send;
+            self.rounds.count(moved).map_err(UartError::from)?;
+            return Ok(true);
+        }
+        self.rounds = Rounds::NONE;
+        Ok(false)
     }
 
     fn silence(&mut self) {

@@ -6,7 +6,8 @@
 
 use crate::{Device, LinkError};
 use channel::ring::{Consumer, Producer, Span};
-use drivers::virtio::{Piece, Port, Transport};
+use drivers::Rounds;
+use drivers::virtio::{Piece, Port, Transport, VirtioError};
 
 /// The longest piece handed to the device at once: a ring of 1 MiB is at most 16 of them, which is
 /// what a queue holds, and `migration-pd` can refill the first while the others are under way.
@@ -20,6 +21,8 @@ pub struct VirtioLink<T: Transport> {
     physical: u64,
     /// How many bytes at the ring's front are on their way.
     under_way: usize,
+    /// In which the interrupt line was up for nothing.
+    rounds: Rounds,
 }
 
 impl<T: Transport> VirtioLink<T> {
@@ -29,6 +32,7 @@ impl<T: Transport> VirtioLink<T> {
             port,
             physical,
             under_way: 0,
+            rounds: Rounds::NONE,
         }
     }
 
@@ -92,7 +96,15 @@ impl<T: Transport> Device for VirtioLink<T> {
     fn wait(&mut self, has_room: bool, ring: &mut Consumer) -> Result<bool, LinkError> {
         let has_come = self.port.wait(has_room, self.port.is_sending());
         let can_send = self.port.can_send() && ring.wait(self.under_way)?;
-        Ok(has_come || can_send)
+        if has_come || can_send {
+            self.rounds = Rounds::NONE;
+            return Ok(true);
+        }
+        if !self.port.take_interrupt() {
+            return Ok(false);
+        }
+        self.rounds.count(false).map_err(VirtioError::from)?;
+        Ok(true)
     }
 
     fn silence(&mut self) {

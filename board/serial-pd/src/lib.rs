@@ -3,16 +3,27 @@
 //! Responsible for: passing bytes between one UART and `vmm-pd`, in order, both ways, asleep
 //! whenever there is nothing to do. Must never: look at the bytes, or touch anything but the UART
 //! and the two rings. A neighbour that is not to be understood is left alone for good, with the
-//! UART silent.
+//! UART silent, and so is a UART that does not answer.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use channel::ring::{Consumer, Duplex, Producer, RingError};
-use drivers::Uart;
+use drivers::{Rounds, Uart, UartError};
 
 /// Bytes taken out of the ring at once: as much as a UART's FIFO holds.
 const BATCH: usize = 32;
+
+/// Why the console has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SerialError {
+    /// `vmm-pd`'s fault.
+    #[error("the ring with vmm-pd: {0}")]
+    Ring(#[from] RingError),
+    /// The device's fault.
+    #[error(transparent)]
+    Device(#[from] UartError),
+}
 
 /// The console: a UART and the rings with `vmm-pd`.
 #[derive(Debug)]
@@ -45,17 +56,12 @@ impl<U: Uart> Serial<U> {
     ///
     /// # Errors
     ///
-    /// `vmm-pd` has corrupted its ring. From then on the UART is silent and nothing is done.
-    pub fn work(&mut self) -> Result<bool, RingError> {
+    /// `vmm-pd` has corrupted its ring, or the UART does not work. From then on the UART is silent and nothing is done.
+    pub fn work(&mut self) -> Result<bool, SerialError> {
         if self.stopped {
             return Ok(false);
         }
-        self.uart.acknowledge();
-        let moved = self
-            .input
-            .work(&mut self.uart)
-            .and_then(|()| self.output.work(&mut self.uart));
-        if let Err(error) = moved {
+        if let Err(error) = self.serve() {
             self.stopped = true;
             self.uart.interrupt_on_input(false);
             self.uart.interrupt_on_room(false);
@@ -64,6 +70,21 @@ impl<U: Uart> Serial<U> {
         let input = self.input.ring.notify_due();
         let output = self.output.ring.notify_due();
         Ok(input || output)
+    }
+
+    /// Moves bytes until the UART has nothing more to say.
+    fn serve(&mut self) -> Result<(), SerialError> {
+        let mut rounds = Rounds::NONE;
+        self.uart.check()?;
+        loop {
+            self.uart.acknowledge();
+            let received = self.input.work(&mut self.uart)?;
+            let sent = self.output.work(&mut self.uart)?;
+            if !self.uart.is_interrupting() {
+                return Ok(());
+            }
+            rounds.count(received || sent).map_err(UartError::from)?;
+        }
     }
 }
 
@@ -74,22 +95,24 @@ struct Input {
 }
 
 impl Input {
-    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<(), RingError> {
+    /// True if a byte has come.
+    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<bool, RingError> {
+        let mut moved = false;
         loop {
             let room = self.ring.grant(usize::MAX)?;
-            let asked = room.len();
+            let has_room = !room.is_empty();
             let count = uart.receive(room);
             self.ring.commit(count)?;
-            if count < asked {
+            moved |= count > 0;
+            if has_room && count == 0 {
                 uart.interrupt_on_input(true);
-                return Ok(());
+                return Ok(moved);
             }
-            // The ring is full, or it wraps here and has more room at its start.
             let half = self.ring.capacity().div_ceil(2);
             if self.ring.free()? == 0 && !self.ring.wait(half)? {
                 // What arrives now waits in the UART; `vmm-pd` notifies when it has read.
                 uart.interrupt_on_input(false);
-                return Ok(());
+                return Ok(moved);
             }
         }
     }
@@ -105,19 +128,23 @@ struct Output {
 }
 
 impl Output {
-    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<(), RingError> {
+    /// True if a byte has gone.
+    fn work<U: Uart>(&mut self, uart: &mut U) -> Result<bool, RingError> {
+        let mut moved = false;
         loop {
             let waiting = self.batch.get(self.waiting.clone()).unwrap_or_default();
-            self.waiting.start += uart.transmit(waiting);
+            let count = uart.transmit(waiting);
+            self.waiting.start += count;
+            moved |= count > 0;
             if !self.waiting.is_empty() {
                 uart.interrupt_on_room(true);
-                return Ok(());
+                return Ok(moved);
             }
             let count = self.ring.pop(&mut self.batch)?;
             self.waiting = 0..count;
             if count == 0 && !self.ring.wait(0)? {
                 uart.interrupt_on_room(false);
-                return Ok(());
+                return Ok(moved);
             }
         }
     }

@@ -64,7 +64,7 @@ impl Shell {
         match self.serial.work() {
             Ok(true) => Channel::new(VMM).notify(),
             Ok(false) => {}
-            Err(error) => debug_println!("serial-pd: vmm-pd is not to be understood: {error}"),
+            Err(error) => debug_println!("serial-pd: the console stops: {error}"),
         }
     }
 }

@@ -29,6 +29,14 @@ impl Fake {
 }
 
 impl Uart for Fake {
+    fn check(&mut self) -> Result<(), UartError> {
+        Ok(())
+    }
+
+    fn is_interrupting(&mut self) -> bool {
+        self.interrupts()
+    }
+
     fn transmit(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(16 - self.transmit.len());
         self.transmit.extend(&bytes[..count]);
@@ -123,7 +131,7 @@ fn a_corrupt_neighbour_silences_the_uart_for_good() {
     serial.uart.receive.extend(b"x");
     assert!(matches!(
         serial.work(),
-        Err(RingError::Corrupt { found: 65, .. })
+        Err(SerialError::Ring(RingError::Corrupt { found: 65, .. }))
     ));
     assert!(!serial.uart.interrupts());
     vmm.producer.lie(0);

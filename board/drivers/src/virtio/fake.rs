@@ -373,8 +373,11 @@ impl Transport for FakeConsole {
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {
-        self.with(|device| device.interrupt = false);
-        InterruptStatus::QUEUE_INTERRUPT
+        if self.with(|device| core::mem::take(&mut device.interrupt)) {
+            InterruptStatus::QUEUE_INTERRUPT
+        } else {
+            InterruptStatus::empty()
+        }
     }
 
     fn read_config_generation(&self) -> u32 {

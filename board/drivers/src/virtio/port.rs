@@ -247,6 +247,12 @@ impl<T: Transport> Port<T> {
         self.set_interrupts(received, sent)
     }
 
+    /// Lowers the interrupt line; whether it was up. While it is, no edge can come.
+    #[must_use = "true means that something may have come"]
+    pub fn take_interrupt(&mut self) -> bool {
+        !self.transport.ack_interrupt().is_empty()
+    }
+
     fn set_interrupts(&mut self, received: bool, sent: bool) -> bool {
         let has_received = self.receive.set_interrupts(received) || self.reception.is_some();
         let has_sent = self.transmit.set_interrupts(sent);
