@@ -28,7 +28,7 @@ fn init() -> Migration {
     // The guest may have changed its phase before we could hear of it.
     let wake = Wake {
         guest: true,
-        alarm: false,
+        heartbeat: false,
     };
     agent.run(&mut shell, wake);
     Migration { agent, shell }
@@ -40,7 +40,7 @@ impl Handler for Migration {
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
         let wake = Wake {
             guest: channels.contains(Channel::new(ids::migration::VMM)),
-            alarm: channels.contains(Channel::new(ids::migration::TIMER)),
+            heartbeat: channels.contains(Channel::new(ids::migration::HEARTBEAT)),
         };
         self.agent.run(&mut self.shell, wake);
         Ok(())

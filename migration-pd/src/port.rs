@@ -35,6 +35,9 @@ pub trait Port {
     /// How many ticks of it are a second; not 0.
     fn frequency(&self) -> u64;
 
+    /// Asks to be woken again after a while of a few ms, which no guest can make longer.
+    fn ask_for_heartbeat(&mut self);
+
     /// How fast the link is.
     fn pace(&self) -> Pace;
 

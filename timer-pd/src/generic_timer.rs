@@ -3,8 +3,7 @@
 //! Responsible for: `CNTP_CTL_EL0`, `CNTP_CVAL_EL0`. The kernel lets whoever runs at
 //! EL1 use them as well (it sets `CNTHCTL_EL2` once and for all), so a guest can take the timer
 //! from us. It is set anew at every request that changes a deadline and at every interrupt, and
-//! nothing here assumes what it holds: what a guest gains by it is that its own vCPUs oversleep
-//! and that its own move lacks an alarm.
+//! nothing here assumes what it holds: what a guest gains by it is that its own vCPUs oversleep.
 
 use channel::Ticks;
 use core::arch::asm;

@@ -20,6 +20,6 @@ mod service;
 mod sleepers;
 mod timers;
 
-pub use service::{Caller, Due, MAX_RECORD, Regions, Service};
+pub use service::{Caller, MAX_RECORD, Regions, Service};
 pub use sleepers::Sleepers;
 pub use timers::Timers;

@@ -83,12 +83,8 @@ impl Handler for Timer {
     fn notified(&mut self, channels: ChannelSet) -> Result<(), IrqAckError> {
         let interrupt = Channel::new(ids::timer::INTERRUPT);
         if channels.contains(interrupt) {
-            let due = self.service.interrupt();
-            if due.vmm {
+            if self.service.interrupt() {
                 Channel::new(ids::timer::VMM).notify();
-            }
-            if due.migration {
-                Channel::new(ids::timer::MIGRATION).notify();
             }
             interrupt.irq_ack()?;
         }

@@ -1,8 +1,7 @@
 //! Requests in, answers out, and the board's timer set to the next thing that is due.
 //!
-//! Responsible for: who may ask for what, the alarm of `migration-pd`, and that the board's timer
-//! is always set to the earliest deadline. It must never let a neighbour's nonsense do more than
-//! be refused.
+//! Responsible for: who may ask for what, and that the board's timer is always set to the earliest
+//! deadline. It must never let a neighbour's nonsense do more than be refused.
 
 use crate::board::BoardTimer;
 use crate::timers::Timers;
@@ -17,15 +16,6 @@ pub enum Caller {
     Vmm,
     /// `migration-pd`.
     Migration,
-}
-
-/// Whom to notify after an interrupt of the board's timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Due {
-    /// `vmm-pd`: sleepers are due.
-    pub vmm: bool,
-    /// `migration-pd`: its alarm.
-    pub migration: bool,
 }
 
 /// The most bytes that a record of this machine has.
@@ -45,8 +35,6 @@ pub trait Regions {
 #[derive(Debug)]
 pub struct Service<B, R> {
     timers: Timers,
-    /// When to notify `migration-pd`, on the board's clock.
-    alarm: Option<Ticks>,
     board: B,
     regions: R,
 }
@@ -56,7 +44,6 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
     pub fn new(board: B, regions: R) -> Self {
         let mut service = Self {
             timers: Timers::default(),
-            alarm: None,
             board,
             regions,
         };
@@ -83,9 +70,7 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
         };
         let allowed = match (caller, request) {
             (_, Request::Export | Request::Import { .. }) => true,
-            (Caller::Migration, Request::Alarm { .. }) => true,
-            (Caller::Vmm, Request::Alarm { .. }) | (Caller::Migration, _) => false,
-            (Caller::Vmm, _) => true,
+            (caller, _) => caller == Caller::Vmm,
         };
         let carried_out = match request {
             _ if !allowed => Err(Refusal::NotYours),
@@ -119,16 +104,11 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
             }
             Request::Wake { vcpu } => self.timers.wake(vcpu)?,
             Request::Due => value = self.timers.collect(now).into(),
-            Request::Alarm { after } => self.set_alarm(after, now),
             Request::Export => return self.export(),
             Request::Import { length, advance } => self.import(length, advance)?,
         }
         self.set_board_timer();
         Ok(value)
-    }
-
-    fn set_alarm(&mut self, after: Ticks, now: Ticks) {
-        self.alarm = (after.0 != 0).then_some(Ticks(now.0.saturating_add(after.0)));
     }
 
     fn export(&mut self) -> Result<u64, Refusal> {
@@ -148,21 +128,17 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
             .import(&imported, advance, self.board.frequency())
     }
 
-    /// The board's timer interrupted, or somebody else did in its name: whom to notify. Sets it
-    /// to what is due next, so that it interrupts no longer.
-    pub fn interrupt(&mut self) -> Due {
+    /// The board's timer interrupted, or somebody else did in its name: true if sleepers are due,
+    /// of which `vmm-pd` is to be notified. Sets it to what is due next, so that it interrupts no
+    /// longer.
+    pub fn interrupt(&mut self) -> bool {
         let now = self.board.now();
-        let migration = self.alarm.is_some_and(|alarm| alarm <= now);
-        if migration {
-            self.alarm = None;
-        }
-        let vmm = self.timers.expire(now);
+        let due = self.timers.expire(now);
         self.set_board_timer();
-        Due { vmm, migration }
+        due
     }
 
     fn set_board_timer(&mut self) {
-        let next = self.timers.next().into_iter().chain(self.alarm).min();
-        self.board.set(next);
+        self.board.set(self.timers.next());
     }
 }

@@ -63,7 +63,6 @@ struct Plain {
     due: [bool; VCPUS],
     /// Deadlines of sleepers, on the board's clock.
     until: [u128; VCPUS],
-    alarm: Option<u128>,
 }
 
 const VCPUS: usize = 3;
@@ -79,7 +78,6 @@ enum Event {
     Load(usize),
     Save(usize),
     Release,
-    Alarm(u64),
     Reset,
 }
 
@@ -98,7 +96,6 @@ impl Plain {
             sleepers: [None; VCPUS],
             due: [false; VCPUS],
             until: [0; VCPUS],
-            alarm: None,
         }
     }
 
@@ -119,10 +116,7 @@ impl Plain {
     fn next(&self) -> Option<u64> {
         let sleepers =
             (0..VCPUS).filter(|vcpu| self.ahead.is_some() && self.sleepers[*vcpu].is_some());
-        let next = sleepers
-            .map(|vcpu| self.until[vcpu])
-            .chain(self.alarm)
-            .min();
+        let next = sleepers.map(|vcpu| self.until[vcpu]).min();
         next.map(|deadline| deadline.min(u64::MAX.into()) as u64)
     }
 
@@ -175,11 +169,8 @@ impl Pair {
     }
 
     fn ask(&mut self, request: Request) -> Result<u64, ProtocolError> {
-        let caller = match request {
-            Request::Alarm { .. } => Caller::Migration,
-            _ => Caller::Vmm,
-        };
-        decode_answer(&handle(&mut self.service, caller, request.encode()))
+        let answer = handle(&mut self.service, Caller::Vmm, request.encode());
+        decode_answer(&answer)
     }
 
     fn apply(&mut self, event: Event) {
@@ -227,19 +218,9 @@ impl Pair {
                 self.plain.loaded[vcpu] = false;
             }
             Event::Release => self.release(now),
-            Event::Alarm(after) => {
-                self.ask(Request::Alarm {
-                    after: Ticks(after),
-                })
-                .unwrap();
-                self.plain.alarm = (after != 0).then(|| u128::from(now) + u128::from(after));
-            }
             Event::Reset => {
                 self.ask(Request::Reset { vcpus: VCPUS as u8 }).unwrap();
-                self.plain = Plain {
-                    alarm: self.plain.alarm,
-                    ..Plain::new()
-                };
+                self.plain = Plain::new();
             }
         }
         assert_eq!(
@@ -295,15 +276,7 @@ impl Pair {
             .get()
             .is_some_and(|deadline| deadline <= now)
         {
-            let due = self.service.interrupt();
-            let alarm = self
-                .plain
-                .alarm
-                .is_some_and(|alarm| alarm <= u128::from(now));
-            if alarm {
-                self.plain.alarm = None;
-            }
-            assert_eq!((due.vmm, due.migration), (self.plain.expire(now), alarm));
+            assert_eq!(self.service.interrupt(), self.plain.expire(now));
         }
     }
 }
@@ -324,7 +297,6 @@ fn any_event() -> impl Strategy<Value = Event> {
         5 => vcpu.clone().prop_map(Event::Load),
         1 => vcpu.prop_map(Event::Save),
         3 => Just(Event::Release),
-        2 => any_ticks().prop_map(Event::Alarm),
     ]
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use state::record;
 use state::{TimerRecordV1, VcpuTimerV1};
 use timer_pd::board::BoardTimer;
-use timer_pd::{Caller, Due, MAX_RECORD, Regions, Service};
+use timer_pd::{Caller, MAX_RECORD, Regions, Service};
 
 /// A board: its clock, its frequency, and what its timer is set to.
 #[derive(Debug, Clone, Copy)]
@@ -232,8 +232,6 @@ fn vcpus_that_do_not_exist_are_refused() {
 #[test]
 fn each_caller_has_its_own_requests() {
     let mut domain = running(0, 1);
-    let alarm = Request::Alarm { after: Ticks(1) };
-    assert_eq!(ask(&mut domain, alarm), refused(Refusal::NotYours));
     let vcpu = id(0);
     let not_for_migration = [
         Request::Reset { vcpus: 1 },
@@ -259,12 +257,10 @@ fn each_caller_has_its_own_requests() {
             "{request:?}"
         );
     }
-    let answer = handle(&mut domain, Caller::Migration, alarm.encode());
-    assert_eq!(decode_answer(&answer), Ok(0));
 }
 
 #[test]
-fn one_timer_serves_sleepers_and_the_alarm() {
+fn one_timer_serves_all_sleepers() {
     let mut domain = running(1000, 2);
     let sleep = |vcpu, deadline| Request::Sleep {
         vcpu: id(vcpu),
@@ -274,32 +270,12 @@ fn one_timer_serves_sleepers_and_the_alarm() {
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1300)));
     assert_eq!(ask(&mut domain, sleep(1, 200)), Ok(0));
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1200)));
-    handle(
-        &mut domain,
-        Caller::Migration,
-        Request::Alarm { after: Ticks(100) }.encode(),
-    );
-    assert_eq!(domain.board_mut().deadline, Some(Ticks(1100)));
 
-    domain.board_mut().now = 1099;
-    assert_eq!(domain.interrupt(), Due::default(), "not yet");
-    domain.board_mut().now = 1100;
-    assert_eq!(
-        domain.interrupt(),
-        Due {
-            vmm: false,
-            migration: true
-        }
-    );
+    domain.board_mut().now = 1199;
+    assert!(!domain.interrupt(), "not yet");
     domain.board_mut().now = 1200;
-    assert_eq!(
-        domain.interrupt(),
-        Due {
-            vmm: true,
-            migration: false
-        }
-    );
-    assert_eq!(domain.interrupt(), Due::default(), "once");
+    assert!(domain.interrupt());
+    assert!(!domain.interrupt(), "once");
     assert_eq!(domain.board_mut().deadline, Some(Ticks(1300)));
     assert_eq!(ask(&mut domain, Request::Due), Ok(0b10));
     assert_eq!(ask(&mut domain, Request::Due), Ok(0));
@@ -327,29 +303,6 @@ fn a_deadline_that_has_passed_does_not_sleep() {
         Some(Ticks(u64::MAX)),
         "and that is never"
     );
-}
-
-#[test]
-fn an_alarm_can_be_taken_back_and_survives_a_standstill() {
-    let mut domain = running(1000, 1);
-    let set = |domain: &mut Domain, after| {
-        handle(
-            domain,
-            Caller::Migration,
-            Request::Alarm {
-                after: Ticks(after),
-            }
-            .encode(),
-        );
-        domain.board_mut().deadline
-    };
-    assert_eq!(set(&mut domain, 50), Some(Ticks(1050)));
-    assert_eq!(set(&mut domain, 0), None);
-    assert_eq!(set(&mut domain, u64::MAX), Some(Ticks(u64::MAX)));
-    assert_eq!(set(&mut domain, 60), Some(Ticks(1060)));
-    ask(&mut domain, Request::Freeze).unwrap();
-    ask(&mut domain, Request::Reset { vcpus: 0 }).unwrap();
-    assert_eq!(domain.board_mut().deadline, Some(Ticks(1060)));
 }
 
 #[test]

@@ -54,11 +54,12 @@ const DOMAIN_LIMIT: u64 = 200 * KIB;
 const KERNEL_LIMIT: u64 = 150 * KIB;
 
 /// The protection domains.
-const DOMAINS: [&str; 6] = [
+const DOMAINS: [&str; 7] = [
     "vmm-pd",
     "vgic-pd",
     "timer-pd",
     "migration-pd",
+    "heartbeat-pd",
     "serial-pd",
     "link-pd",
 ];

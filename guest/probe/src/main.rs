@@ -5,6 +5,7 @@
 //! * `registers` (default): see [`registers`];
 //! * `clock`: see [`clock`];
 //! * `exceptions`: see [`exceptions`];
+//! * `physical_timer`: see [`physical_timer`];
 //! * `script`: see [`script`].
 //!
 //! Every mode ends with the line `probe: done, all ok` or `probe: FAILED …`, and powers the machine off. What is wrong
@@ -16,6 +17,7 @@ mod clock;
 mod controller;
 mod exceptions;
 mod mmu;
+mod physical_timer;
 mod registers;
 mod report;
 mod script;
@@ -38,6 +40,7 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
         "clock" => clock::run(vcpu, machine),
         "exceptions" => exceptions::run(vcpu, machine),
         "script" => script::run(vcpu),
+        "physical_timer" => physical_timer::run(vcpu),
         _ => {
             println!("probe: FAILED, no such mode");
             power_off()

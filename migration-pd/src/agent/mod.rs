@@ -23,7 +23,6 @@ use crate::protocol::management::MoveReport;
 use crate::protocol::{MAX_FRAME, Pace, kind};
 use crate::ram::GuestRam;
 use crate::table::{self, PageTable};
-use channel::{Ticks, timer};
 use guest::Guest;
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -38,8 +37,8 @@ const SLICE: u32 = 256;
 pub struct Wake {
     /// `vmm-pd`: the guest's phase has changed.
     pub guest: bool,
-    /// `timer-pd`: the alarm.
-    pub alarm: bool,
+    /// `heartbeat-pd`: a while has passed.
+    pub heartbeat: bool,
 }
 
 /// What is left to do after a slice.
@@ -88,8 +87,8 @@ struct Core<'m> {
     last: Option<MoveReport>,
     /// When the last byte of an incomplete frame came.
     partial_since: Option<u64>,
-    /// What the alarm is set to.
-    alarm: Option<u64>,
+    /// A heartbeat was asked for, and has not come.
+    heartbeat_comes: bool,
     frequency: u64,
     /// How fast the link is.
     pace: Pace,
@@ -160,7 +159,7 @@ impl<'m> Agent<'m> {
                 incoming: Incoming::default(),
                 last: None,
                 partial_since: None,
-                alarm: None,
+                heartbeat_comes: false,
                 frequency,
                 pace,
             },
@@ -169,8 +168,8 @@ impl<'m> Agent<'m> {
 
     /// Does everything that can be done now.
     pub fn run<P: Port>(&mut self, port: &mut P, wake: Wake) {
-        if wake.alarm {
-            self.core.alarm = None;
+        if wake.heartbeat {
+            self.core.heartbeat_comes = false;
         }
         if wake.guest {
             self.core.look_at_guest(port);
@@ -189,7 +188,7 @@ impl<'m> Agent<'m> {
             if received || work == Work::More || blocked < waiting {
                 continue;
             }
-            if !port.wait(blocked) && self.core.set_alarm(port, work) {
+            if !port.wait(blocked) && self.core.can_wait(port, work) {
                 return;
             }
         }
@@ -281,8 +280,8 @@ impl Core<'_> {
         }
     }
 
-    /// Sets the alarm to what is due next; false if that is now.
-    fn set_alarm<P: Port>(&mut self, port: &mut P, work: Work) -> bool {
+    /// Sees to it that the agent looks again in time for what is due next; false if that is now.
+    fn can_wait<P: Port>(&mut self, port: &mut P, work: Work) -> bool {
         let until = match work {
             Work::Until(until) => Some(until),
             Work::More | Work::Waiting => None,
@@ -296,17 +295,15 @@ impl Core<'_> {
             self.source_deadline(),
             self.destination_deadline(),
         ];
-        let next = due.into_iter().flatten().min();
-        if next != self.alarm {
-            let now = port.now();
-            let after = next.map_or(0, |next| next.saturating_sub(now));
-            if next.is_some() && after == 0 {
-                return false;
-            }
-            let after = Ticks(after);
-            // Without an alarm the next message still wakes us; there is nobody to tell.
-            let _ = port.timer(&timer::Request::Alarm { after });
-            self.alarm = next;
+        let Some(next) = due.into_iter().flatten().min() else {
+            return true;
+        };
+        if next <= port.now() {
+            return false;
+        }
+        // By a clock that no guest can touch, and so without a say in when: rather too often than too late.
+        if !core::mem::replace(&mut self.heartbeat_comes, true) {
+            port.ask_for_heartbeat();
         }
         true
     }

@@ -23,7 +23,7 @@ use standstill::Passes;
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
 /// sends one for every so many.
 const QUIET: u32 = ACKNOWLEDGE_EVERY;
-/// The move's share of the board's time is kept to in periods of so many ms, as in `system.xml`.
+/// The move's share of the board's time, and its bandwidth, are kept to in periods of so many ms, as in `system.xml`.
 const PERIOD_MS: u64 = 10;
 /// A source in doubt asks again after so many ms.
 const ASK_AGAIN_MS: u64 = 1000;
@@ -395,8 +395,11 @@ impl Core<'_> {
         outgoing.bytes += length;
         let bandwidth = outgoing.options.map_or(0, |options| options.bandwidth);
         let ticks = length.saturating_mul(self.frequency).checked_div(bandwidth);
+        let period = self.frequency.saturating_mul(PERIOD_MS) / 1000;
         if let Some(ticks) = ticks {
-            outgoing.not_before = outgoing.not_before.max(now).saturating_add(ticks);
+            // What a heartbeat came too late for is made good.
+            let earliest = now.saturating_sub(period);
+            outgoing.not_before = outgoing.not_before.max(earliest).saturating_add(ticks);
         }
         true
     }

@@ -135,6 +135,10 @@ impl Port for Shell {
         counter::frequency().max(1).into()
     }
 
+    fn ask_for_heartbeat(&mut self) {
+        Channel::new(ids::migration::HEARTBEAT).notify();
+    }
+
     fn pace(&self) -> Pace {
         let baud = *var!(link_baud: u64 = 0);
         Pace::line(u32::try_from(baud).unwrap_or(u32::MAX))

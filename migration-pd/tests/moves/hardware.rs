@@ -20,6 +20,8 @@ use std::rc::Rc;
 const STEP: u64 = 20;
 /// Ticks that stopping and resuming take.
 const CAPTURE: u64 = 300;
+/// Ticks from asking for a heartbeat to its coming.
+const HEARTBEAT: u64 = 2000;
 /// Bytes of the ring to the link.
 const RING: usize = 100_000;
 
@@ -167,7 +169,8 @@ pub(crate) struct Hardware {
     pub(crate) faults: Faults,
     export: [Vec<u8>; 3],
     import: [Vec<u8>; 3],
-    pub(crate) alarm: Option<u64>,
+    /// When the heartbeat comes that was asked for.
+    pub(crate) heartbeat: Option<u64>,
     pub(crate) sent: VecDeque<u8>,
     pub(crate) received: VecDeque<u8>,
     pub(crate) wants_space: usize,
@@ -220,7 +223,7 @@ impl Hardware {
             faults: Faults::default(),
             export: Default::default(),
             import: Default::default(),
-            alarm: None,
+            heartbeat: None,
             sent: VecDeque::new(),
             received: VecDeque::new(),
             wants_space: 0,
@@ -263,7 +266,7 @@ impl Hardware {
     /// When something happens here by itself.
     pub(crate) fn next_event(&self) -> Option<u64> {
         let phase = self.next_phase.map(|(at, _)| at);
-        phase.into_iter().chain(self.alarm).min()
+        phase.into_iter().chain(self.heartbeat).min()
     }
 
     /// The guest switches itself off.
@@ -438,10 +441,6 @@ impl Port for Hardware {
     fn timer(&mut self, request: &TimerRequest) -> Result<Message, ProtocolError> {
         let refused = Message::refused(timer::Refusal::BadRecord as u64);
         Ok(match *request {
-            TimerRequest::Alarm { after } => {
-                self.alarm = (after.0 > 0).then(|| self.clock.get() + after.0);
-                timer::answer(0)
-            }
             TimerRequest::Export => self.export_timers().map_or(refused, timer::answer),
             TimerRequest::Import { length, advance } => {
                 let bytes = &self.import[index(Domain::Timer)][..length as usize];
@@ -477,6 +476,10 @@ impl Port for Hardware {
         self.clock.set(self.clock.get() + 1);
         self.catch_up();
         self.clock.get()
+    }
+
+    fn ask_for_heartbeat(&mut self) {
+        self.heartbeat = Some(self.clock.get() + HEARTBEAT);
     }
 
     fn pace(&self) -> Pace {

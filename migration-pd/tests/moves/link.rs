@@ -43,14 +43,14 @@ fn a_host_may_pause_in_the_middle_of_a_frame() {
 }
 
 #[test]
-fn an_idle_board_sets_no_alarm() {
+fn an_idle_board_asks_for_no_heartbeat() {
     let mut world = World::new();
     world.status(Side::A);
-    assert_eq!(world.a.hardware.alarm, None);
+    assert_eq!(world.a.hardware.heartbeat, None);
     world.succeed(Side::A);
     world.run_for(AFTER_ALL_PATIENCE);
     assert_eq!(
-        (world.a.hardware.alarm, world.b.hardware.alarm),
+        (world.a.hardware.heartbeat, world.b.hardware.heartbeat),
         (None, None)
     );
 }

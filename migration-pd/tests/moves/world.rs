@@ -82,12 +82,16 @@ impl Board {
 
     fn run(&mut self, guest: bool) {
         let now = self.hardware.clock.get();
-        let alarm = self.hardware.alarm.is_some_and(|alarm| alarm <= now);
-        if alarm {
-            self.hardware.alarm = None;
+        let heartbeat = self
+            .hardware
+            .heartbeat
+            .is_some_and(|heartbeat| heartbeat <= now);
+        if heartbeat {
+            self.hardware.heartbeat = None;
         }
         self.woken = false;
-        self.agent.run(&mut self.hardware, Wake { guest, alarm });
+        self.agent
+            .run(&mut self.hardware, Wake { guest, heartbeat });
     }
 
     /// Says something to the board.
@@ -118,7 +122,10 @@ impl Board {
         let now = self.hardware.clock.get();
         self.woken
             || !self.hardware.received.is_empty()
-            || self.hardware.alarm.is_some_and(|alarm| alarm <= now)
+            || self
+                .hardware
+                .heartbeat
+                .is_some_and(|heartbeat| heartbeat <= now)
     }
 }
 

@@ -61,6 +61,13 @@ pub mod ids {
         pub const TIMER: usize = 3;
         /// Link rings with `link-pd`.
         pub const LINK: usize = 4;
+        /// Notifies `heartbeat-pd`, which notifies in return when a while has passed.
+        pub const HEARTBEAT: usize = 5;
+    }
+    /// Channels of `heartbeat-pd`.
+    pub mod heartbeat {
+        /// Notified by `migration-pd`, and notifies it.
+        pub const MIGRATION: usize = 1;
     }
     /// Channels of `serial-pd`.
     pub mod serial {

@@ -43,9 +43,6 @@ pub enum Request {
     Wake { vcpu: VcpuId },
     /// After a notification: which sleepers are due, one bit a vCPU. They sleep no longer.
     Due,
-    /// Notifies the caller's channel once, `after` ticks of the board's counter from now; zero
-    /// takes a pending alarm back. For `migration-pd`.
-    Alarm { after: Ticks },
     /// Writes the record into the export region. Refused unless frozen. Answer: its length.
     Export,
     /// Takes over the record of `length` bytes in the import region, all or nothing; the machine
@@ -77,9 +74,8 @@ const RELEASE: u64 = 5;
 const SLEEP: u64 = 6;
 const WAKE: u64 = 7;
 const DUE: u64 = 8;
-const ALARM: u64 = 9;
-const EXPORT: u64 = 10;
-const IMPORT: u64 = 11;
+const EXPORT: u64 = 9;
+const IMPORT: u64 = 10;
 
 impl VirtualTimer {
     fn write(&self, message: Message) -> Message {
@@ -129,7 +125,6 @@ impl Request {
             }
             Self::Wake { vcpu } => Message::new(WAKE).with(vcpu_word(vcpu)),
             Self::Due => Message::new(DUE),
-            Self::Alarm { after } => Message::new(ALARM).with(after.0),
             Self::Export => Message::new(EXPORT),
             Self::Import { length, advance } => {
                 Message::new(IMPORT).with(length.into()).with(advance.0)
@@ -167,9 +162,6 @@ impl Request {
                 vcpu: reader.field()?,
             },
             DUE => Self::Due,
-            ALARM => Self::Alarm {
-                after: Ticks(reader.word()?),
-            },
             EXPORT => Self::Export,
             IMPORT => Self::Import {
                 length: reader.word32("length")?,

@@ -154,7 +154,6 @@ pub fn due_to_migration(callee: Callee, raw: &Raw) -> Due {
         },
         Callee::Timer => match timer::Request::decode(&message) {
             Err(_) => Due::NotUnderstood,
-            Ok(timer::Request::Alarm { .. }) => Due::Answered,
             Ok(_) => Due::Refused,
         },
     }

@@ -14,6 +14,7 @@ mod moves;
 mod neighbours;
 mod operator;
 mod parked;
+mod physical_timer;
 mod probe;
 mod registers;
 mod review;

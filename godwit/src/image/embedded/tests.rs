@@ -65,7 +65,7 @@ fn the_kernel_accepts_the_image_of_the_repositorys_system() {
     description
         .check(&MachineLimits::qemu_virt(assembled.layout.image.clone()))
         .unwrap();
-    assert_eq!(description.domains().len(), 6);
+    assert_eq!(description.domains().len(), 7);
     assert_eq!(description.vcpus().len(), 4);
 }
 

@@ -51,7 +51,7 @@ fn small(from: &str, to: &str) -> String {
 #[test]
 fn the_systems_own_description_is_accepted() {
     let system = System::parse("system.xml", REPOSITORY, &prefill()).unwrap();
-    assert_eq!(system.domains.len(), 6);
+    assert_eq!(system.domains.len(), 7);
     let bundle = system.region("guest_bundle").unwrap();
     assert_eq!(bundle.size, 0x2000, "rounded up to what the guest needs");
     let machine = system.domain("vmm_pd").unwrap().machine.as_ref().unwrap();

@@ -163,12 +163,15 @@ fn run(
         }
         hardware.catch_up();
         let guest = std::mem::take(&mut hardware.news);
-        let alarm = hardware.alarm.is_some_and(|alarm| alarm <= clock.get());
-        if alarm {
-            hardware.alarm = None;
+        let heartbeat = hardware
+            .heartbeat
+            .is_some_and(|heartbeat| heartbeat <= clock.get());
+        if heartbeat {
+            hardware.heartbeat = None;
         }
-        if woken || guest || alarm || !hardware.received.is_empty() || hardware.wants_space > 0 {
-            agent.run(&mut hardware, Wake { guest, alarm });
+        if woken || guest || heartbeat || !hardware.received.is_empty() || hardware.wants_space > 0
+        {
+            agent.run(&mut hardware, Wake { guest, heartbeat });
             woken = false;
         } else {
             std::thread::sleep(TURN);

@@ -28,6 +28,8 @@ const PAGES: u32 = 150;
 const HEAP: usize = 1 << 20;
 /// Bytes of the ring to the link.
 const RING: usize = 100_000;
+/// From asking for a heartbeat to its coming.
+const HEARTBEAT: Duration = Duration::from_millis(2);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Guest RAM; the guest writes a word of its last page whenever the agent looks at that.
@@ -95,7 +97,7 @@ struct Hardware {
     export: [Vec<u8>; 3],
     described: bool,
     import: [Vec<u8>; 3],
-    alarm: Option<Instant>,
+    heartbeat: Option<Instant>,
     start: Instant,
     sent: VecDeque<u8>,
     received: VecDeque<u8>,
@@ -183,10 +185,6 @@ impl Port for Hardware {
 
     fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {
         Ok(match request {
-            timer::Request::Alarm { after } => {
-                self.alarm = (after.0 > 0).then(|| Instant::now() + Duration::from_micros(after.0));
-                timer::answer(0)
-            }
             timer::Request::Export => timer::answer(self.export(Domain::Timer)),
             timer::Request::Import { .. } => timer::answer(0),
             _ => Message::not_understood(),
@@ -213,6 +211,10 @@ impl Port for Hardware {
 
     fn now(&mut self) -> u64 {
         u64::try_from(self.start.elapsed().as_micros()).unwrap()
+    }
+
+    fn ask_for_heartbeat(&mut self) {
+        self.heartbeat = Some(Instant::now() + HEARTBEAT);
     }
 
     fn pace(&self) -> Pace {
@@ -324,7 +326,7 @@ fn run(
         ],
         described: false,
         import: Default::default(),
-        alarm: None,
+        heartbeat: None,
         start: Instant::now(),
         sent: VecDeque::new(),
         received: VecDeque::new(),
@@ -348,11 +350,19 @@ fn run(
             link = None;
             hardware.sent.clear();
         }
-        let alarm = hardware.alarm.is_some_and(|alarm| alarm <= Instant::now());
-        if alarm {
-            hardware.alarm = None;
+        let heartbeat = hardware
+            .heartbeat
+            .is_some_and(|heartbeat| heartbeat <= Instant::now());
+        if heartbeat {
+            hardware.heartbeat = None;
         }
-        agent.run(&mut hardware, Wake { guest: true, alarm });
+        agent.run(
+            &mut hardware,
+            Wake {
+                guest: true,
+                heartbeat,
+            },
+        );
         std::thread::sleep(Duration::from_micros(300));
     }
 }
