@@ -20,7 +20,7 @@ use kernel_image::{
 use crate::console::Console;
 use crate::hardware::{DomainMemory, Hardware, KERNEL, halt, resume};
 use crate::memory::{self, AddressSpace};
-use crate::registers::{self, CNTHCTL, write_register};
+use crate::registers;
 use crate::{console, gic};
 
 unsafe extern "C" {
@@ -286,7 +286,6 @@ fn start_processor() {
     );
     // SAFETY: no translation of EL1 and EL0 from before is needed, and no guest runs yet.
     unsafe {
-        write_register!("cnthctl_el2", CNTHCTL);
         core::arch::asm!(
             "tlbi alle1",
             "dsb nsh",

@@ -3,7 +3,7 @@
 //! Responsible for reading, writing, saving and loading virtual CPU registers, generated from
 //! [`kernel::switched_registers!`] and the encodings of the register table, and for the values that `HCR_EL2` and its like have for domains and for
 //! guests. Those are seL4's (`HCR_NATIVE`, `HCR_VCPU`, `SCTLR_EL1_NATIVE` of its AArch64 hypervisor
-//! configuration), so that a guest meets the same traps on both kernels.
+//! configuration), so that a guest meets the same traps on both kernels, but for the physical timer's.
 
 use core::arch::asm;
 
@@ -74,8 +74,12 @@ const CPACR_DOMAIN: u64 = 3 << 20;
 /// grants on `qemu_virt_aarch64` (`EXPORT_PCNT_USER`, `EXPORT_PTMR_USER`); not the virtual ones.
 const CNTKCTL_DOMAIN: u64 = 1 << 0 | 1 << 9;
 
-/// `CNTHCTL_EL2`: the same for EL1, which includes guests. seL4 does not tell them apart.
-pub(crate) const CNTHCTL: u64 = 1 << 0 | 1 << 1;
+/// `CNTHCTL_EL2` for domains: `EL1PCTEN` and `EL1PCEN`, the physical counter and timer are not trapped.
+const CNTHCTL_DOMAIN: u64 = 1 << 0 | 1 << 1;
+
+/// `CNTHCTL_EL2` for guests: the counter only. The timer is `timer-pd`'s: a guest that tries it is told that there is none.
+/// seL4 does not tell guests and domains apart here.
+const CNTHCTL_GUEST: u64 = 1 << 0;
 
 /// A macro for each system register of the table, of its name, that gives what an instruction calls it.
 macro_rules! name_all {
@@ -173,6 +177,8 @@ pub(crate) fn enter_guest(registers: &VcpuRegisters) {
     load!(SCTLR);
     HCR_EL2.set(HCR_GUEST);
     synchronise();
+    // SAFETY: traps more than for domains; what is trapped goes to the guest's VMM.
+    unsafe { write_register!("cnthctl_el2", CNTHCTL_GUEST) }
     load!(CPACR);
     load!(CNTKCTL_EL1);
 }
@@ -204,6 +210,7 @@ pub(crate) fn enter_domains() {
         synchronise();
         write_register!("cpacr_el1", CPACR_DOMAIN);
         write_register!("cntkctl_el1", CNTKCTL_DOMAIN);
+        write_register!("cnthctl_el2", CNTHCTL_DOMAIN);
     }
 }
 

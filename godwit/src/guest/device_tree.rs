@@ -23,8 +23,10 @@ const UART: u64 = 0x0900_0000;
 const UART_CLOCK: u32 = 24_000_000;
 /// The UART's interrupt, as an SPI.
 const UART_SPI: u32 = 1;
-/// Secure and non-secure physical, virtual and hypervisor timer, as PPIs (Arm BSA, "PPI assignments").
-const TIMER_PPIS: [u32; 4] = [13, 14, 11, 10];
+/// The virtual timer, as a PPI (Arm BSA, "PPI assignments"): the one timer that a guest has.
+const VIRTUAL_TIMER_PPI: u32 = 11;
+/// How many interrupts a timer's node lists by position: secure and non-secure physical, virtual and hypervisor timer.
+const TIMER_INTERRUPTS: usize = 4;
 
 /// First cell of an interrupt specifier, from `dt-bindings/interrupt-controller/arm-gic.h`.
 const GIC_SPI: u32 = 0;
@@ -130,11 +132,11 @@ fn timer(tree: &mut FdtWriter, vcpus: u32) -> Result<()> {
     tree.property_string("compatible", "arm,armv8-timer")?;
     // A GICv2's PPI specifier names the CPUs that it is wired to.
     let wired = ((1 << vcpus) - 1) << 8;
-    let cells: Vec<u32> = TIMER_PPIS
-        .iter()
-        .flat_map(|&ppi| [GIC_PPI, ppi, wired | LEVEL_HIGH])
-        .collect();
+    // Whoever reads names finds the virtual timer alone. Linux before 5.13, EDK2 and others know positions only, the third
+    // for the virtual timer, and want all four to be there: whichever they take, it is the one that works.
+    let cells = [GIC_PPI, VIRTUAL_TIMER_PPI, wired | LEVEL_HIGH].repeat(TIMER_INTERRUPTS);
     tree.property_array_u32("interrupts", &cells)?;
+    tree.property_string_list("interrupt-names", vec!["virt".to_owned()])?;
     tree.property_null("always-on")?;
     tree.end_node(node)
 }
@@ -203,11 +205,6 @@ mod tests {
             gic,
             [0, 0x0800_0000, 0, 0x1_0000, 0, 0x0801_0000, 0, 0x2000]
         );
-        let timers = cells(&tree, "/timer", "interrupts");
-        assert_eq!(
-            timers,
-            [1, 13, 0x304, 1, 14, 0x304, 1, 11, 0x304, 1, 10, 0x304]
-        );
         assert_eq!(cells(&tree, "/pl011@9000000", "interrupts"), [0, 1, 4]);
         let psci = tree.find_node("/psci").unwrap();
         assert_eq!(psci.property("method").unwrap().as_str(), Some("smc"));
@@ -224,6 +221,21 @@ mod tests {
             cells(&tree, "/chosen", "linux,initrd-end"),
             [0, 0x4412_3456]
         );
+    }
+
+    #[test]
+    fn no_timer_is_offered_but_the_virtual_one() {
+        let bytes = tree(2);
+        let tree = Fdt::new(&bytes).unwrap();
+        let interrupts = cells(&tree, "/timer", "interrupts");
+        // By position, as it was before there were names: four, of which the third is the virtual timer's.
+        assert_eq!(interrupts.len(), 4 * 3);
+        for interrupt in interrupts.chunks(3) {
+            assert_eq!(interrupt, [1, 11, 0x304]);
+        }
+        let timer = tree.find_node("/timer").unwrap();
+        let names = timer.property("interrupt-names").unwrap();
+        assert_eq!(names.as_str(), Some("virt"));
     }
 
     #[test]
