@@ -156,7 +156,7 @@ impl Board {
 
     /// The board's timer interrupts; whether `vmm-pd` is to be notified.
     pub(super) fn timer_interrupt(&mut self) -> bool {
-        self.timers.interrupt().vmm
+        self.timers.interrupt()
     }
 
     /// The interrupts and timers of another board's machine, as their records would bring them.
