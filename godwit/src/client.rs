@@ -7,6 +7,7 @@
 mod error;
 
 use crate::link::{Address, Frame, Link, LinkError};
+use crate::patience::{ANSWER, ASK_AGAIN};
 pub use error::{ClientError, Step};
 use migration_pd::protocol::management::{
     MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
@@ -16,11 +17,6 @@ use state::{MachineRecordV1, Register};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long an answer may take before the request is sent again, beyond what the link's speed makes
-/// necessary.
-const ASK_AGAIN: Duration = Duration::from_millis(1200);
-/// How often a request is sent.
-const ATTEMPTS: u32 = 4;
 /// How many events are kept for whoever asks: later ones take the place of the earliest.
 const MOST_EVENTS: usize = 64;
 
@@ -47,7 +43,7 @@ impl Client {
             events: VecDeque::new(),
             pace: match address {
                 Address::Serial { baud, .. } => Pace::line(*baud),
-                Address::Unix(_) | Address::Tcp { .. } => Pace::UNLIMITED,
+                Address::Unix(_) | Address::Running { .. } | Address::Tcp { .. } => Pace::UNLIMITED,
             },
         };
         client.greet(timeout)?;
@@ -79,7 +75,7 @@ impl Client {
 
     /// Who are you?
     fn hello(&mut self, timeout: Duration) -> Result<Welcome, ClientError> {
-        let deadline = Instant::now() + timeout.max(ASK_AGAIN * ATTEMPTS);
+        let deadline = Instant::now() + timeout.max(ANSWER);
         loop {
             match self.ask(Step::Connect, &Request::Hello, |answer| match answer {
                 Answer::Welcome(welcome) => Some(welcome),
@@ -370,7 +366,8 @@ impl Client {
         request: &Request,
         read: impl Fn(Answer<'_>) -> Option<T>,
     ) -> Result<T, ClientError> {
-        for _ in 0..ATTEMPTS {
+        let give_up_at = Instant::now() + ANSWER + self.allowance();
+        while Instant::now() < give_up_at {
             let tag = self.send(request)?;
             let deadline = Instant::now() + ASK_AGAIN + self.allowance();
             while let Some(frame) = self.read(deadline)? {

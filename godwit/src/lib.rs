@@ -11,6 +11,8 @@ pub mod inspect;
 pub mod isolation;
 pub mod line;
 pub mod link;
+pub mod output;
+pub mod patience;
 pub mod prepare;
 pub mod qemu;
 pub mod relay;

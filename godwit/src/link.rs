@@ -8,6 +8,7 @@ mod address;
 pub use address::{Address, AddressError};
 
 use crate::line::{attach, open_port};
+use crate::patience::WRITE;
 use migration_pd::protocol::frame::{Decoder, PREDECESSORS_END, finish_in};
 use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME, VERSION};
 use std::io::{self, Read, Write};
@@ -18,8 +19,6 @@ use thiserror::Error;
 
 /// How long a read waits before the reader looks at its deadline.
 const READ_SLICE: Duration = Duration::from_millis(50);
-/// A board that takes nothing for so long, beyond what its link's speed makes necessary, is not there any more.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before connecting is tried again.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,7 +53,9 @@ enum Stream {
 impl Stream {
     fn connect(address: &Address) -> Result<Self, LinkError> {
         let connected = match address {
-            Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
+            Address::Unix(path) | Address::Running { link: path, .. } => {
+                UnixStream::connect(path).map(Self::Unix)
+            }
             Address::Tcp { host, port } => connect_tcp(host, *port).map(Self::Tcp),
             Address::Serial { device, baud } => open_port(device, *baud)
                 .and_then(|port| attach(port, *baud))
@@ -75,18 +76,18 @@ impl Stream {
         match self {
             Self::Unix(stream) => {
                 stream.set_read_timeout(Some(READ_SLICE))?;
-                stream.set_write_timeout(Some(WRITE_TIMEOUT))
+                stream.set_write_timeout(Some(WRITE))
             }
             Self::Tcp(stream) => {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(READ_SLICE))?;
-                stream.set_write_timeout(Some(WRITE_TIMEOUT))
+                stream.set_write_timeout(Some(WRITE))
             }
         }
     }
 
     fn allow(&self, allowance: Duration) -> io::Result<()> {
-        let timeout = Some(WRITE_TIMEOUT + allowance);
+        let timeout = Some(WRITE + allowance);
         match self {
             Self::Unix(stream) => stream.set_write_timeout(timeout),
             Self::Tcp(stream) => stream.set_write_timeout(timeout),
@@ -126,7 +127,7 @@ impl Stream {
 fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, WRITE_TIMEOUT) {
+        match TcpStream::connect_timeout(&address, WRITE) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

@@ -64,7 +64,7 @@ pub struct MachineOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// The board cannot be emulated.
-    #[error("board {board} does not run under QEMU")]
+    #[error("QEMU has no model of {board}; `godwit boards` lists what there is")]
     NotEmulated {
         /// The board.
         board: String,
@@ -76,7 +76,7 @@ pub enum MachineError {
         program: String,
     },
     /// QEMU cannot be started.
-    #[error("{name}: cannot start {program}: {source}")]
+    #[error("cannot start {program}: {source}")]
     Start {
         /// The machine.
         name: String,
@@ -86,7 +86,7 @@ pub enum MachineError {
         source: std::io::Error,
     },
     /// A socket's path is longer than the system allows.
-    #[error("{name}: socket path {} is longer than {SOCKET_PATH} bytes; use a shorter directory", path.display())]
+    #[error("socket path {} is longer than {SOCKET_PATH} bytes; use a shorter directory", path.display())]
     SocketPath {
         /// The machine.
         name: String,
@@ -94,7 +94,7 @@ pub enum MachineError {
         path: PathBuf,
     },
     /// The link cannot be offered.
-    #[error("{name}: cannot offer the link: {source}")]
+    #[error("cannot offer the link: {source}")]
     Link {
         /// The machine.
         name: String,
@@ -102,7 +102,7 @@ pub enum MachineError {
         source: std::io::Error,
     },
     /// QEMU ended.
-    #[error("{name}: QEMU ended ({status}){messages}")]
+    #[error("QEMU ended ({status}){messages}")]
     Ended {
         /// The machine.
         name: String,
@@ -112,7 +112,7 @@ pub enum MachineError {
         messages: String,
     },
     /// A socket did not appear.
-    #[error("{name}: cannot connect to {}: {source}", path.display())]
+    #[error("cannot connect to {}: {source}", path.display())]
     Connect {
         /// The machine.
         name: String,
@@ -122,7 +122,7 @@ pub enum MachineError {
         source: std::io::Error,
     },
     /// The operating system does not say how QEMU does.
-    #[error("{name}: cannot watch QEMU: {source}")]
+    #[error("cannot watch QEMU: {source}")]
     Watch {
         /// The machine.
         name: String,

@@ -17,18 +17,18 @@ pub use whereabouts::Whereabouts;
 
 use crate::client::{Client, ClientError, Step};
 use crate::link::LinkError;
+use crate::patience::{self, ARRIVAL};
 use migration_pd::protocol::management::{
     Figures, MoveReport, Phase, Stage, StartMove, StatusReport,
 };
-use migration_pd::protocol::{MoveId, Pace};
+use migration_pd::protocol::{MoveFailure, MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
 use state::admission;
 use std::fmt;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// How long a guest that was handed over may take to run.
-const ARRIVAL: Duration = Duration::from_secs(5);
 
 /// How long to listen for a board that is starting before it is asked again.
 const START_SLICE: Duration = Duration::from_millis(200);
@@ -48,7 +48,8 @@ pub struct Options {
     pub bandwidth: u64,
     /// What the guest's clock does while it stands still.
     pub time: GuestTime,
-    /// How long a board waits when it hears nothing from the other, beyond what its link's speed makes necessary.
+    /// How long a board waits, while the guest runs, when it hears nothing from the other, beyond what its link's speed
+    /// makes necessary; see [`migration_pd::protocol::patience`].
     pub patience: Duration,
     /// How long to try to reach a board again whose link broke in the middle of the move.
     pub reconnect: Duration,
@@ -63,8 +64,8 @@ impl Default for Options {
             share: 60,
             bandwidth: 0,
             time: GuestTime::default(),
-            patience: Duration::from_secs(3),
-            reconnect: Duration::from_secs(10),
+            patience: patience::MOVE,
+            reconnect: patience::RECONNECT,
         }
     }
 }
@@ -173,6 +174,34 @@ pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> St
     }
 }
 
+/// What becomes true when this process is asked to end.
+static CALLED_OFF: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on a signal that ends programs calls the move off that is being relayed, if that can still be; a second one
+/// ends this program.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn call_off_on_signals() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let flag = Arc::clone(CALLED_OFF.get_or_init(Arc::default));
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        // The first finds the flag as it was.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal has called the move off.
+#[must_use]
+pub fn is_called_off() -> bool {
+    CALLED_OFF
+        .get()
+        .is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
 /// Random bits from the system; if it has none to give, from the clock.
 pub(crate) fn random_bits() -> [u64; 2] {
     let mut bytes = [0; 16];
@@ -244,6 +273,7 @@ impl Relay<'_> {
     ) -> Result<Summary, Cause> {
         let mut pump = Pump::start(plan, began);
         pump.allow(self.pace());
+        pump.give_up_after(self.options.patience + patience::BEHIND_BOARDS);
         let ending = self.pump_until_ended(&mut pump, on_progress)?;
         match ending.report.stage {
             Stage::Gone => self.arrived(plan, began, &ending, &pump),
@@ -275,6 +305,9 @@ impl Relay<'_> {
                         error,
                     }
                     .into());
+                }
+                Err(Interruption::GuestEnded(phase)) => {
+                    return Err(Cause::CalledOff(MoveFailure::GuestEnded { phase }));
                 }
                 Err(Interruption::Link(error)) => {
                     let now = Instant::now();
@@ -363,9 +396,14 @@ impl Relay<'_> {
     fn explain(&mut self, cause: Cause, id: Option<MoveId>) -> MoveError {
         let source = call_off(self.source);
         let destination = ask_again(self.destination);
+        let whereabouts = match cause {
+            // Its board may have ended with it.
+            Cause::CalledOff(MoveFailure::GuestEnded { phase }) => Whereabouts::Ended(phase),
+            _ => Whereabouts::after(id, source.as_ref(), destination.as_ref()),
+        };
         MoveError {
             cause: Box::new(cause),
-            whereabouts: Whereabouts::after(id, source.as_ref(), destination.as_ref()),
+            whereabouts,
             source_board: self.source.address().clone(),
             destination_board: self.destination.address().clone(),
         }

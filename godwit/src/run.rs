@@ -14,12 +14,11 @@ use migration_pd::protocol::management::{GuestFailure, MoveReport, Phase, Stage,
 
 use crate::console::{Bridge, ESCAPE_NAME, RawTerminal, Turn};
 use crate::image::{ImageError, ImageRequest, build_image};
+use crate::patience::SOCKETS;
 use crate::qemu::{Console, Machine, MachineError, MachineOptions};
 use crate::running::{Facts, Registration, Registry, RegistryError};
 use crate::tap::{Heard, Tap};
 
-/// How long QEMU may take to offer its sockets.
-const SOCKETS: Duration = Duration::from_secs(30);
 /// A guest that has ended has said its last words once its console was quiet for so long,
 const QUIET: Duration = Duration::from_millis(200);
 /// and at the latest after so long.
@@ -92,8 +91,13 @@ pub enum RunError {
         source: Box<ImageError>,
     },
     /// QEMU.
-    #[error("board {0}")]
-    Machine(#[from] MachineError),
+    #[error("board {name}: {source}")]
+    Machine {
+        /// The board.
+        name: String,
+        /// Why.
+        source: MachineError,
+    },
     /// The console or the link.
     #[error("board {name}: {what}: {source}")]
     Io {
@@ -124,9 +128,15 @@ pub fn run(
         move |source| RunError::Io { name, what, source }
     };
     let mut machine = start(options, &entry)?;
-    let console = machine.connect_console(SOCKETS).transpose()?;
+    let machine_failed = |source| RunError::Machine {
+        name: name.to_owned(),
+        source,
+    };
+    let console = machine.connect_console(SOCKETS).transpose();
+    let console = console.map_err(machine_failed)?;
     let console = console.ok_or_else(|| failed("opening its console")(missing_socket()))?;
-    let link = machine.connect_link(SOCKETS).transpose()?;
+    let link = machine.connect_link(SOCKETS).transpose();
+    let link = link.map_err(machine_failed)?;
     let link = link.ok_or_else(|| failed("opening its link")(missing_socket()))?;
     let tap = UnixListener::bind(entry.link())
         .and_then(|listener| Tap::start(link, listener))
@@ -146,8 +156,8 @@ pub fn run(
         Some(end) => Ok(end),
         None => {
             // Its sockets close a moment before the process is gone.
-            machine.wait()?;
-            machine.check()?;
+            machine.wait().map_err(machine_failed)?;
+            machine.check().map_err(machine_failed)?;
             Err(failed("its console")(missing_socket()))
         }
     }
@@ -175,7 +185,7 @@ fn start(options: &RunOptions, entry: &Registration) -> Result<Machine, RunError
         name: entry.name().to_owned(),
         source: Box::new(source),
     })?;
-    Ok(Machine::start(MachineOptions {
+    Machine::start(MachineOptions {
         name: entry.name().to_owned(),
         image,
         ram: options.board_ram.clone(),
@@ -184,7 +194,11 @@ fn start(options: &RunOptions, entry: &Registration) -> Result<Machine, RunError
         link: Some(entry.machine_link()),
         icount: false,
         extra: options.extra.clone(),
-    })?)
+    })
+    .map_err(|source| RunError::Machine {
+        name: entry.name().to_owned(),
+        source,
+    })
 }
 
 fn opening(name: &str, guest: &str, at_terminal: bool) -> String {

@@ -4,12 +4,15 @@
 //! link, so that other commands find it. A board is running as long as its file is locked: a lock ends with its process
 //! however that ends. Never: starts, ends or talks to a board.
 
+mod job;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+pub use job::{Job, JobGuard, Role};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +95,14 @@ pub enum RegistryError {
     /// Every name that is given without being asked is taken.
     #[error("boards {} to {} are running; name this one with --name", NAMES.start(), NAMES.end())]
     NoNameLeft,
+    /// Another command is at work on it.
+    #[error("board {board}: {job}. Wait for it, or end process {} to call it off", job.process)]
+    Busy {
+        /// The board, as it was named.
+        board: String,
+        /// What is being done.
+        job: Box<Job>,
+    },
     /// There is none.
     #[error("no board named {name} is running here; {}", hint(known))]
     NotRunning {

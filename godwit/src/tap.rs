@@ -1,9 +1,13 @@
 //! A board's link, shared between those who manage it and whoever runs it.
 //!
-//! Responsible for: owning the one connection that QEMU takes, passing frames between it and at most one client of a
+//! Responsible for: owning the one connection that QEMU takes, passing frames between it and several clients of a
 //! public socket, and telling whoever runs the board what becomes of the guest. Only whole frames pass: a client that
 //! dies in the middle of one leaves nothing behind that the board would have to recover from, and the next one begins
-//! at a frame. Never: makes a request that changes anything, or looks into what two boards say to each other.
+//! at a frame. An answer goes to whoever asked, an event to everybody, and what the other board of a move is to hear to
+//! those who take part in one, so that others can ask and be answered while a guest moves. Never: makes a request that
+//! changes anything, but for calling off a move whose relay has gone; or changes what two boards say to each other.
+
+mod clients;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,14 +20,15 @@ use migration_pd::protocol::management::{MoveReport, StatusReport};
 use migration_pd::protocol::{Answer, Decoder, Event, Frame, HEADER_LENGTH, MAX_FRAME, kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::patience::STUCK_CLIENT;
+use clients::Clients;
+
 /// The tag of our own question; answers with it are for us.
 const OWN_TAG: u32 = u32::MAX;
 /// How often we ask until the board has said anything at all.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Bytes that may wait for one side before the other is no longer listened to.
 const WAITING: usize = 4 * MAX_FRAME;
-/// A client that takes nothing for so long while much waits for it is let go: the board's events wait behind it.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a board said of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl Tap {
         let exchange = Exchange {
             link: Side::new(link),
             listener,
-            client: None,
+            clients: Clients::default(),
             stopped,
             tell,
             heard: Arc::clone(&heard),
@@ -132,6 +137,20 @@ impl Side {
         self.outgoing.len() - self.sent
     }
 
+    /// What to wait for besides input.
+    fn interest(&self) -> PollFlags {
+        if self.waiting() > 0 {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        }
+    }
+
+    /// Much waits for it, and it has taken nothing for long.
+    fn is_stuck(&self) -> bool {
+        self.waiting() > WAITING && self.moved.elapsed() > STUCK_CLIENT
+    }
+
     /// Queues a frame.
     fn put(&mut self, kind: u8, tag: u32, payload: &[u8]) {
         let start = self.outgoing.len();
@@ -187,7 +206,7 @@ impl Side {
 struct Exchange {
     link: Side,
     listener: UnixListener,
-    client: Option<Side>,
+    clients: Clients,
     stopped: UnixStream,
     tell: UnixStream,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -203,29 +222,18 @@ impl Exchange {
                 self.link.put(kind::STATUS, OWN_TAG, &[]);
             }
             let Some(ready) = self.wait() else {
-                return;
+                return self.clients.send(&mut self.link);
             };
-            // Before a newcomer: it may have waited for this one to go.
-            if ready.client {
-                self.read_client();
-            }
+            // Before a newcomer: it may have waited for one of these to go.
+            self.clients.read(&ready.clients, &mut self.link);
             if ready.newcomer {
                 self.admit();
             }
-            if ready.link && self.read_link().is_err() {
+            let lost = (ready.link && self.read_link().is_err()) || self.link.send().is_err();
+            self.clients.send(&mut self.link);
+            if lost {
                 self.tell(Heard::Lost);
                 return;
-            }
-            if self.link.send().is_err() {
-                self.tell(Heard::Lost);
-                return;
-            }
-            let stuck =
-                |client: &Side| client.waiting() > WAITING && client.moved.elapsed() > PATIENCE;
-            if let Some(client) = &mut self.client
-                && (client.send().is_err() || stuck(client))
-            {
-                self.client = None;
             }
         }
     }
@@ -236,55 +244,46 @@ impl Exchange {
             tv_sec: 1,
             tv_nsec: 0,
         };
-        let interest = |side: &Side, other_waits: usize| {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, other_waits <= WAITING);
-            flags.set(PollFlags::OUT, side.waiting() > 0);
-            flags
-        };
-        let to_client = self.client.as_ref().map_or(0, Side::waiting);
+        let mut flags = self.link.interest();
+        flags.set(PollFlags::IN, self.clients.keep_up());
         let mut polled = vec![
             PollFd::new(&self.stopped, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
-            PollFd::new(&self.link.stream, interest(&self.link, to_client)),
+            PollFd::new(&self.link.stream, flags),
         ];
-        if let Some(client) = &self.client {
-            let flags = interest(client, self.link.waiting());
-            polled.push(PollFd::new(&client.stream, flags));
-        }
+        polled.extend(self.clients.polled(self.link.waiting() <= WAITING));
         // Interrupted or out of time: there may be nothing to do, which harms nobody.
         let _ = poll(&mut polled, Some(&timeout));
         let input = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        let ready = |index: usize| {
-            polled
-                .get(index)
-                .is_some_and(|polled| polled.revents().intersects(input))
-        };
-        (!ready(0)).then(|| Ready {
-            newcomer: ready(1),
-            link: ready(2),
-            client: ready(3),
+        let mut ready = polled
+            .iter()
+            .map(|polled| polled.revents().intersects(input));
+        let mut next = || ready.next().unwrap_or(false);
+        let (stopped, newcomer, link) = (next(), next(), next());
+        (!stopped).then(|| Ready {
+            newcomer,
+            link,
+            clients: ready.collect(),
         })
     }
 
-    /// Takes a client, or closes its connection at once if there is one already.
+    /// Takes a client, or closes its connection at once if there are too many.
     fn admit(&mut self) {
         if let Ok((stream, _)) = self.listener.accept()
-            && self.client.is_none()
             && stream.set_nonblocking(true).is_ok()
         {
-            self.client = Some(Side::new(stream));
+            self.clients.admit(Side::new(stream));
         }
     }
 
     fn read_link(&mut self) -> std::io::Result<()> {
         let mut heard = Vec::new();
-        let (client, answered) = (&mut self.client, &mut self.answered);
+        let (clients, answered) = (&mut self.clients, &mut self.answered);
         let open = self.link.receive(|frame| {
             *answered = true;
             heard.extend(understand(frame));
-            if let (Some(client), false) = (client.as_mut(), frame.tag == OWN_TAG) {
-                client.put(frame.kind, frame.tag, frame.payload);
+            if frame.tag != OWN_TAG {
+                clients.put(frame);
             }
         });
         for heard in heard {
@@ -294,17 +293,6 @@ impl Exchange {
             Ok(true) => Ok(()),
             Ok(false) => Err(ErrorKind::UnexpectedEof.into()),
             Err(error) => Err(error),
-        }
-    }
-
-    fn read_client(&mut self) {
-        let link = &mut self.link;
-        let Some(client) = &mut self.client else {
-            return;
-        };
-        let open = client.receive(|frame| link.put(frame.kind, frame.tag, frame.payload));
-        if !matches!(open, Ok(true)) {
-            self.client = None;
         }
     }
 
@@ -320,7 +308,7 @@ impl Exchange {
 struct Ready {
     newcomer: bool,
     link: bool,
-    client: bool,
+    clients: Vec<bool>,
 }
 
 /// What a frame says of the board that it comes from.

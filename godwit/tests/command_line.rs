@@ -5,7 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use godwit::running::{Facts, Registration, Registry};
+use godwit::link::Address;
+use godwit::running::{Facts, Registration, Registry, Role};
 use godwit::session::Scratch;
 use migration_pd::protocol::frame::{finish, finish_in};
 use migration_pd::protocol::management::{
@@ -126,12 +127,13 @@ fn a_refusal_names_the_board_the_step_and_the_reason() {
     assert_eq!(refused.status.code(), Some(1));
     let error = text(&refused.stderr);
     for part in [
-        "left.link",
+        "board left refuses",
         "pausing its guest",
         "not while the guest is paused",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+    assert!(!error.contains(".link"), "it was not typed so: {error}");
 }
 
 #[test]
@@ -186,20 +188,109 @@ fn a_guest_cannot_be_moved_to_a_board_that_has_one() {
 }
 
 #[test]
-fn who_has_seen_enough_of_a_list_may_leave() {
-    let mut listing = Command::new(env!("CARGO_BIN_EXE_godwit"))
-        .args(["reg", "list"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
+fn who_has_seen_enough_may_leave() {
+    let scratch = Scratch::new().unwrap();
+    let _board = board(scratch.path());
+    let lists: [&[&str]; 4] = [
+        &["reg", "list"],
+        &["boards"],
+        &["status", "left"],
+        &["statistics", "left"],
+    ];
+    // Whoever reads leaves before anything can have been written: the output, or what is said to people.
+    let leave = |arguments: &[&str], output: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"))
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", scratch.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        if output {
+            drop(command.stdout.take());
+        } else {
+            drop(command.stderr.take());
+        }
+        let ended = command.wait_with_output().unwrap();
+        (ended.status.code(), text(&ended.stderr))
+    };
+    for arguments in lists {
+        let (status, said) = leave(arguments, true);
+        assert_eq!((status, said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let (status, _) = leave(&["pause", "left"], false);
+    assert_eq!(status, Some(1), "a refusal that nobody hears is one");
+}
+
+#[test]
+fn a_guest_does_not_move_to_where_it_is() {
+    let scratch = Scratch::new().unwrap();
+    let board = board(scratch.path());
+    let link = board.link();
+    for other in ["left", link.to_str().unwrap()] {
+        let moved = godwit(scratch.path(), &["migrate", "left", other]);
+        let error = text(&moved.stderr);
+        assert_eq!(moved.status.code(), Some(1));
+        assert!(error.contains("the same board"), "{error}");
+    }
+}
+
+#[test]
+fn while_a_move_runs_others_hear_of_it_and_do_not_disturb_it() {
+    let scratch = Scratch::new().unwrap();
+    let board = board(scratch.path());
+    let registry = Registry::at(&scratch.path().join("godwit")).unwrap();
+    let address: Address = format!("unix:{}", board.link().display()).parse().unwrap();
+    let role = Role::MoveTo("right".to_owned());
+    let mut job = registry
+        .begin(vec![("left".to_owned(), &address, role)])
         .unwrap();
-    // Closed before anything can have been written that would fill it.
-    drop(listing.stdout.take());
-    let listed = listing.wait_with_output().unwrap();
-    assert_eq!(
-        (listed.status.code(), text(&listed.stderr)),
-        (Some(0), String::new())
+    job.progress("round 7, 12 pages sent");
+    let facts = [
+        "a move of its guest to board right",
+        "in progress, for",
+        "round 7",
+    ];
+    let commands: [&[&str]; 6] = [
+        &["pause", "left"],
+        &["resume", "left"],
+        &["discard", "left"],
+        &["migrate", "left", "unix:/nowhere"],
+        &["snapshot", "left", "file"],
+        &["reg", "get", "left"],
+    ];
+    for arguments in commands {
+        let refused = godwit(scratch.path(), arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let error = text(&refused.stderr);
+        for fact in facts {
+            assert!(error.contains(fact), "{arguments:?}: {fact}: {error}");
+        }
+        assert!(!error.contains("settle"), "{arguments:?}: {error}");
+    }
+    let status = text(&godwit(scratch.path(), &["status", "left"]).stdout);
+    for fact in ["paused, 2 vCPUs"].into_iter().chain(facts) {
+        assert!(status.contains(fact), "{fact}: {status}");
+    }
+    drop(job);
+    let status = text(&godwit(scratch.path(), &["status", "left"]).stdout);
+    assert!(!status.contains("in progress"), "{status}");
+}
+
+#[test]
+fn a_device_is_not_replaced_by_a_snapshot() {
+    let scratch = Scratch::new().unwrap();
+    let _board = board(scratch.path());
+    let link = scratch.path().join("full");
+    std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+    let refused = godwit(
+        scratch.path(),
+        &["snapshot", "left", link.to_str().unwrap()],
     );
+    let error = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error.contains("it is a device"), "{error}");
+    assert!(link.is_symlink());
 }
 
 /// As a board answers whose guest was handed over, and which has not heard that it was taken.

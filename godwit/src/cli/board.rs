@@ -1,21 +1,15 @@
 //! Boards as they are named on the command line.
 
+use anyhow::Context as _;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
-
-use anyhow::Context as _;
 
 use super::style::notice;
 
 use crate::client::{Client, ClientError};
 use crate::link::{Address, LinkError};
-use crate::running::Registry;
-
-/// How long a board's link may take to answer at first.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long a board that is being built or started may take until it has a link.
-const START: Duration = Duration::from_secs(120);
+use crate::patience::{CONNECT, START};
+use crate::running::{Job, JobGuard, Registry, RegistryError, Role, Running};
 
 /// A board as it was named: of those that run here, or by its link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,21 +41,92 @@ impl fmt::Display for BoardName {
     }
 }
 
+/// That two boards are one.
+#[derive(Debug, thiserror::Error)]
+#[error("{from} and {to} are the same board: name the one where the guest is, and another one")]
+pub(super) struct SameBoard {
+    from: BoardName,
+    to: BoardName,
+}
+
+/// Begins something that takes two boards and that nobody else may disturb.
+pub(super) fn begin_between(
+    from: &BoardName,
+    to: &BoardName,
+    roles: [Role; 2],
+) -> anyhow::Result<JobGuard> {
+    let registry = Registry::of_user()?;
+    let (source, destination) = (from.address()?, to.address()?);
+    if registry.key(&source) == registry.key(&destination) {
+        return Err(SameBoard {
+            from: from.clone(),
+            to: to.clone(),
+        }
+        .into());
+    }
+    let [leaves, arrives] = roles;
+    Ok(registry.begin(vec![
+        (from.to_string(), &source, leaves),
+        (to.to_string(), &destination, arrives),
+    ])?)
+}
+
 impl BoardName {
+    /// Begins something with this board that nobody else may disturb.
+    pub(super) fn begin(&self, role: Role) -> anyhow::Result<JobGuard> {
+        let address = self.address()?;
+        Ok(Registry::of_user()?.begin(vec![(self.to_string(), &address, role)])?)
+    }
+
+    /// What another command is doing with the board.
+    pub(super) fn job(&self) -> anyhow::Result<Option<Job>> {
+        Ok(Registry::of_user()?.job(&self.address()?))
+    }
+
+    /// An error if another command is at work on the board.
+    pub(super) fn is_free(&self) -> anyhow::Result<()> {
+        match self.job()? {
+            None => Ok(()),
+            Some(job) => Err(RegistryError::Busy {
+                board: self.to_string(),
+                job: Box::new(job),
+            }
+            .into()),
+        }
+    }
+
+    /// Whether several commands can use its link at the same time.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+
+    /// Whether it is known where its link is.
+    pub(super) fn exists(&self) -> bool {
+        self.address().is_ok()
+    }
+
+    /// Where its link is.
+    fn address(&self) -> Result<Address, RegistryError> {
+        Ok(match self {
+            Self::Running(name) => {
+                let Running { name, link, .. } = Registry::of_user()?.find(name)?;
+                Address::Running { name, link }
+            }
+            Self::Link(address) => address.clone(),
+        })
+    }
+
     /// Connects to the board.
     pub(super) fn connect(&self) -> anyhow::Result<Client> {
-        let (address, timeout) = match self {
-            Self::Running(name) => {
-                let link = Registry::of_user()?.find(name)?.link;
-                let starting = !link.exists();
-                if starting {
-                    notice(&format!(
-                        "board {name} is being built or started; waiting for it"
-                    ));
-                }
-                (Address::Unix(link), if starting { START } else { CONNECT })
+        let address = self.address()?;
+        let timeout = match &address {
+            Address::Running { name, link } if !link.exists() => {
+                notice(&format!(
+                    "board {name} is being built or started; waiting for it"
+                ));
+                START
             }
-            Self::Link(address) => (address.clone(), CONNECT),
+            _ => CONNECT,
         };
         let connected = Client::connect(&address, timeout);
         let busy = matches!(
@@ -71,9 +136,7 @@ impl BoardName {
         );
         if busy {
             connected.with_context(|| {
-                format!(
-                    "board {self}: another command is using its link; wait for it to end, or end it"
-                )
+                format!("board {self}: too many commands are using its link; wait for them to end")
             })
         } else {
             Ok(connected?)

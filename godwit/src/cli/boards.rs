@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::SUCCESS;
+use super::{SUCCESS, style};
 use crate::image::{Board, workspace};
 use crate::running::{Registry, Running};
 
@@ -13,40 +13,42 @@ use crate::running::{Registry, Running};
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments) -> anyhow::Result<u8> {
-    println!("Boards that images can be built for:");
+    let mut text = "Boards that images can be built for:\n".to_owned();
     let root = workspace()?;
     for name in Board::names(&root) {
         let board = Board::load(&root, &name)?;
         let kernels: Vec<_> = board.kernels.iter().map(ToString::to_string).collect();
-        println!(
-            "  {name:<20} {} ({})",
+        text += &format!(
+            "  {name:<20} {} ({})\n",
             board.description,
             kernels.join(", ")
         );
     }
     let running = Registry::of_user()?.boards();
     if running.is_empty() {
-        println!("\nNone is running here; `godwit run` starts one.");
+        text += "\nNone is running here; `godwit run` starts one.\n";
     } else {
-        println!("\nBoards that are running here:");
-        running.iter().for_each(print);
+        text += "\nBoards that are running here:\n";
+        text.extend(running.iter().map(line));
     }
+    style::show(&text)?;
     Ok(SUCCESS)
 }
 
-fn print(running: &Running) {
+fn line(running: &Running) -> String {
     let facts = &running.facts;
-    println!(
-        "  {:<8} {}, {} kernel, {}, {} MiB, up {}, process {}",
+    format!(
+        "  {:<8} {}, {} kernel, {}, {} MiB, up {}, process {}\n  {:<8} link {}\n",
         running.name,
         facts.board,
         facts.kernel,
         facts.guest,
         facts.ram_mib,
         duration(running.uptime()),
-        facts.process
-    );
-    println!("  {:<8} link {}", "", running.link.display());
+        facts.process,
+        "",
+        running.link.display()
+    )
 }
 
 fn duration(duration: Duration) -> String {

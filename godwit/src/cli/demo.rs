@@ -10,7 +10,7 @@ use clap::Args;
 use super::guest::{kernel, sel4_crates};
 use super::manage::to_f64;
 use super::screen::{Screen, Target};
-use super::{GUEST_FAILED, SIGNAL, SUCCESS};
+use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::console::ending_signals;
 use crate::demo::{self, DemoError, DemoOptions, Outcome, Ui as _};
 use crate::guest_output::Check;
@@ -84,7 +84,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     show(&mut screen, &outcome);
     if arguments.json {
-        println!("{}", serde_json::to_string(&outcome.summary())?);
+        let json = serde_json::to_string(&outcome.summary())?;
+        style::show(&format!("{json}\n"))?;
     }
     Ok(if outcome.ok() { SUCCESS } else { GUEST_FAILED })
 }

@@ -1,13 +1,14 @@
 //! `godwit image`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 
-use super::SUCCESS;
 use super::guest::{BoardArguments, GuestArguments};
+use super::{SUCCESS, style};
 use crate::image::{ImageRequest, build_image};
+use crate::output::Output;
 
 /// Builds an image and says where it is.
 #[derive(Debug, Args)]
@@ -28,6 +29,16 @@ pub(super) struct Arguments {
     report: bool,
 }
 
+/// To a device as it is, for instance a card; to a file so that it is there when it is complete.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() && !to.is_file() {
+        return std::fs::copy(from, to).map(drop);
+    }
+    let output = Output::create(to)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut output.file())?;
+    output.finish()
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let chosen = arguments.guest.choose()?;
     let BoardArguments {
@@ -46,23 +57,20 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let image = build_image(&request).context("building the image")?;
     let path = match &arguments.output {
         Some(path) => {
-            std::fs::copy(&image.path, path).with_context(|| path.display().to_string())?;
+            copy(&image.path, path).with_context(|| path.display().to_string())?;
             path
         }
         None => &image.path,
     };
     if arguments.report {
         let report = std::fs::read_to_string(&image.report);
-        print!(
-            "{}",
-            report.with_context(|| image.report.display().to_string())?
-        );
+        style::show(&report.with_context(|| image.report.display().to_string())?)?;
     }
-    println!(
-        "{}: {}, {kernel} kernel; to be loaded and entered at {:#x}",
+    style::show(&format!(
+        "{}: {}, {kernel} kernel; to be loaded and entered at {:#x}\n",
         path.display(),
         image.board.description,
         image.load_address
-    );
+    ))?;
     Ok(SUCCESS)
 }

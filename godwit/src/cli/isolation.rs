@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{FAILURE, SUCCESS};
+use super::{FAILURE, SUCCESS, style};
 use crate::image::{Board, Kernel, workspace};
 use crate::isolation::{Review, build, document, report};
 
@@ -63,9 +63,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         document::update(&review, &root)?;
     }
     if arguments.json {
-        println!("{}", report::json(&review)?);
+        style::show(&format!("{}\n", report::json(&review)?))?;
     } else {
-        print!("{}", report::text(&review));
+        style::show(&report::text(&review))?;
     }
     Ok(if review.holds() { SUCCESS } else { FAILURE })
 }

@@ -9,10 +9,8 @@ use migration_pd::protocol::management::{
 
 use super::board::BoardName;
 use super::{SUCCESS, style};
+use crate::patience::REACTION;
 use crate::run::Fault;
-
-/// How long a guest may take to stand still or to go on.
-const REACTION: Duration = Duration::from_secs(10);
 
 /// What the counters of `channel::vmm::Statistics` count, in their order.
 const COUNTERS: [&str; 8] = [
@@ -35,20 +33,30 @@ pub(super) struct Arguments {
 
 /// `godwit status`.
 pub(super) fn status(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut board = arguments.board.connect()?;
-    let welcome = board.welcome()?;
-    let status = board.status()?;
-    println!("board {}", arguments.board);
-    println!("  guest      {}", guest(&status));
-    println!("  board      {}", machine(&welcome));
-    if let Some(report) = &status.last_move {
-        println!("  last move  {}", last_move(report));
+    let name = &arguments.board;
+    let job = name.job()?;
+    let mut text = format!("board {name}\n");
+    // A board whose link takes one command at a time cannot be asked while another has it.
+    if job.is_none() || name.is_shared() {
+        let mut board = name.connect()?;
+        let welcome = board.welcome()?;
+        let status = board.status()?;
+        text += &format!("  guest      {}\n", guest(&status));
+        text += &format!("  board      {}\n", machine(&welcome));
+        if let Some(report) = &status.last_move {
+            text += &format!("  last move  {}\n", last_move(report));
+        }
     }
+    if let Some(job) = job {
+        text += &format!("  command    {job}\n");
+    }
+    style::show(&text)?;
     Ok(SUCCESS)
 }
 
 /// `godwit pause`.
 pub(super) fn pause(arguments: &Arguments) -> anyhow::Result<u8> {
+    arguments.board.is_free()?;
     let status = arguments.board.connect()?.pause(REACTION)?;
     style::notice(&format!(
         "board {}: the guest is {}",
@@ -59,6 +67,7 @@ pub(super) fn pause(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// `godwit resume`.
 pub(super) fn resume(arguments: &Arguments) -> anyhow::Result<u8> {
+    arguments.board.is_free()?;
     let status = arguments.board.connect()?.resume(REACTION)?;
     style::notice(&format!(
         "board {}: the guest is {}",
@@ -69,6 +78,7 @@ pub(super) fn resume(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// `godwit discard`.
 pub(super) fn discard(arguments: &Arguments) -> anyhow::Result<u8> {
+    arguments.board.is_free()?;
     arguments.board.connect()?.discard()?;
     style::notice(&format!(
         "board {}: the guest is forgotten",
@@ -80,11 +90,12 @@ pub(super) fn discard(arguments: &Arguments) -> anyhow::Result<u8> {
 /// `godwit statistics`.
 pub(super) fn statistics(arguments: &Arguments) -> anyhow::Result<u8> {
     let counts = arguments.board.connect()?.statistics()?;
-    println!("board {}: exits since it started", arguments.board);
+    let mut text = format!("board {}: exits since it started\n", arguments.board);
     for (count, what) in counts.iter().zip(COUNTERS) {
-        println!("  {count:>12}  {what}");
+        text += &format!("  {count:>12}  {what}\n");
     }
-    println!("  {:>12}  in all", counts.iter().sum::<u64>());
+    text += &format!("  {:>12}  in all\n", counts.iter().sum::<u64>());
+    style::show(&text)?;
     Ok(SUCCESS)
 }
 

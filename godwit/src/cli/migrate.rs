@@ -10,11 +10,12 @@ use indicatif::MultiProgress;
 use migration_pd::protocol::management::{Stage, Verdict};
 use serde::Serialize;
 
-use super::board::BoardName;
+use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
-use super::{SUCCESS, style};
+use super::{SIGNAL, SUCCESS, style};
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
+use crate::running::Role;
 
 /// Moves a running guest from one board to another.
 #[derive(Debug, Args)]
@@ -47,6 +48,11 @@ pub(super) struct Tuning {
     /// Rather call the move off than let it stand still for longer than this before the other board may take it over.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     downtime_limit: Option<u64>,
+    /// While the guest runs, call the move off when a board has heard nothing from the other one for so many seconds.
+    /// While it stands still, --downtime-limit says how long, else 10 s at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().patience.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
     /// Let it stand still after so many passes over its RAM in any case.
     #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
     max_rounds: u16,
@@ -83,6 +89,7 @@ impl Tuning {
             share: self.share,
             bandwidth: self.bandwidth,
             time: self.time,
+            patience: Duration::from_secs(self.timeout),
             ..Options::default()
         }
     }
@@ -105,6 +112,12 @@ struct Json {
 /// `godwit migrate`.
 pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
     let Boards { from, to } = &arguments.boards;
+    let roles = [
+        Role::MoveTo(to.to_string()),
+        Role::MoveFrom(from.to_string()),
+    ];
+    let mut job = begin_between(from, to, roles)?;
+    relay::call_off_on_signals()?;
     let (mut source, mut destination) = (from.connect()?, to.connect()?);
     let mut progress = if std::io::stderr().is_terminal() {
         MoveProgress::bar(&MultiProgress::new())
@@ -113,15 +126,24 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let options = arguments.tuning.options();
     let moved = relay::migrate(&mut source, &mut destination, &options, &mut |state| {
+        job.progress(&state.to_string());
         if let Some(line) = progress.update(&state) {
             style::notice(&line);
         }
     });
     progress.finish();
-    let summary = moved.with_context(|| format!("moving the guest from board {from} to {to}"))?;
+    let moved = moved.with_context(|| format!("moving the guest from board {from} to {to}"));
+    let summary = match moved {
+        Err(error) if relay::is_called_off() => {
+            style::error(&error);
+            return Ok(SIGNAL);
+        }
+        moved => moved?,
+    };
     style::notice(&format!("from {from} to {to}: {}", sentence(&summary)));
     if arguments.json {
-        println!("{}", serde_json::to_string(&json(from, to, &summary))?);
+        let json = serde_json::to_string(&json(from, to, &summary))?;
+        style::show(&format!("{json}\n"))?;
     }
     Ok(SUCCESS)
 }
@@ -188,6 +210,16 @@ fn verdict() -> impl TypedValueParser<Value = Verdict> {
 pub(super) fn settle(arguments: &Settle) -> anyhow::Result<u8> {
     let from = arguments.from.to_string();
     let to = arguments.to.as_ref().map(ToString::to_string);
+    let _job = match &arguments.to {
+        // A destination that is not there is no reason not to begin.
+        Some(board) if board.exists() => {
+            let roles = [board, &arguments.from].map(|board| Role::Settle(board.to_string()));
+            begin_between(&arguments.from, board, roles)?
+        }
+        board => arguments.from.begin(Role::Settle(
+            board.as_ref().map_or_else(String::new, ToString::to_string),
+        ))?,
+    };
     let mut source = arguments.from.connect()?;
     let mut destination = arguments.to.as_ref().map(BoardName::connect);
     let named = to.as_deref().zip(destination.as_mut()).map(|(to, board)| {

@@ -3,6 +3,9 @@
 //! Responsible for: arguments, messages for people, and exit statuses. Never: does anything that a program using this
 //! library could not do.
 
+// Whoever reads may have gone, which those take for a reason to panic: see `style::show` and `style::notice`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod board;
 mod boards;
 mod demo;

@@ -114,6 +114,7 @@ fn state_at(place: &Path) -> anyhow::Result<State> {
 fn board_at(place: &Path) -> anyhow::Result<(BoardName, Client)> {
     let name = place.to_str().context("the name of a board is text")?;
     let board: BoardName = name.parse()?;
+    board.is_free()?;
     let client = board
         .connect()
         .with_context(|| format!("{} is no file", place.display()))?;

@@ -11,6 +11,7 @@ use super::board::BoardName;
 use super::manage::to_f64;
 use super::{SUCCESS, style};
 use crate::relay::Options;
+use crate::running::Role;
 use crate::snapshot::{self, Advance, Memory as _, RestoreOptions, SnapshotFile};
 
 /// Keeps a guest in a file, and lets it go on.
@@ -20,6 +21,10 @@ pub(super) struct SnapshotArguments {
     board: BoardName,
     /// The file to write; it appears when it is complete.
     file: PathBuf,
+    /// Give up when nothing was heard from the board for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().patience.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
 }
 
 /// Puts a guest from a file onto an empty board.
@@ -40,10 +45,18 @@ pub(super) struct RestoreArguments {
 
 /// `godwit snapshot`.
 pub(super) fn snapshot(arguments: &SnapshotArguments) -> anyhow::Result<u8> {
-    let SnapshotArguments { board, file } = arguments;
+    let SnapshotArguments { board, file, .. } = arguments;
+    let mut job = board.begin(Role::Snapshot)?;
+    snapshot::can_write(file)?;
     let mut client = board.connect()?;
-    let taken = snapshot::take(&mut client, &Options::default(), &mut |_| {})
-        .with_context(|| format!("keeping the guest of board {board}"))?;
+    let options = Options {
+        patience: Duration::from_secs(arguments.timeout),
+        ..Options::default()
+    };
+    let taken = snapshot::take(&mut client, &options, &mut |progress| {
+        job.progress(&progress.to_string());
+    })
+    .with_context(|| format!("keeping the guest of board {board}"))?;
     snapshot::write(file, &taken.state, &taken.memory)?;
     let stood_still = taken.downtime.map_or_else(
         || "it is still paused".to_owned(),
@@ -76,9 +89,12 @@ pub(super) fn restore(arguments: &RestoreArguments) -> anyhow::Result<u8> {
         paused: arguments.paused,
         advance,
     };
+    let mut job = board.begin(Role::Restore)?;
     let mut client = board.connect()?;
-    let restored = snapshot::restore(&snapshot, &mut client, &options, &mut |_| {})
-        .with_context(|| format!("restoring {} to board {board}", file.display()))?;
+    let restored = snapshot::restore(&snapshot, &mut client, &options, &mut |progress| {
+        job.progress(&progress.to_string());
+    })
+    .with_context(|| format!("restoring {} to board {board}", file.display()))?;
     let doing = match restored.phase {
         Phase::Imported => "stands still: `godwit resume` lets it go on".to_owned(),
         phase => format!("is {phase}"),

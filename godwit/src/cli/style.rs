@@ -69,12 +69,21 @@ pub(super) fn show(text: &str) -> std::io::Result<()> {
 
 /// Says what is being done.
 pub(super) fn notice(text: &str) {
-    eprintln!("{}", Paint::errors().dim(&format!("── {text}")));
+    tell(&Paint::errors().dim(&format!("── {text}")));
 }
 
 /// Says what went wrong.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("{} {}", Paint::errors().red("godwit:"), message(error));
+    tell(&format!(
+        "{} {}",
+        Paint::errors().red("godwit:"),
+        message(error)
+    ));
+}
+
+/// A line for people. Nobody is left who could be told that nobody listens; what is being done goes on.
+fn tell(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// An error and its causes, but for those that it quotes itself.

@@ -68,7 +68,10 @@ pub enum GuestError {
         reason: &'static str,
     },
     /// The guest's RAM is too small, or something is placed outside of it.
-    #[error("{what} needs {size:#x} bytes at {ipa:#x}, guest RAM is {RAM_BASE:#x}..{end:#x}; give it more RAM", end = RAM_BASE + ram)]
+    #[error(
+        "{what} needs {size:#x} bytes at {ipa:#x}, guest RAM is {RAM_BASE:#x}..{end:#x}; {}",
+        advice(*ipa), end = RAM_BASE + ram
+    )]
     DoesNotFit {
         /// What does not fit.
         what: &'static str,
@@ -100,6 +103,20 @@ pub enum GuestError {
 }
 
 type Result<T, E = GuestError> = std::result::Result<T, E>;
+
+/// The largest amount of RAM that is worth advising: more than any board has.
+const MOST_RAM: u64 = 1 << 36;
+
+/// What helps where something does not fit at an address.
+const fn advice(ipa: u64) -> &'static str {
+    if ipa < RAM_BASE {
+        "choose an address within it: RAM begins there however much there is"
+    } else if ipa - RAM_BASE >= MOST_RAM {
+        "choose an address within it"
+    } else {
+        "give it more RAM"
+    }
+}
 
 /// The bundle of a guest with `ram` bytes of RAM, or of a board that waits for one to arrive.
 ///

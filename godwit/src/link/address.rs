@@ -10,6 +10,13 @@ use thiserror::Error;
 pub enum Address {
     /// A Unix-domain socket, as QEMU offers one for a virtual console.
     Unix(PathBuf),
+    /// That of a board which runs here under a name; messages call it by that.
+    Running {
+        /// Its name.
+        name: String,
+        /// Its socket.
+        link: PathBuf,
+    },
     /// A TCP socket.
     Tcp {
         /// Its host.
@@ -83,6 +90,7 @@ impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Running { name, .. } => formatter.write_str(name),
             Self::Tcp { host, port } if host.contains(':') => {
                 write!(formatter, "tcp:[{host}]:{port}")
             }

@@ -97,6 +97,11 @@ impl MoveError {
     pub fn statement(&self) -> String {
         let (source, destination) = (&self.source_board, &self.destination_board);
         match self.whereabouts {
+            Whereabouts::Ended(phase) => {
+                format!(
+                    "It ended on board {source} ({phase}) before it was handed over: there is nothing to move"
+                )
+            }
             Whereabouts::Source(Phase::Empty) => format!("Board {source} has no guest"),
             Whereabouts::Source(phase) => {
                 format!("The guest is still on board {source}: {phase}")

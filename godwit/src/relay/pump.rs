@@ -3,6 +3,7 @@
 use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
+use crate::patience::{self, LINGER};
 use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
 use migration_pd::protocol::pages::ENTRY_LENGTH;
@@ -16,11 +17,6 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(50);
 /// After so long without news of the move, the source is asked for it.
 const ASK_AFTER: Duration = Duration::from_secs(1);
-/// After so long without any news the move is given up as a relay; the boards go on by themselves.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// How long to listen for the destination's word that the guest runs, after the source has said
-/// that the move is over.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How a move ended on its source.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +34,8 @@ pub(super) enum Interruption {
     Refused(RequestError),
     /// There was no news for too long.
     Silence,
+    /// The guest ended before it was handed over.
+    GuestEnded(Phase),
     /// The destination says that it is not the one that the guest was handed over to.
     NotKnown,
 }
@@ -68,6 +66,7 @@ pub(super) struct Pump {
     /// The guest is expected to run at the destination.
     will_run: bool,
     began: Instant,
+    /// After so long without any news the move is given up as a relay; the boards go on by themselves.
     give_up_after: Duration,
     /// The slower link's.
     pace: Pace,
@@ -75,6 +74,10 @@ pub(super) struct Pump {
     destination_runs_at: Option<Instant>,
     ended: Option<(MoveReport, Instant)>,
     last_progress: (u64, Instant),
+    /// How the guest ended on its source, if it has.
+    guest_ended: Option<Phase>,
+    /// The source was asked to call the move off.
+    calling_off: bool,
 }
 
 impl Pump {
@@ -85,12 +88,14 @@ impl Pump {
             start: None,
             will_run: false,
             began,
-            give_up_after: GIVE_UP_AFTER,
+            give_up_after: patience::MOVE,
             pace: Pace::UNLIMITED,
             source_stopped_at: None,
             destination_runs_at: None,
             ended: None,
             last_progress: (0, began),
+            guest_ended: None,
+            calling_off: false,
         }
     }
 
@@ -175,9 +180,14 @@ impl Pump {
                         last_news = at;
                     }
                 }
-                Ok((_, _, Err(error))) => return self.ending_now().ok_or(error.into()),
+                Ok((_, _, Err(error))) => return self.ending_now().ok_or(self.lost(error)),
                 Err(RecvTimeoutError::Disconnected) => return Err(Interruption::Silence),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if super::is_called_off() && self.start.is_none() && !self.calling_off {
+                self.calling_off = true;
+                let request = Request::Cancel(self.id);
+                lock(to_source).send(request.kind(), tag, |payload| request.encode(payload))?;
             }
             let now = Instant::now();
             if now.duration_since(last_news) > self.give_up_after + self.allowance() {
@@ -228,6 +238,12 @@ impl Pump {
             (Side::Source, Ok(Event::Progress(report) | Event::MoveEnded(report))) => {
                 self.report(report, at, on_progress)
             }
+            (Side::Source, Ok(Event::PhaseChanged(status)))
+                if matches!(status.phase, Phase::Off | Phase::Failed) =>
+            {
+                self.guest_ended = Some(status.phase);
+                true
+            }
             (Side::Destination, Ok(Event::PhaseChanged(status)))
                 if status.phase == Phase::Running =>
             {
@@ -236,6 +252,12 @@ impl Pump {
             }
             _ => false,
         })
+    }
+
+    /// What the loss of a link means: a board may end with its guest.
+    fn lost(&self, error: LinkError) -> Interruption {
+        self.guest_ended
+            .map_or(Interruption::Link(error), Interruption::GuestEnded)
     }
 
     fn report(

@@ -5,7 +5,7 @@ mod doubt;
 
 use super::*;
 use crate::link::Link;
-use board::{Board, Trouble};
+use board::{Board, Trouble, Writer};
 use migration_pd::protocol::{MoveFailure, Pace, Request, RequestError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -150,6 +150,28 @@ fn a_destination_that_refuses_in_the_end_leaves_the_guest_where_it_was() {
     let message = error.to_string();
     assert!(message.contains("vgic-pd refused its record"), "{message}");
     assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+}
+
+#[test]
+fn a_guest_that_powers_off_in_the_middle_is_said_to_have_done_that() {
+    let guest = Writer {
+        busy: 20,
+        used: 150,
+    };
+    let a = Board::with(Some(guest), Trouble::PowersOff);
+    let b = Board::empty();
+    let (mut source, mut destination) = (connect(&a), connect(&b));
+    let error = move_guest(&mut source, &mut destination).0.unwrap_err();
+    let ended = MoveFailure::GuestEnded { phase: Phase::Off };
+    assert!(
+        matches!(*error.cause, Cause::CalledOff(failure) if failure == ended),
+        "{error}"
+    );
+    assert_eq!(error.whereabouts, Whereabouts::Ended(Phase::Off));
+    let message = error.to_string();
+    assert!(message.contains("nothing to move"), "{message}");
+    assert!(!message.contains("settle"), "{message}");
+    assert_eq!(destination.status().unwrap().phase, Phase::Empty);
 }
 
 #[test]

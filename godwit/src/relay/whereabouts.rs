@@ -9,6 +9,8 @@ use migration_pd::protocol::management::{Phase, Stage, StatusReport};
 /// Where a guest is after a move that did not go as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
+    /// Nowhere: it ended on the source, in this way, before it was handed over.
+    Ended(Phase),
     /// On the source, in this phase.
     Source(Phase),
     /// On the destination, in this phase.

@@ -33,10 +33,9 @@ pub use transcript::{Found, NotFound, Transcript};
 
 use crate::image::Image;
 use crate::link::Address;
+use crate::patience::SOCKETS;
 use crate::qemu::{Console, Machine, MachineError, MachineOptions};
 
-/// How long QEMU may take to offer its sockets, on a machine that has much else to do.
-const SOCKETS: Duration = Duration::from_secs(30);
 /// Lines of the console that an error quotes.
 const QUOTED: usize = 15;
 /// How often a wait looks whether QEMU still runs.

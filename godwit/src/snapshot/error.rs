@@ -46,6 +46,17 @@ impl fmt::Display for Part {
     }
 }
 
+/// What to do about a snapshot of another version.
+const fn remedy(version: u32) -> &'static str {
+    if version > super::format::VERSION {
+        "Use a newer godwit"
+    } else if version == 0 {
+        "No godwit has ever written that version: something else has changed the file"
+    } else {
+        "Use the godwit that it was taken with"
+    }
+}
+
 /// Why a file cannot be read as a snapshot, or written.
 #[derive(Debug, Error)]
 pub enum FileError {
@@ -65,8 +76,8 @@ pub enum FileError {
     },
     /// Of a version that this program does not know.
     #[error(
-        "{}: a snapshot of version {version}; this godwit reads version {}. Use a newer godwit",
-        path.display(), super::format::VERSION
+        "{}: a snapshot of version {version}; this godwit reads version {}. {}",
+        path.display(), super::format::VERSION, remedy(*version)
     )]
     Newer {
         /// The file.

@@ -5,7 +5,7 @@
 //! or a place that the file names, or holds guest RAM in memory.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use state::record::{self, Record, RecordError};
 use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV1, VgicRecordV1};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use crate::output::Output;
 
 use super::error::{FileError, Part};
 use super::format::{
@@ -357,18 +359,19 @@ impl Memory for SnapshotFile {
 ///
 /// The system's, or that a record cannot be encoded.
 pub fn write(path: &Path, state: &State, memory: &impl Memory) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = File::create(&partial)
-        .map_err(io_error(&partial))
-        .and_then(|file| Writer::new(&partial, file, memory).write(state))
-        .and_then(|()| fs::rename(&partial, path).map_err(io_error(path)));
-    if written.is_err() {
-        // What is left of it is of no use, and the first error is the one to be told.
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    let output = Output::create(path).map_err(io_error(path))?;
+    let file = output.file().try_clone().map_err(io_error(path))?;
+    Writer::new(path, file, memory).write(state)?;
+    output.finish().map_err(io_error(path))
+}
+
+/// Whether a snapshot could be written there, before one is taken.
+///
+/// # Errors
+///
+/// [`FileError::Io`].
+pub fn can_write(path: &Path) -> Result<()> {
+    Output::create(path).map(drop).map_err(io_error(path))
 }
 
 struct Writer<'a, M> {
@@ -425,8 +428,7 @@ impl<'a, M: Memory> Writer<'a, M> {
             file.write_all(header.sealed().as_bytes())?;
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             // Without a stored page nothing was written behind the index.
-            file.set_len(header.file_length.get())?;
-            file.sync_all()
+            file.set_len(header.file_length.get())
         };
         finish(self.file, header).map_err(io_error(self.path))
     }

@@ -17,7 +17,7 @@ pub(crate) mod tests;
 
 pub use captured::CapturedMemory;
 pub use error::{FileError, Part, SnapshotError};
-pub use file::{Memory, PageKind, SnapshotFile, State, write};
+pub use file::{Memory, PageKind, SnapshotFile, State, can_write, write};
 pub use format::{MAGIC, VERSION};
 pub use restore::{Advance, RestoreOptions, Restored, restore};
 pub use take::{Taken, take};
@@ -29,9 +29,6 @@ use migration_pd::protocol::{Event, Transfer, kind};
 use crate::client::Client;
 use crate::link::{Frame, LinkError};
 
-/// After so long without a word from the board it is given up.
-const SILENCE: Duration = Duration::from_secs(10);
-
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -39,6 +36,12 @@ pub struct Progress {
     pub pages: u32,
     /// How many there will be; of a guest that runs, at least.
     pub total: u32,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} of {} pages", self.pages, self.total)
+    }
 }
 
 /// Sends a message of a move.

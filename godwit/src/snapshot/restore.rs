@@ -15,16 +15,15 @@ use state::admission;
 use zerocopy::IntoBytes as _;
 
 use super::file::encode;
-use super::{Progress, SILENCE, SnapshotError, SnapshotFile, State, listen, say, transfer};
+use super::{Progress, SnapshotError, SnapshotFile, State, listen, say, transfer};
 use crate::client::Client;
+use crate::patience::{self, ARRIVAL};
 use crate::relay::{self, Options};
 
 /// The most pages in a message; what is left of a frame is for the message's head.
 const PAGES_A_MESSAGE: usize = MAX_PAYLOAD / (PAGE_SIZE + ENTRY_LENGTH);
 /// How often the board is told that the guest is its own, once a second.
 const COMMITS: u32 = 10;
-/// How long the guest may take to run.
-const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What the guest's clock does about the time since the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -291,7 +290,7 @@ impl<'a> Sender<'a> {
     /// Listens until something is so.
     fn hear_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), SnapshotError> {
         while !done(self) {
-            let Some(frame) = listen(self.board, SILENCE)? else {
+            let Some(frame) = listen(self.board, patience::MOVE)? else {
                 let address = self.board.address().clone();
                 return Err(SnapshotError::Silent { address });
             };

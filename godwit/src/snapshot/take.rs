@@ -18,17 +18,14 @@ use state::MachineRecordV1;
 use state::record::{self, Record};
 use zerocopy::IntoBytes as _;
 
-use super::{
-    CapturedMemory, Progress, SILENCE, SnapshotError, State, event, listen, say, transfer,
-};
+use super::{CapturedMemory, Progress, SnapshotError, State, event, listen, say, transfer};
 use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
+use crate::patience::{BEHIND_BOARDS, REACTION};
 use crate::relay::{self, Options, random_bits};
 
 /// The largest guest: 16 GiB, four times the RAM of any board that there is an image for.
 const MOST_PAGES: u32 = 1 << 22;
-/// How long the guest may take to go on.
-const GOES_ON: Duration = Duration::from_secs(10);
 
 /// A guest that was taken.
 #[derive(Debug)]
@@ -70,14 +67,14 @@ pub fn take(
     let mut receiver = PageTable::new(memory.as_mut_bytes(), pages)
         .map(|table| Receiver::new(&start, table, pages))
         .ok_or_else(|| no_offer(board))?;
-    let received = receiver.run(board, &start, on_progress);
+    let received = receiver.run(board, &start, options, on_progress);
     if received.is_err() {
         // Best effort: without it the source finds out by its own patience.
         let _ = board.cancel_move(start.id);
     }
     received?;
     // As it was: running, or paused.
-    board.wait_for(status.phase, GOES_ON)?;
+    board.wait_for(status.phase, REACTION)?;
     receiver.finish(board, running)
 }
 
@@ -122,6 +119,7 @@ impl<'m> Receiver<'m> {
         &mut self,
         board: &mut Client,
         start: &StartMove,
+        options: &Options,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SnapshotError> {
         let tag = board.next_tag();
@@ -129,7 +127,8 @@ impl<'m> Receiver<'m> {
         let encode = |payload: &mut [u8]| request.encode(payload);
         board.link.writer.send(request.kind(), tag, encode)?;
         loop {
-            let Some(frame) = listen(board, SILENCE)? else {
+            let silence = options.patience + BEHIND_BOARDS;
+            let Some(frame) = listen(board, silence)? else {
                 let address = board.address().clone();
                 return Err(SnapshotError::Silent { address });
             };

@@ -14,15 +14,11 @@ use crate::protocol::management::{Figures, Phase, Stage};
 use crate::protocol::pace::ACKNOWLEDGE_EVERY;
 use crate::protocol::pages::iterate;
 use crate::protocol::transfer::Offer;
-use crate::protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind};
+use crate::protocol::{
+    Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, patience,
+};
 use crate::ram::GuestRam;
 use channel::{Ticks, timer, vgic, vmm};
-
-/// A destination waits so many times as long as its source while data comes, so that of two
-/// boards cut off from each other the one with the guest notices first.
-const PATIENCE_FOR_DATA: u64 = 2;
-/// And so many times as long for the commit.
-const PATIENCE_FOR_COMMIT: u64 = 4;
 
 /// A move to here.
 #[derive(Debug, Default)]
@@ -343,8 +339,8 @@ impl Core<'_> {
     /// When the destination stops waiting.
     pub(super) fn destination_deadline(&self) -> Option<u64> {
         let times = match self.destination.stage() {
-            Arrival::Receiving { .. } => PATIENCE_FOR_DATA,
-            Arrival::Prepared { .. } => PATIENCE_FOR_COMMIT,
+            Arrival::Receiving { .. } => patience::FOR_DATA,
+            Arrival::Prepared { .. } => patience::FOR_COMMIT,
             _ => return None,
         };
         // Half a frame on a slow line is a sign of life too.

@@ -17,7 +17,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::management::{Figures, Stage, StartMove};
 use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use crate::protocol::transfer::Offer;
-use crate::protocol::{Domain, MoveId, Transfer};
+use crate::protocol::{Domain, MoveId, Transfer, patience};
 use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
@@ -25,8 +25,6 @@ use standstill::Passes;
 const QUIET: u32 = ACKNOWLEDGE_EVERY;
 /// The move's share of the board's time, and its bandwidth, are kept to in periods of so many ms, as in `system.xml`.
 const PERIOD_MS: u64 = 10;
-/// A source in doubt asks again after so many ms.
-const ASK_AGAIN_MS: u64 = 1000;
 /// Progress is reported at most every so many ms, and at the end of each pass.
 const REPORT_MS: u64 = 100;
 
@@ -84,8 +82,9 @@ impl Outgoing {
         self.options.map_or(Pace::UNLIMITED, |options| options.pace)
     }
 
-    fn patience_ms(&self) -> u64 {
-        self.options.map_or(0, |options| options.patience_ms.into())
+    fn patience_ms(&self, stands_still: bool) -> u64 {
+        self.options
+            .map_or(0, |options| patience::of_source_ms(&options, stands_still))
     }
 }
 
@@ -461,6 +460,13 @@ impl Core<'_> {
 
     fn patience_ends(&self) -> Option<u64> {
         let outgoing = &self.outgoing;
+        let running = matches!(
+            self.source,
+            Source::Offering { .. } | Source::Copying { .. }
+        );
+        // One that was paused before misses nothing.
+        let resume = self.source.leaving().is_some_and(|leaving| leaving.resume);
+        let stands_still = resume && !running;
         let milliseconds = match self.source {
             Source::Idle => return None,
             Source::Copying { .. } | Source::Finishing { .. } => {
@@ -468,12 +474,12 @@ impl Core<'_> {
                 if !due {
                     return None;
                 }
-                outgoing.patience_ms()
+                outgoing.patience_ms(stands_still)
             }
             Source::Offering { .. } | Source::Stopping { .. } | Source::Preparing { .. } => {
-                outgoing.patience_ms()
+                outgoing.patience_ms(stands_still)
             }
-            Source::InDoubt { .. } => ASK_AGAIN_MS,
+            Source::InDoubt { .. } => patience::COMMIT_AGAIN_MS,
         };
         Some(outgoing.heard_at.saturating_add(self.ticks(milliseconds)))
     }

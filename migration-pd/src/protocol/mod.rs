@@ -24,6 +24,7 @@ pub mod kind;
 pub mod management;
 pub mod pace;
 pub mod pages;
+pub mod patience;
 pub mod transfer;
 pub mod wire;
 

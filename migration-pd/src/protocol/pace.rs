@@ -4,6 +4,7 @@
 //! host, from one number: the baud rate in the board's file. Must never: depend on how fast bytes
 //! happened to go: a line that is slow for a while is not another line.
 
+use super::patience::PARTIAL_FRAME_MS;
 use super::{MAX_FRAME, MAX_PAYLOAD};
 use crate::fingerprint::PAGE_SIZE;
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,6 @@ pub const ACKNOWLEDGE_EVERY: u32 = 4;
 const FEW_PAGES: u32 = 64;
 /// Nor are those that a line carries in so many ms: a pass takes some 100.
 const FEW_PAGES_MS: u64 = 200;
-/// After so many ms without a byte, the rest of a frame will not come.
-///
-/// Longer than a host that is alive ever pauses within a frame, however busy its machine. Nobody waits for it: whoever
-/// connects next ends such a frame with zeros, or a line's new session does.
-const PARTIAL_FRAME_MS: u64 = 20_000;
 
 /// The speed of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

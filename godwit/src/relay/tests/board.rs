@@ -2,7 +2,8 @@
 
 use crate::link::Address;
 use channel::vmm::Phase;
-use hardware::{Hardware, Writer};
+use hardware::Hardware;
+pub(super) use hardware::Writer;
 use migration_pd::agent::{Agent, Wake};
 use migration_pd::protocol::{Decoder, Domain, MAX_FRAME, kind};
 use state::Register;
@@ -44,6 +45,8 @@ pub(super) enum Trouble {
     CannotAnswerCommit,
     /// Its link breaks when a guest should be handed over to it.
     MissesCommit,
+    /// Its guest switches itself off as soon as the other board has accepted it.
+    PowersOff,
 }
 
 /// A board that runs until it goes out of scope.
@@ -122,6 +125,7 @@ fn run(
         Trouble::Nothing
         | Trouble::DiesAtCommit
         | Trouble::CannotAnswerCommit
+        | Trouble::PowersOff
         | Trouble::MissesCommit => {}
         Trouble::OtherMachine => {
             assert!(hardware.machine.constants.set(Register::CNTFRQ_EL0, 1));
@@ -202,6 +206,9 @@ fn exchange(
     while hardware.received.len() < 0x40000 {
         while let Some(frame) = decoder.next() {
             commit |= frame.kind == kind::COMMIT;
+            if frame.kind == kind::ACCEPT && trouble == Trouble::PowersOff {
+                (hardware.phase, hardware.news) = (Phase::Off, true);
+            }
             if commit && trouble == Trouble::MissesCommit {
                 return Err(Ending::Commit);
             }
