@@ -70,7 +70,9 @@ pub enum MachineError {
         board: String,
     },
     /// QEMU is not installed.
-    #[error("{program} is not installed; on Debian: apt-get install qemu-system-arm")]
+    #[error(
+        "{program} is not installed; as root: apt-get install --no-install-recommends qemu-system-arm"
+    )]
     NotInstalled {
         /// The program.
         program: String,
@@ -430,7 +432,10 @@ fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
         Some(path) => format!("socket,id=link,path={},server=on,wait=off", escaped(&path)),
         None => "null,id=link".to_owned(),
     };
-    let mut arguments = vec!["-name".to_owned(), escaped_text(&options.name)];
+    // Nothing is in a machine that its board does not name: QEMU's own choice would bring a network card and its firmware,
+    // and would differ from version to version.
+    let mut arguments = vec!["-nodefaults".to_owned()];
+    arguments.extend(["-name".to_owned(), escaped_text(&options.name)]);
     // The link first: QEMU waits at the console's socket, and nobody should have to connect in a certain order.
     arguments.extend(["-chardev".to_owned(), link, "-chardev".to_owned(), console]);
     let firmware = options.image.firmware.as_deref().unwrap_or(Path::new(""));

@@ -48,6 +48,26 @@ fn a_machine_boots_its_image_at_its_boards_address() {
 }
 
 #[test]
+fn nothing_is_in_a_machine_that_its_board_does_not_name() {
+    let root = workspace().unwrap();
+    let boards = Board::names(&root).into_iter();
+    let boards = boards.map(|name| Board::load(&root, &name).unwrap());
+    let emulated: Vec<_> = boards.filter(|board| board.qemu.is_some()).collect();
+    assert!(!emulated.is_empty());
+    for board in emulated {
+        let mut options = options("a");
+        options.image.board = board;
+        let (_, arguments) = command_line(&options).unwrap();
+        assert_eq!(arguments[0], "-nodefaults");
+        // It does not keep QEMU from opening a window.
+        assert!(
+            arguments.join(" ").contains("-display none"),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn console_and_link_go_where_they_are_sent() {
     let line = arguments(&options("a"));
     assert!(line.contains(
