@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod demo;
+pub mod files;
 pub mod guest;
 pub mod guest_output;
 pub mod image;

@@ -4,6 +4,7 @@
 //! step twice in one process. Never: installs anything ([`crate::prepare`] does).
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
 use super::{Config, ImageError, Kernel, Sel4Crates, embedded, symbols, upstream, workspace};
+use crate::files;
 use crate::guest::{self, Guest};
 
 /// The package of the embedded kernel, and the feature that makes it one.
@@ -126,12 +128,8 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
             known: vec![Kernel::Sel4.to_string()],
         });
     }
+    let (directory, _lock) = directory(&root, &request.name)?;
     let (programs, kernel) = programs(&root, &system, &board, request)?;
-    let directory = target_directory(&root)?.join("images").join(&request.name);
-    std::fs::create_dir_all(&directory).map_err(|source| ImageError::Write {
-        path: directory.clone(),
-        source,
-    })?;
     let (path, report) = match (sdk, kernel) {
         (Some(sdk), _) => sdk.build(&directory, &xml, &prefill, &programs)?,
         (None, Some(kernel)) => {
@@ -159,6 +157,18 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         report,
         firmware,
     })
+}
+
+/// The directory of an image, which another process may want to make as well: nobody else does while the lock is held.
+pub(crate) fn directory(root: &Path, name: &str) -> Result<(PathBuf, File), ImageError> {
+    let directory = target_directory(root)?.join("images").join(name);
+    let lock = std::fs::create_dir_all(&directory)
+        .and_then(|()| files::lock(&directory.join("lock")))
+        .map_err(|source| ImageError::Write {
+            path: directory.clone(),
+            source,
+        })?;
+    Ok((directory, lock))
 }
 
 /// Builds what runs before the image under QEMU, and keeps it beside the image.
@@ -260,6 +270,8 @@ fn built(
     domains: Features,
 ) -> Result<(Files, Files), ImageError> {
     let ours = Workspace::at(root);
+    // A program is where cargo puts it only until another process builds it for another board.
+    let (_, _lock) = directory(root, "programs")?;
     let (config, kernel) = match request.kernel {
         // Its interface is that of the release configuration.
         Kernel::Embedded => (Config::Release, Some((KERNEL.0, KERNEL.1))),
@@ -322,7 +334,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 }
 
 pub(super) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), ImageError> {
-    std::fs::write(path, content).map_err(|source| ImageError::Write {
+    files::replace(path, content).map_err(|source| ImageError::Write {
         path: path.to_owned(),
         source,
     })

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::ImageError;
+use crate::files;
 
 /// What the domains and the embedded kernel are built for: no floating-point registers of their own.
 pub const TARGET: &str = "aarch64-unknown-none-softfloat";
@@ -66,11 +67,23 @@ impl Workspace {
             .output()
             .map_err(|source| ImageError::Cargo { source })?;
         if !output.status.success() {
-            return Err(ImageError::Compile {
-                packages: packages.keys().cloned().collect(),
-            });
+            return Err(self.failure(packages));
         }
         Ok(executables(&output.stdout))
+    }
+
+    /// Why cargo has failed to build packages, besides what it said itself.
+    fn failure(&self, packages: &Features) -> ImageError {
+        let path = match &self.target_directory {
+            Some(directory) => Ok(directory.clone()),
+            None => target_directory(&self.root),
+        };
+        match path.map(|path| (files::full(&path), path)) {
+            Ok((Some(free), path)) => ImageError::Full { path, free },
+            _ => ImageError::Compile {
+                packages: packages.keys().cloned().collect(),
+            },
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub enum ImageError {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}{}", path.display(), crate::files::advice(source))]
     Write {
         /// The file.
         path: PathBuf,
@@ -56,6 +56,17 @@ pub enum ImageError {
     Compile {
         /// The packages.
         packages: Vec<String>,
+    },
+    /// The programs do not compile because nothing can be written any more.
+    #[error(
+        "the disk is full: {} MB are free for {}; make room, or name a directory elsewhere in CARGO_TARGET_DIR",
+        free / 1_000_000, path.display()
+    )]
+    Full {
+        /// Where cargo puts what it builds.
+        path: PathBuf,
+        /// Bytes.
+        free: u64,
     },
     /// A package was built and has no program.
     #[error("package {package} has no program for the board")]

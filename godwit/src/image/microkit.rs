@@ -18,6 +18,7 @@ use super::build::write;
 use super::elf::Program;
 use super::symbols::{self, KernelFacts};
 use super::{Board, Config, ImageError};
+use crate::files;
 
 /// The version that everything here was written for.
 pub const VERSION: &str = "2.3.0";
@@ -331,13 +332,14 @@ impl Sdk {
         further: &[&OsStr],
     ) -> Result<(PathBuf, PathBuf), ImageError> {
         let (image, report) = (directory.join("loader.img"), directory.join("report.txt"));
+        let partial = files::partial(&image);
         let output = Command::new(self.path.join("bin/microkit"))
             .arg(directory.join(DESCRIPTION))
             .arg("--search-path")
             .arg(directory)
             .args(["--board", &self.board, "--config", &self.config.to_string()])
             .arg("-o")
-            .arg(&image)
+            .arg(&partial)
             .arg("-r")
             .arg(&report)
             .args(further)
@@ -347,7 +349,13 @@ impl Sdk {
                 output: error.to_string(),
             })?;
         if output.status.success() {
-            return Ok((image, report));
+            return match std::fs::rename(&partial, &image) {
+                Ok(()) => Ok((image, report)),
+                Err(source) => Err(ImageError::Write {
+                    path: image,
+                    source,
+                }),
+            };
         }
         let said = [output.stdout, output.stderr].concat();
         Err(SdkError::Tool {

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use board::Board;
-pub(crate) use build::programs;
 pub use build::{Image, ImageRequest, Placement, build_image};
+pub(crate) use build::{directory, programs};
 pub use cargo::{TARGET, build_guest, build_program, build_variant, target_directory};
 pub use error::ImageError;
 

@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::{Facts, IsolationError, Review, capdl, embedded, prefill};
 use crate::image::board::Parameters;
 use crate::image::microkit::{Sdk, SdkError};
-use crate::image::{Board, Config, ImageRequest, Kernel, programs, target_directory};
+use crate::image::{Board, Config, ImageRequest, Kernel, directory, programs};
 
 /// The policy's file, in the workspace.
 pub const POLICY: &str = "policy.toml";
@@ -93,14 +93,9 @@ fn of_sel4(
     xml: &str,
     board: &Board,
 ) -> Result<Facts, IsolationError> {
+    let name = format!("isolation-{}-sel4", board.name);
+    let (directory, _lock) = directory(root, &name)?;
     let (programs, _) = programs(root, system, board, &request(board, Kernel::Sel4))?;
-    let directory = target_directory(root)?
-        .join("images")
-        .join(format!("isolation-{}-sel4", board.name));
-    std::fs::create_dir_all(&directory).map_err(|source| IsolationError::File {
-        path: directory.clone(),
-        source,
-    })?;
     let list = sdk.build_and_list(&directory, xml, &prefill(xml), &programs)?;
     let memory = sdk.memory().map_err(crate::image::ImageError::from)?;
     capdl::facts(&read(&list)?, system, &memory)
