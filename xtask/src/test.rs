@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use godwit::prepare::{self, Need};
 
 use crate::cargo;
 use crate::size;
 use crate::tally::{Results, Tally};
 use crate::workspace::{
     ALONE, BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, NO_SDK, Program, SYSTEM_TESTS,
-    microkit_sdk, programs,
+    microkit_sdk, programs, root,
 };
 
 /// What to run.
@@ -35,6 +36,12 @@ pub(crate) struct Options {
 
 /// Runs the steps; success if nothing failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let needs: &[_] = if options.host_only {
+        &[Need::Image, Need::Debian, Need::Check]
+    } else {
+        &[Need::Test]
+    };
+    prepare::prerequisites(root(), needs, &|step| println!("{step}"))?;
     let mut tally = Tally::default();
     if !options.system_only {
         step(&mut tally, "formatting", format)?;

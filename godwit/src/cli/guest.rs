@@ -16,9 +16,6 @@ use super::style::notice;
 /// What a Linux guest's console is, and nothing else: what it then does is up to its initramfs.
 const COMMAND_LINE: &str = "console=ttyAMA0";
 
-/// What Debian's guest is made with.
-const DEBIAN: [Need; 2] = [Need::Target(prepare::WORKLOAD_TARGET), Need::PackageTools];
-
 /// The kernel and board that an image is for.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Board")]
@@ -129,7 +126,7 @@ impl GuestArguments {
         name: &str,
         guest: Option<Guest>,
     ) -> anyhow::Result<ImageRequest> {
-        prepare::prerequisites(&[Need::Target(image::TARGET)], &notice)?;
+        prepare::prerequisites(&image::workspace()?, &[Need::Image], &notice)?;
         Ok(ImageRequest {
             name: name.to_owned(),
             kernel: board.kernel,
@@ -147,8 +144,9 @@ impl GuestArguments {
 
 /// Debian's kernel with our initramfs, fetched and built if need be.
 fn debian() -> anyhow::Result<Program> {
-    prepare::prerequisites(&DEBIAN, &notice)?;
-    let files = prepare::linux_guest(&image::workspace()?, &notice)?;
+    let root = image::workspace()?;
+    prepare::prerequisites(&root, &[Need::Debian], &notice)?;
+    let files = prepare::linux_guest(&root, &notice)?;
     Ok(Program::Linux {
         kernel: files.kernel,
         initramfs: Some(files.initramfs),

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::guest::{BoardArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
+use crate::image::workspace;
 use crate::prepare::{self, Need};
 use crate::run::{RunEnd, RunOptions, run as run_board};
 
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    prepare::prerequisites(&[Need::Qemu], &style::notice)?;
+    prepare::prerequisites(&workspace()?, &[Need::Run], &style::notice)?;
     let chosen = arguments.guest.choose()?;
     let options = RunOptions {
         name: arguments.name.clone(),

@@ -20,7 +20,7 @@ pub use ui::{Nobody, Ui};
 use crate::client::{Client, ClientError};
 use crate::guest_output::{HELLO, MARK, READY, REPORT, Report, WORKLOAD, command};
 use crate::image::{Image, ImageError, Kernel, build_image, workspace};
-use crate::prepare::{self, LinuxGuest, PrepareError};
+use crate::prepare::{self, LinuxGuest, Need, PrepareError};
 use crate::relay::{self, MoveError};
 use crate::session::{LastLines, Scratch, Session, SessionError};
 use setting::Moments;
@@ -164,11 +164,11 @@ fn prepare(ui: &mut dyn Ui) -> Result<LinuxGuest> {
     ui.step("looking for what is needed: Rust's targets, QEMU, the guest's packages");
     let ui = std::cell::RefCell::new(ui);
     let report = |text: &str| ui.borrow_mut().step(text);
-    prepare::prerequisites(&prepare::DEMO, &report)?;
     let root = workspace().map_err(|source| DemoError::System {
         what: "looking for the sources",
         source,
     })?;
+    prepare::prerequisites(&root, &[Need::Demo], &report)?;
     Ok(prepare::linux_guest(&root, &report)?)
 }
 

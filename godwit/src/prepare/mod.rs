@@ -1,20 +1,21 @@
-//! What a guest needs before it can be built: compilers' targets, QEMU, and Debian's arm64 packages.
+//! What has to be there before a guest can be built and run: compilers' targets, QEMU, and Debian's arm64 packages.
 //!
-//! Responsible for: finding out what is missing, installing what may be installed (targets with rustup, packages with
-//! apt if this runs as root), and otherwise naming the exact command; a Linux guest from Debian's kernel, BusyBox and
-//! our workload, cached under `target/guest`. Never: changes the system's package sources or architectures, and never
-//! installs anything where it can do without.
+//! Responsible for: having `setup/bring` install what is missing, or saying with its words what to type; a Linux guest
+//! from Debian's kernel, BusyBox and our workload, cached under `target/guest`. Never: knows what is to be installed, or
+//! changes the system's package sources or architectures.
 
 mod initramfs;
+mod needs;
 mod packages;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub use initramfs::{Entry, EntryKind, assemble, initramfs};
+pub use needs::{Need, prerequisites};
 pub use packages::{Package, fetch};
 
+use crate::files;
 use crate::image::{self, ImageError};
 
 /// What the Linux guest's workload is built for: a static program.
@@ -23,11 +24,33 @@ pub const WORKLOAD_TARGET: &str = "aarch64-unknown-linux-musl";
 /// Why something is missing or cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// Something has to be installed by hand.
-    #[error("{} missing; type:\n{}", list(missing), commands(missing))]
+    /// Something is missing and could not be brought.
+    #[error("{message}")]
     Missing {
-        /// What.
-        missing: Vec<Missing>,
+        /// What, and what to do.
+        message: String,
+    },
+    /// A package cannot be fetched from Debian's archive.
+    #[error(
+        "Debian's arm64 package {package} cannot be fetched. Look at the network and at apt's sources, then run this \
+         again:\n{said}"
+    )]
+    Fetch {
+        /// The package.
+        package: String,
+        /// What apt said.
+        said: String,
+    },
+    /// The disk is full.
+    #[error(
+        "`{command}`: no space is left for {}; make room, or name a directory elsewhere in CARGO_TARGET_DIR",
+        directory.display()
+    )]
+    Full {
+        /// What wanted to write.
+        command: String,
+        /// Where.
+        directory: PathBuf,
     },
     /// A command failed.
     #[error("`{command}` failed:\n{output}")]
@@ -56,7 +79,7 @@ pub enum PrepareError {
         reason: String,
     },
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), files::advice(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -69,132 +92,6 @@ pub enum PrepareError {
 }
 
 type Result<T, E = PrepareError> = std::result::Result<T, E>;
-
-/// Something that has to be installed, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// What.
-    pub what: String,
-    /// The program that installs it, and its arguments.
-    pub command: Vec<String>,
-    /// Whether only root may.
-    pub root: bool,
-}
-
-impl Missing {
-    fn new(what: &str, root: bool, command: &[&str]) -> Self {
-        let command = command.iter().map(|&part| part.to_owned()).collect();
-        Self {
-            what: what.to_owned(),
-            command,
-            root,
-        }
-    }
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sudo = if self.root && !is_root() { "sudo " } else { "" };
-        write!(formatter, "{sudo}{}", self.command.join(" "))
-    }
-}
-
-fn list(missing: &[Missing]) -> String {
-    missing
-        .iter()
-        .map(|missing| missing.what.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn commands(missing: &[Missing]) -> String {
-    missing
-        .iter()
-        .map(|missing| format!("  {missing}"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// What something needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Rust's library for a target.
-    Target(&'static str),
-    /// QEMU for Arm's 64-bit machines.
-    Qemu,
-    /// Debian's tools to fetch and unpack packages.
-    PackageTools,
-}
-
-/// Everything that `cargo demo` needs.
-pub const DEMO: [Need; 4] = [
-    Need::Target(image::TARGET),
-    Need::Target(WORKLOAD_TARGET),
-    Need::Qemu,
-    Need::PackageTools,
-];
-
-impl Need {
-    /// What is missing of it.
-    #[must_use]
-    pub fn missing(self) -> Option<Missing> {
-        match self {
-            Self::Target(target) => (!has_target(target)).then(|| {
-                Missing::new(
-                    &format!("Rust target {target}"),
-                    false,
-                    &["rustup", "target", "add", target],
-                )
-            }),
-            Self::Qemu => (!has_program("qemu-system-aarch64")).then(|| {
-                let command = [
-                    "apt-get",
-                    "install",
-                    "--yes",
-                    "--no-install-recommends",
-                    "qemu-system-arm",
-                ];
-                Missing::new("QEMU", true, &command)
-            }),
-            Self::PackageTools => {
-                (!has_program("apt-get") || !has_program("dpkg-deb")).then(|| {
-                    Missing::new(
-                        "Debian's package tools",
-                        true,
-                        &["apt-get", "install", "--yes", "apt", "dpkg"],
-                    )
-                })
-            }
-        }
-    }
-}
-
-/// Installs what is missing where that is possible: targets always, packages as root. `report` hears of each step.
-///
-/// # Errors
-///
-/// Something has to be installed by hand (all of it is in the error), or installing failed.
-pub fn prerequisites(needs: &[Need], report: &dyn Fn(&str)) -> Result<()> {
-    let missing: Vec<_> = needs.iter().filter_map(|need| need.missing()).collect();
-    let possible =
-        |missing: &Missing| has_program(&missing.command[0]) && (!missing.root || is_root());
-    let (possible, impossible): (Vec<_>, Vec<_>) = missing.into_iter().partition(possible);
-    if !impossible.is_empty() {
-        let missing = [impossible, possible].concat();
-        return Err(PrepareError::Missing { missing });
-    }
-    for missing in possible {
-        report(&format!("installing {}: {missing}", missing.what));
-        if missing.command[0] == "apt-get" {
-            run(Command::new("apt-get").arg("update"))?;
-        }
-        let mut command = Command::new(&missing.command[0]);
-        run(command
-            .args(&missing.command[1..])
-            .env("DEBIAN_FRONTEND", "noninteractive"))?;
-    }
-    Ok(())
-}
 
 /// A Linux guest's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,8 +114,7 @@ pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     std::fs::create_dir_all(&directory).map_err(|source| file(&directory, source))?;
     // Tests prepare their guests at the same time; one fetches, the others find.
     let lock = directory.join("lock");
-    let held = std::fs::File::create(&lock).and_then(|lock| lock.lock().map(|()| lock));
-    let held = held.map_err(|source| file(&lock, source))?;
+    let held = files::lock(&lock).map_err(|source| file(&lock, source))?;
     let kernel = directory.join("vmlinuz");
     let busybox = directory.join("busybox");
     let packages = [
@@ -242,32 +138,11 @@ pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     ];
     let archive = assemble(&root.join("guest/initramfs/contents"), &supplied)?;
     let path = directory.join("initramfs.cpio");
-    std::fs::write(&path, archive).map_err(|source| file(&path, source))?;
+    files::replace(&path, archive).map_err(|source| file(&path, source))?;
     drop(held);
     Ok(LinuxGuest {
         kernel,
         initramfs: path,
-    })
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-fn has_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
-}
-
-/// Whether Rust's library for a target is installed, with rustup or without.
-fn has_target(target: &str) -> bool {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", target])
-        .output();
-    output.is_ok_and(|output| {
-        let path = String::from_utf8_lossy(&output.stdout);
-        output.status.success() && Path::new(path.trim()).is_dir()
     })
 }
 
@@ -281,8 +156,8 @@ fn run(command: &mut Command) -> Result<String> {
             .join(" ")
     };
     let name = text();
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| PrepareError::Command {
+    command.stdin(Stdio::null()).env("LC_ALL", "C");
+    let output = command.output().map_err(|error| PrepareError::Command {
         command: name.clone(),
         output: error.to_string(),
     })?;
@@ -290,9 +165,17 @@ fn run(command: &mut Command) -> Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(PrepareError::Command {
-        command: name,
-        output: String::from_utf8_lossy(&said).trim().to_owned(),
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let full = ["No space left on device", "Disk quota exceeded"];
+    Err(match command.get_current_dir() {
+        Some(directory) if full.iter().any(|full| said.contains(full)) => PrepareError::Full {
+            command: name,
+            directory: directory.to_owned(),
+        },
+        _ => PrepareError::Command {
+            command: name,
+            output: said,
+        },
     })
 }
 
@@ -306,38 +189,6 @@ fn file(path: &Path, source: std::io::Error) -> PrepareError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_missing_is_named_with_the_exact_command() {
-        let missing = Need::Target("aarch64-unknown-nothing").missing().unwrap();
-        assert_eq!(
-            missing.to_string(),
-            "rustup target add aarch64-unknown-nothing"
-        );
-        let qemu = Missing::new("QEMU", true, &["apt-get", "install", "qemu-system-arm"]);
-        let error = PrepareError::Missing {
-            missing: vec![missing, qemu],
-        }
-        .to_string();
-        assert!(
-            error.starts_with("Rust target aarch64-unknown-nothing, QEMU missing; type:\n  rustup"),
-            "{error}"
-        );
-        assert!(
-            error.ends_with("apt-get install qemu-system-arm"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_target_that_this_runs_on_is_there() {
-        let host = Command::new("rustc")
-            .args(["--print", "host-tuple"])
-            .output()
-            .unwrap();
-        assert!(has_target(String::from_utf8_lossy(&host.stdout).trim()));
-        assert!(has_program("rustc") && !has_program("no-such-program-anywhere"));
-    }
 
     #[test]
     fn a_failed_command_says_what_it_said() {

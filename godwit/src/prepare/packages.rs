@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{PrepareError, Result, file, run};
+use crate::files;
 
 /// A file of a package.
 #[derive(Clone, Copy, Debug)]
@@ -34,22 +35,44 @@ pub fn fetch(packages: &[Package<'_>], directory: &Path, report: &dyn Fn(&str)) 
     }
     let apt = Apt::new(directory.join("apt"))?;
     report("asking Debian's archive for arm64 packages");
-    apt.update()?;
+    let complaint = apt.update()?;
     for package in wanted {
-        let name = apt.real_name(package.name)?;
+        let unfetched = |error| match error {
+            PrepareError::Command { output, .. } => PrepareError::Fetch {
+                package: package.name.to_owned(),
+                said: indented(&format!("{complaint}\n{output}")),
+            },
+            error => error,
+        };
+        let name = apt.real_name(package.name).map_err(unfetched)?;
         report(&format!("fetching {name} (arm64)"));
-        let unpacked = apt.unpack(&name)?;
+        let archive = apt.download(&name).map_err(unfetched)?;
+        let unpacked = apt.unpack(&name, &archive)?;
         let source = find(&unpacked, package.file);
         let source = source.ok_or_else(|| PrepareError::Package {
             package: name,
             file: package.file.to_owned(),
         })?;
-        // Renamed into place, so that an interrupted run leaves nothing that looks complete.
-        let partial = package.target.with_extension("partial");
-        std::fs::copy(&source, &partial).map_err(|error| file(&source, error))?;
-        std::fs::rename(&partial, package.target).map_err(|error| file(package.target, error))?;
+        keep(&source, package.target).map_err(|error| file(package.target, error))?;
     }
     std::fs::remove_dir_all(&apt.root).map_err(|error| file(&apt.root, error))
+}
+
+/// Copies a file to where it is looked for from now on: an interrupted run leaves nothing there that looks complete, not
+/// even if the machine loses its power.
+fn keep(source: &Path, target: &Path) -> std::io::Result<()> {
+    let partial = files::partial(target);
+    std::fs::copy(source, &partial)?;
+    std::fs::File::open(&partial)?.sync_all()?;
+    std::fs::rename(&partial, target)
+}
+
+/// Lines as a message quotes them, each once.
+fn indented(text: &str) -> String {
+    let mut lines: Vec<_> = text.lines().map(|line| format!("  {line}")).collect();
+    lines.retain(|line| !line.trim().is_empty());
+    lines.dedup();
+    lines.join("\n")
 }
 
 /// Apt with an architecture and a state of its own.
@@ -82,7 +105,14 @@ Acquire::Languages "none";
 }
 
 impl Apt {
+    /// Nothing of what an interrupted run may have left there is trusted.
     fn new(root: PathBuf) -> Result<Self> {
+        match std::fs::remove_dir_all(&root) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file(&root, source));
+            }
+            _ => {}
+        }
         for part in ["state/lists/partial", "cache/archives/partial"] {
             let path = root.join(part);
             std::fs::create_dir_all(&path).map_err(|source| file(&path, source))?;
@@ -102,12 +132,17 @@ impl Apt {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.root.join(CONFIGURATION));
-        command.env("LC_ALL", "C").current_dir(&self.root);
+        command.current_dir(&self.root);
         command
     }
 
-    fn update(&self) -> Result<()> {
-        run(self.command("apt-get").args(["-qq", "update"])).map(drop)
+    /// What apt complains about: a source that fails matters only if the others lack what is wanted.
+    fn update(&self) -> Result<String> {
+        match run(self.command("apt-get").args(["-qq", "update"])) {
+            Ok(_) => Ok(String::new()),
+            Err(PrepareError::Command { output, .. }) => Ok(output),
+            Err(error) => Err(error),
+        }
     }
 
     /// The package itself, or the one it depends on if it is nothing but a name for it.
@@ -122,17 +157,20 @@ impl Apt {
             .to_owned())
     }
 
-    fn unpack(&self, package: &str) -> Result<PathBuf> {
+    fn download(&self, package: &str) -> Result<PathBuf> {
         run(self.command("apt-get").args(["-qq", "download", package]))?;
-        let fetched =
-            find(&self.root, &format!("{package}_")).ok_or_else(|| PrepareError::Package {
-                package: package.to_owned(),
-                file: "archive".to_owned(),
-            })?;
+        find(&self.root, &format!("{package}_")).ok_or_else(|| PrepareError::Package {
+            package: package.to_owned(),
+            file: "archive".to_owned(),
+        })
+    }
+
+    fn unpack(&self, package: &str, archive: &Path) -> Result<PathBuf> {
         let unpacked = self.root.join(format!("unpacked-{package}"));
         run(Command::new("dpkg-deb")
+            .current_dir(&self.root)
             .arg("-x")
-            .arg(&fetched)
+            .arg(archive)
             .arg(&unpacked))?;
         Ok(unpacked)
     }

@@ -15,8 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use godwit::image::Kernel;
+use godwit::prepare::{self, Need};
 
-use crate::workspace::{NO_SDK, microkit_sdk};
+use crate::workspace::{NO_SDK, microkit_sdk, root};
 use table::{Column, Table};
 
 /// What to measure.
@@ -68,6 +69,7 @@ impl Kernels {
 
 /// Measures, and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    prepare::prerequisites(root(), &[Need::Demo], &|step| println!("{step}"))?;
     let (mut table, mut captures, mut moves) = (Table::default(), Vec::new(), Vec::new());
     for kernel in options.kernel.list() {
         if !options.no_exits {
