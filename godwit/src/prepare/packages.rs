@@ -26,6 +26,16 @@ pub struct Package<'a> {
 ///
 /// Apt cannot fetch a package, or a package lacks its file.
 pub fn fetch(packages: &[Package<'_>], directory: &Path, report: &dyn Fn(&str)) -> Result<()> {
+    fetch_with(packages, directory, "", report)
+}
+
+/// The same with more for apt's configuration.
+fn fetch_with(
+    packages: &[Package<'_>],
+    directory: &Path,
+    more: &str,
+    report: &dyn Fn(&str),
+) -> Result<()> {
     let wanted: Vec<_> = packages
         .iter()
         .filter(|package| !package.target.is_file())
@@ -33,7 +43,7 @@ pub fn fetch(packages: &[Package<'_>], directory: &Path, report: &dyn Fn(&str)) 
     if wanted.is_empty() {
         return Ok(());
     }
-    let apt = Apt::new(directory.join("apt"))?;
+    let apt = Apt::new(directory.join("apt"), more)?;
     report("asking Debian's archive for arm64 packages");
     let complaint = apt.update()?;
     for package in wanted {
@@ -106,7 +116,7 @@ Acquire::Languages "none";
 
 impl Apt {
     /// Nothing of what an interrupted run may have left there is trusted.
-    fn new(root: PathBuf) -> Result<Self> {
+    fn new(root: PathBuf, more: &str) -> Result<Self> {
         match std::fs::remove_dir_all(&root) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(file(&root, source));
@@ -120,7 +130,7 @@ impl Apt {
         let apt = Self { root };
         // Nothing is installed there.
         apt.write("state/status", "")?;
-        apt.write(CONFIGURATION, &configuration(&apt.root))?;
+        apt.write(CONFIGURATION, &(configuration(&apt.root) + more))?;
         Ok(apt)
     }
 
@@ -138,7 +148,11 @@ impl Apt {
 
     /// What apt complains about: a source that fails matters only if the others lack what is wanted.
     fn update(&self) -> Result<String> {
-        match run(self.command("apt-get").args(["-qq", "update"])) {
+        let strict = "APT::Update::Error-Mode=any";
+        match run(self
+            .command("apt-get")
+            .args(["-qq", "-o", strict, "update"]))
+        {
             Ok(_) => Ok(String::new()),
             Err(PrepareError::Command { output, .. }) => Ok(output),
             Err(error) => Err(error),
@@ -206,6 +220,7 @@ fn find(directory: &Path, prefix: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Scratch;
 
     #[test]
     fn a_package_that_is_only_a_name_leads_to_the_one_behind_it() {
@@ -259,5 +274,111 @@ mod tests {
             panic!("{step}")
         })
         .unwrap();
+    }
+
+    /// A mirror with one package, `thing`, that has one file, and the configuration that makes apt ask no other.
+    struct Mirror(Scratch);
+
+    impl Mirror {
+        fn new() -> Self {
+            let mirror = Self(Scratch::new().unwrap());
+            let control = "Package: thing\nVersion: 1\nArchitecture: arm64\nMaintainer: a test\nDescription: x\n";
+            for (name, text) in [
+                ("tree/DEBIAN/control", control),
+                ("tree/usr/bin/thing", "whole"),
+            ] {
+                std::fs::create_dir_all(mirror.at(name).parent().unwrap()).unwrap();
+                std::fs::write(mirror.at(name), text).unwrap();
+            }
+            let build = ["dpkg-deb", "--build", "tree", "thing.deb"];
+            let sum = mirror.run(&build) + &mirror.run(&["sha256sum", "thing.deb"]);
+            let sum = sum
+                .lines()
+                .last()
+                .and_then(|line| line.split(' ').next())
+                .unwrap();
+            let size = std::fs::metadata(mirror.at("thing.deb")).unwrap().len();
+            let entry = format!("{control}Filename: ./thing.deb\nSize: {size}\nSHA256: {sum}\n");
+            std::fs::write(mirror.at("Packages"), entry).unwrap();
+            mirror.source(&format!("copy:{}/", mirror.0.path().display()));
+            mirror
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn run(&self, command: &[&str]) -> String {
+            run(Command::new(command[0])
+                .args(&command[1..])
+                .current_dir(self.0.path()))
+            .unwrap()
+        }
+
+        fn source(&self, address: &str) {
+            let line = format!("deb [trusted=yes] {address} ./\n");
+            std::fs::write(self.at("sources.list"), line).unwrap();
+        }
+
+        /// What became of fetching, and where the file is then.
+        fn fetch(&self) -> (Result<()>, PathBuf) {
+            let target = self.at("fetched");
+            let sources = self.at("sources.list");
+            let more = format!(
+                "Dir::Etc::sourcelist \"{}\";\nDir::Etc::sourceparts \"-\";\nAcquire::Retries \"0\";\n",
+                sources.display()
+            );
+            let package = Package {
+                name: "thing",
+                file: "bin/thing",
+                target: &target,
+            };
+            (
+                fetch_with(&[package], self.0.path(), &more, &|_| ()),
+                target,
+            )
+        }
+    }
+
+    #[test]
+    fn a_package_is_fetched_whole_or_not_at_all() {
+        let mirror = Mirror::new();
+        let archive = std::fs::read(mirror.at("thing.deb")).unwrap();
+        std::fs::write(mirror.at("thing.deb"), &archive[..archive.len() / 2]).unwrap();
+        let (result, target) = mirror.fetch();
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("thing cannot be fetched"), "{error}");
+        assert!(!target.exists());
+        std::fs::write(mirror.at("thing.deb"), archive).unwrap();
+        mirror.fetch().0.unwrap();
+        assert_eq!(std::fs::read(target).unwrap(), b"whole");
+        assert!(!mirror.at("apt").exists());
+    }
+
+    #[test]
+    fn what_an_interrupted_run_left_behind_is_not_used() {
+        let mirror = Mirror::new();
+        for name in [
+            "apt/thing_0_arm64.deb",
+            "apt/unpacked-thing/bin/thing",
+            "fetched.partial",
+        ] {
+            std::fs::create_dir_all(mirror.at(name).parent().unwrap()).unwrap();
+            std::fs::write(mirror.at(name), "a half").unwrap();
+        }
+        let (result, target) = mirror.fetch();
+        result.unwrap();
+        assert_eq!(std::fs::read(target).unwrap(), b"whole");
+        assert!(!mirror.at("fetched.partial").exists());
+    }
+
+    #[test]
+    fn a_mirror_that_is_not_there_is_told_with_apts_words_and_what_to_do() {
+        let mirror = Mirror::new();
+        // Nobody listens there: the port of "discard" (RFC 863).
+        mirror.source("http://127.0.0.1:9/");
+        let error = mirror.fetch().0.unwrap_err().to_string();
+        assert!(error.contains("Look at the network"), "{error}");
+        assert!(error.contains("127.0.0.1:9"), "{error}");
     }
 }
