@@ -337,14 +337,7 @@ impl Machine {
         }
     }
 
-    /// Starts the guest from its bundle.
-    pub(crate) fn restart<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        let boot = self.boot.ok_or(MachineError::NoBundle)?;
-        port.ram_clear();
-        self.power_on(port, boot)
-    }
-
-    /// Puts every part of the machine into its state at power-on and lets vCPU 0 run.
+    /// Puts every part of the machine but RAM into its state at power-on and lets vCPU 0 run.
     pub(crate) fn power_on<P: Port>(
         &mut self,
         port: &mut P,
@@ -354,7 +347,6 @@ impl Machine {
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.console = Console::new();
         self.console_line = false;
-        (0..boot.segments).for_each(|segment| port.load_segment(segment));
         understood(&port.vgic(&Request::Reset { vcpus: boot.vcpus })?)?;
         understood(&port.timer(&timer::Request::Reset { vcpus: boot.vcpus })?)?;
         for vcpu in self.present() {
@@ -399,10 +391,10 @@ impl Machine {
         self.set_phase(port, Phase::Failed);
     }
 
-    /// Forgets the guest: the machine is empty and ready to receive one.
+    /// Forgets the guest: the machine is empty and ready to receive one. What it left in RAM, `migration-pd` clears
+    /// before it lets another one in.
     pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
-        port.ram_clear();
         self.count = 0;
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.console = Console::new();

@@ -117,13 +117,6 @@ impl Region {
         unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }
     }
 
-    /// Fills the whole region with zeros.
-    pub(crate) fn clear(self) {
-        // SAFETY: the whole region is writable.
-        unsafe { self.base.as_ptr().write_bytes(0, self.length) };
-        self.clean(0, self.length);
-    }
-
     /// Writes back and drops what caches hold of a range, so that a vCPU that runs with its caches
     /// off sees it, and we see what that one wrote.
     pub(crate) fn clean(self, offset: usize, bytes: usize) {

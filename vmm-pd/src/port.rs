@@ -182,11 +182,12 @@ pub trait Port: DataPage {
     fn ram_size(&self) -> u64;
     /// The 8 aligned bytes at `ipa`, if that is RAM.
     fn ram_read(&self, ipa: u64) -> Option<u64>;
-    /// Guest RAM becomes all zero.
-    fn ram_clear(&mut self);
-    /// Copies segment `index` of the guest bundle to where it belongs and makes it visible to a
-    /// vCPU that runs with its caches off.
-    fn load_segment(&mut self, index: usize);
+    /// Writes a slice of guest RAM, by its number, back from the caches and drops it there, as a reset of the board
+    /// would; false if RAM ends before it.
+    fn ram_flush(&mut self, slice: usize) -> bool;
+    /// Copies a slice, by its number, of segment `index` of the guest bundle to where it belongs and makes it visible to
+    /// a vCPU that runs with its caches off; false if the segment ends before it.
+    fn load_segment(&mut self, index: usize, slice: usize) -> bool;
 
     /// Room for console output, in bytes. After 0, `serial-pd` notifies when there is some.
     fn console_room(&mut self) -> usize;

@@ -245,6 +245,16 @@ impl DataPage for Shell {
     }
 }
 
+/// Bytes of RAM that are gone through at once: a fraction of a millisecond on every board.
+const SLICE: usize = 0x4_0000;
+
+/// Where slice `number` of `length` bytes begins, and how long it is; the last is shorter.
+fn slice_of(number: usize, length: usize) -> Option<(usize, usize)> {
+    let offset = number.checked_mul(SLICE)?;
+    let left = length.checked_sub(offset).filter(|left| *left > 0)?;
+    Some((offset, left.min(SLICE)))
+}
+
 /// Where word `first` of a vCPU's data page is in the region of all of them.
 const fn page_offset(vcpu: VcpuId, first: usize) -> usize {
     vcpu.index() * layout::PAGE + 8 * first
@@ -401,20 +411,31 @@ impl Port for Shell {
             .word64(usize::try_from(ipa.checked_sub(RAM_BASE)?).ok()?)
     }
 
-    fn ram_clear(&mut self) {
-        self.ram.clear();
+    fn ram_flush(&mut self, slice: usize) -> bool {
+        let Some((offset, length)) = slice_of(slice, self.ram.length()) else {
+            return false;
+        };
+        self.ram.clean(offset, length);
+        true
     }
 
-    fn load_segment(&mut self, index: usize) {
+    fn load_segment(&mut self, index: usize, slice: usize) -> bool {
         let segment = self
             .bundle
             .as_ref()
             .and_then(|bundle| bundle.segments().nth(index));
-        if let Some(segment) = segment {
-            let offset = usize::try_from(segment.ram_offset()).unwrap_or(usize::MAX);
-            self.ram.put(offset, segment.data);
-            self.ram.clean(offset, segment.data.len());
-        }
+        let Some(segment) = segment else {
+            return false;
+        };
+        let Some((first, length)) = slice_of(slice, segment.data.len()) else {
+            return false;
+        };
+        let data = segment.data.get(first..first + length);
+        let offset = usize::try_from(segment.ram_offset()).unwrap_or(usize::MAX);
+        let offset = offset.saturating_add(first);
+        self.ram.put(offset, data.unwrap_or_default());
+        self.ram.clean(offset, length);
+        true
     }
 
     // A console whose neighbour lies about its rings is mute and deaf, nothing else.

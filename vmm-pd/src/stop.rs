@@ -9,6 +9,7 @@
 //! the reverse. Both need vCPUs to run the stub, so they advance exit by exit
 //! ([`Machine::stub_exit`]) and end in a change of phase.
 
+mod load;
 mod rearrange;
 mod records;
 
@@ -25,6 +26,7 @@ use crate::exit::Exit;
 use crate::gate::TimeGoesOn;
 use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
 use crate::port::Port;
+use load::Load;
 
 /// What a vCPU runs the capture stub for.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) enum Activity {
     Restore(VcpuId, Restore, VirtualTimer),
     /// To be made as good as new, after its guest has gone.
     Clean(VcpuId, Clean, Afterwards),
+    /// To leave again, so that the next slice of what the guest starts from is loaded.
+    Load(Load),
     /// To have its list registers emptied, while the guest runs.
     TakeOut(VcpuId, Capture, TimeGoesOn),
     /// To have them filled with what belongs there; with its timer.
@@ -64,7 +68,7 @@ impl Activity {
     pub(crate) fn concerns(&self, vcpu: VcpuId) -> bool {
         match self {
             Self::None => false,
-            Self::Probe(_) => vcpu == FIRST,
+            Self::Probe(_) | Self::Load(_) => vcpu == FIRST,
             Self::Capture(stopped, _)
             | Self::Restore(stopped, ..)
             | Self::Clean(stopped, ..)
@@ -191,6 +195,10 @@ impl Machine {
                     Progress::Done(restored) => self.restored(port, vcpu, restored, timer),
                 }
             }
+            Activity::Load(load) => {
+                let load = *load;
+                self.load_left(port, load, exit)
+            }
             Activity::Clean(_, clean, afterwards) => {
                 let afterwards = *afterwards;
                 match clean.on_exit(port, exit)? {
@@ -251,7 +259,7 @@ impl Machine {
                 Ok(())
             }
             Some(boot) if boot.vcpus == 0 => Err(MachineError::BadBundle),
-            Some(boot) => self.power_on(port, boot),
+            Some(boot) => self.load_guest(port, Load::first(boot)),
         }
     }
 

@@ -34,6 +34,9 @@ impl Core<'_> {
         let before = self.guest.phase();
         self.guest.status = Some(status);
         let phase = self.guest.phase();
+        if phase != Phase::Empty {
+            self.cleared = 0;
+        }
         if phase == before {
             return;
         }

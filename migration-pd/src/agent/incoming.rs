@@ -5,7 +5,7 @@
 //! than as [`Destination`](crate::handover::Destination) says.
 
 use super::guest::{order, reason_of};
-use super::{Core, SLICE, Work, ZERO_PAGE};
+use super::{Core, Work, ZERO_PAGE};
 use crate::fingerprint::{Key, split_mix};
 use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
 use crate::port::Port;
@@ -26,8 +26,6 @@ pub(super) struct Incoming {
     /// What was offered last; not necessarily what is being taken.
     offered: Option<Offer>,
     key: Option<Key>,
-    /// The next page to be cleared.
-    cursor: u32,
     /// The number of the next message of data.
     expected: u32,
     /// How long the records are that have come, by domain.
@@ -202,16 +200,7 @@ impl Core<'_> {
         if !matches!(self.destination.stage(), Arrival::Clearing { .. }) {
             return Work::Waiting;
         }
-        let ram = port.ram();
-        let end = self.incoming.cursor.saturating_add(SLICE).min(ram.pages());
-        for page in self.incoming.cursor..end {
-            // Reading is cheaper than writing where most is zero already.
-            if !ram.is_zero(page) {
-                ram.write(page, ZERO_PAGE);
-            }
-        }
-        self.incoming.cursor = end;
-        if end == ram.pages() {
+        if self.clear_some(port) {
             self.destination_event(port, Event::Cleared);
         }
         Work::More
@@ -255,6 +244,7 @@ impl Core<'_> {
             return Err(malformed);
         };
         self.incoming.touched = true;
+        self.cleared = 0;
         let ram = port.ram();
         for entry in iterate(body) {
             let (page, contents) = entry.map_err(|_| malformed)?;

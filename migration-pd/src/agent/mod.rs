@@ -19,7 +19,7 @@ use crate::handover::{Destination, Source};
 use crate::outbox::Outbox;
 use crate::port::{MAX_RECORD, Port};
 use crate::protocol::frame::{Decoder, Frame};
-use crate::protocol::management::MoveReport;
+use crate::protocol::management::{MoveReport, Phase};
 use crate::protocol::{MAX_FRAME, Pace, kind};
 use crate::ram::GuestRam;
 use crate::table::{self, PageTable};
@@ -83,6 +83,8 @@ struct Core<'m> {
     destination: Destination,
     outgoing: Outgoing,
     incoming: Incoming,
+    /// The pages below this number are zero and nobody has them; the others may hold what a guest left.
+    cleared: u32,
     /// The last move that ended here.
     last: Option<MoveReport>,
     /// When the last byte of an incomplete frame came.
@@ -157,6 +159,7 @@ impl<'m> Agent<'m> {
                 destination: Destination::default(),
                 outgoing: Outgoing::default(),
                 incoming: Incoming::default(),
+                cleared: 0,
                 last: None,
                 partial_since: None,
                 heartbeat_comes: false,
@@ -258,10 +261,28 @@ impl Core<'_> {
     /// A slice of work.
     fn work<P: Port>(&mut self, port: &mut P) -> Work {
         match (self.source, self.destination.arriving()) {
-            (Source::Idle, None) => Work::Waiting,
+            (Source::Idle, None) => self.work_without_a_move(port),
             (Source::Idle, Some(_)) => self.work_as_destination(port),
             _ => self.work_as_source(port),
         }
+    }
+
+    /// Between guests: nothing of the last one stays in RAM. The next is accepted meanwhile, and finds less left to do.
+    fn work_without_a_move<P: Port>(&mut self, port: &mut P) -> Work {
+        if self.guest.phase() == Phase::Empty && !self.clear_some(port) {
+            Work::More
+        } else {
+            Work::Waiting
+        }
+    }
+
+    /// Clears a slice of what is to be cleared; true if nothing is left.
+    fn clear_some<P: Port>(&mut self, port: &mut P) -> bool {
+        let ram = port.ram();
+        let end = self.cleared.saturating_add(SLICE).min(ram.pages());
+        (self.cleared..end).for_each(|page| ram.clear(page));
+        self.cleared = end;
+        end == ram.pages()
     }
 
     /// Whoever was not heard for too long is given up.

@@ -53,6 +53,12 @@ impl GuestRam for Ram {
         panic!("a source's RAM is not written");
     }
 
+    fn clear(&mut self, page: u32) {
+        if !self.is_zero(page) {
+            self.write(page, &[0; PAGE_SIZE]);
+        }
+    }
+
     fn is_zero(&self, page: u32) -> bool {
         self.guest_writes();
         self.pages.borrow()[page as usize] == [0; PAGE_SIZE]

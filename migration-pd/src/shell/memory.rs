@@ -76,6 +76,19 @@ impl GuestRam for Ram {
         clean(start.addr().get());
     }
 
+    fn clear(&mut self, page: u32) {
+        let Some(start) = self.page(page) else {
+            return;
+        };
+        // A guest with its caches off wrote past ours: what they hold is not what is there.
+        clean_and_invalidate(start.addr().get());
+        if !self.is_zero(page) {
+            // SAFETY: a page of the region, which is writable.
+            unsafe { zero(start) };
+            clean(start.addr().get());
+        }
+    }
+
     #[inline]
     fn is_zero(&self, page: u32) -> bool {
         let Some(start) = self.page(page) else {
@@ -114,6 +127,48 @@ fn clean(start: usize) {
     }
     // SAFETY: a barrier.
     unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
+}
+
+/// Writes a page back and drops it from the caches, so that the next read is of memory.
+fn clean_and_invalidate(start: usize) {
+    for line in (start..start + PAGE_SIZE).step_by(CACHE_LINE) {
+        // SAFETY: cache maintenance by address does not change memory's contents.
+        unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
+}
+
+/// How many bytes `DC ZVA` zeroes at once, if this domain may use it (DDI 0487, D24.2.39 `DCZID_EL0`).
+fn zeroed_at_once() -> Option<usize> {
+    let identity: u64;
+    // SAFETY: a read of a register that every program may read.
+    unsafe {
+        asm!("mrs {}, dczid_el0", out(reg) identity, options(nomem, nostack, preserves_flags));
+    }
+    let is_prohibited = identity & 1 << 4 != 0;
+    let bytes = 4 << (identity & 0xf);
+    (!is_prohibited && bytes <= PAGE_SIZE).then_some(bytes)
+}
+
+/// Fills a page with zeros.
+///
+/// # Safety
+///
+/// `start` is that of a writable page that no Rust reference points into.
+unsafe fn zero(start: NonNull<u64>) {
+    let Some(block) = zeroed_at_once() else {
+        for index in 0..WORDS {
+            // SAFETY: within the page.
+            unsafe { start.add(index).write_volatile(0) };
+        }
+        return;
+    };
+    let start = start.addr().get();
+    for address in (start..start + PAGE_SIZE).step_by(block) {
+        // SAFETY: a block of the page, which is aligned to more than a block's size.
+        unsafe { asm!("dc zva, {}", in(reg) address, options(nostack, preserves_flags)) };
+    }
 }
 
 /// A region that another domain writes.

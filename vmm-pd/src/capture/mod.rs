@@ -237,6 +237,24 @@ fn park<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
     Ok(port.write_vcpu(vcpu, VcpuRegister::CntvCtl, 0)?)
 }
 
+/// Lets the parked `vcpu` run the stub for nothing: it leaves again when every thread that is more urgent has had its turn.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn settle<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
+    run(port, vcpu, Command::Settle)
+}
+
+/// A vCPU after [`settle`] left the stub; true if it is done with it.
+///
+/// # Errors
+///
+/// It did not leave as it should.
+pub fn settled<P: Port>(port: &mut P, vcpu: VcpuId, exit: Exit) -> Result<bool, CaptureError> {
+    left(port, vcpu, exit, Leave::Settled)
+}
+
 /// Handles an exit that is the same in every run. True if the stub has left as `expected`; false if it goes on.
 fn left<P: Port + DataPage>(
     port: &mut P,

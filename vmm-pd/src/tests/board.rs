@@ -24,6 +24,10 @@ pub(super) enum Did {
     CapturedTimer(usize),
 }
 
+/// Slices of RAM, and of each segment.
+pub(super) const FLUSHES: usize = 5;
+pub(super) const SLICES: usize = 3;
+
 /// The published distributor, and the regions of records.
 struct Memory {
     view: [Vec<u32>; MAX_VCPUS],
@@ -92,6 +96,7 @@ pub(super) struct Board {
     pub(super) output: Vec<u8>,
     pub(super) input: VecDeque<u8>,
     pub(super) loaded: Vec<usize>,
+    pub(super) flushed: usize,
     /// An invocation that the kernel refuses from now on.
     pub(super) refuses_injection: bool,
     export: Vec<u8>,
@@ -112,6 +117,7 @@ impl Board {
             output: Vec::new(),
             input: VecDeque::new(),
             loaded: Vec::new(),
+            flushed: 0,
             refuses_injection: false,
             export: vec![0; 0x8000],
             import: Vec::new(),
@@ -136,18 +142,30 @@ impl Board {
 
     /// Lets the capture stub run until the machine has no more use for it.
     pub(super) fn settle(&mut self, machine: &mut Machine) {
-        while let Some(vcpu) = VcpuId::all().find(|vcpu| self.cores[vcpu.index()].has_exit()) {
-            let exit = self.cores[vcpu.index()].next_exit();
-            machine.exit(self, vcpu, exit);
-        }
+        while self.settle_once(machine) {}
+    }
+
+    /// Lets the capture stub run until it leaves once; false if no vCPU runs it.
+    pub(super) fn settle_once(&mut self, machine: &mut Machine) -> bool {
+        let Some(vcpu) = VcpuId::all().find(|vcpu| self.cores[vcpu.index()].has_exit()) else {
+            return false;
+        };
+        let exit = self.cores[vcpu.index()].next_exit();
+        machine.exit(self, vcpu, exit);
+        true
     }
 
     /// The guest executes an instruction that leaves it: `registers` are what it has in `x0` on.
     pub(super) fn exits(&mut self, machine: &mut Machine, vcpu: usize, exit: Exit, x: &[u64]) {
+        self.exits_once(machine, vcpu, exit, x);
+        self.settle(machine);
+    }
+
+    /// The same, and the capture stub does not run yet.
+    pub(super) fn exits_once(&mut self, machine: &mut Machine, vcpu: usize, exit: Exit, x: &[u64]) {
         let thread = &mut self.cores[vcpu].thread;
         thread.general[..x.len()].copy_from_slice(x);
         machine.exit(self, vcpu_id(vcpu), exit);
-        self.settle(machine);
     }
 
     pub(super) fn advance_time(&mut self, ticks: u64) {
@@ -310,11 +328,15 @@ impl Port for Board {
         let inside = (0x4000_0000..0x4800_0000).contains(&ipa);
         inside.then(|| self.ram.get(&ipa).copied().unwrap_or(0))
     }
-    fn ram_clear(&mut self) {
-        self.ram.clear();
+    fn ram_flush(&mut self, slice: usize) -> bool {
+        self.flushed += usize::from(slice < FLUSHES);
+        slice < FLUSHES
     }
-    fn load_segment(&mut self, index: usize) {
-        self.loaded.push(index);
+    fn load_segment(&mut self, index: usize, slice: usize) -> bool {
+        if slice == 0 {
+            self.loaded.push(index);
+        }
+        slice < SLICES
     }
     fn console_room(&mut self) -> usize {
         1

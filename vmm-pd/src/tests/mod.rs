@@ -65,6 +65,21 @@ fn a_guest_boots_at_its_entry_with_the_device_tree_in_x0() {
     assert_eq!(board.cores[0].object[&VcpuRegister::VMPIDR], 0x8000_0000);
 }
 
+// Pitfall: A board answered nothing while its guest's memory was gone through in one call.
+#[test]
+fn questions_are_answered_between_the_slices_of_a_load() {
+    let (mut board, mut machine) = two_running();
+    board.exits_once(&mut machine, 0, SMC, &[SYSTEM_RESET]);
+    let mut answered = 0;
+    while machine.status().phase == Phase::Starting {
+        let answer = machine.request(&mut board, Request::Status);
+        answered += usize::from(channel::vmm::Status::decode(&answer).is_ok());
+        assert!(board.settle_once(&mut machine), "it goes on by itself");
+    }
+    assert!(answered > board::FLUSHES + 2 * board::SLICES);
+    assert_eq!(machine.status().phase, Phase::Running);
+}
+
 #[test]
 fn an_smc_returns_to_the_next_instruction_with_only_x0_changed() {
     let (mut board, mut machine) = Board::booted(1);
@@ -134,6 +149,11 @@ fn a_reset_starts_the_guest_again_with_nothing_left_of_it() {
     board.exits(&mut machine, 0, SMC, &[SYSTEM_RESET]);
     assert_eq!(machine.status().phase, Phase::Running);
     assert_eq!(board.loaded, [0, 1, 0, 1]);
+    assert_eq!(
+        board.flushed,
+        board::FLUSHES,
+        "the last run's, and that once"
+    );
     assert_eq!(board.cores[1].slots, [Slot::Empty; 4]);
     let thread = &board.cores[0].thread;
     assert_eq!(

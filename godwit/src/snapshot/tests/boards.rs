@@ -69,6 +69,12 @@ impl GuestRam for Ram {
         self.pages[usize::try_from(page).unwrap()] = *from;
     }
 
+    fn clear(&mut self, page: u32) {
+        if !self.is_zero(page) {
+            self.write(page, &[0; PAGE_SIZE]);
+        }
+    }
+
     fn is_zero(&self, page: u32) -> bool {
         self.guest_goes_on(page);
         self.page(page).iter().all(|byte| *byte == 0)

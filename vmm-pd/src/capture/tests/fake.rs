@@ -489,10 +489,10 @@ impl Port for Fake {
     fn ram_read(&self, _: u64) -> Option<u64> {
         unreachable!("a capture reads no RAM")
     }
-    fn ram_clear(&mut self) {
-        unreachable!("a capture writes no RAM")
+    fn ram_flush(&mut self, _: usize) -> bool {
+        unreachable!("a capture flushes no RAM")
     }
-    fn load_segment(&mut self, _: usize) {
+    fn load_segment(&mut self, _: usize, _: usize) -> bool {
         unreachable!("a capture loads nothing")
     }
     fn console_room(&mut self) -> usize {
