@@ -32,6 +32,9 @@ pub(crate) struct Ram {
     pub(crate) broken: Option<u32>,
     /// Ticks that it takes to look at a page.
     pub(crate) look: u64,
+    /// Pages cleared since the agent looked at the link, and the most of that.
+    pub(crate) cleared: usize,
+    pub(crate) most_cleared: usize,
     clock: Rc<Cell<u64>>,
 }
 
@@ -55,6 +58,8 @@ impl GuestRam for Ram {
     /// Takes no time: it is nobody's but the board's that does it, and both boards have one clock here.
     fn clear(&mut self, page: u32) {
         self.pages[page as usize] = [0; PAGE_SIZE];
+        self.cleared += 1;
+        self.most_cleared = self.most_cleared.max(self.cleared);
     }
 
     fn is_zero(&self, page: u32) -> bool {
@@ -213,6 +218,8 @@ impl Hardware {
                 pages: guest.map_or(vec![[0; PAGE_SIZE]; pages], |writer| writer.initial(pages)),
                 broken: None,
                 look: 1,
+                cleared: 0,
+                most_cleared: 0,
                 clock: clock.clone(),
             },
             phase: guest.map_or(Phase::Empty, |_| Phase::Running),
@@ -285,7 +292,6 @@ impl Hardware {
     }
 
     fn forget(&mut self) {
-        self.ram.pages.iter_mut().for_each(|page| page.fill(0));
         (self.steps, self.vgic, self.timer) = (0, 0, None);
         self.phase = Phase::Empty;
     }
@@ -505,6 +511,7 @@ impl Port for Hardware {
     }
 
     fn receive(&mut self, into: &mut [u8]) -> usize {
+        self.ram.cleared = 0;
         let count = into.len().min(self.received.len());
         for (byte, received) in into.iter_mut().zip(self.received.drain(..count)) {
             *byte = received;

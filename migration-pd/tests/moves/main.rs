@@ -17,6 +17,7 @@ mod world;
 
 use channel::vmm::Phase as VmmPhase;
 use migration_pd::agent::heap_needed;
+use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::management::{Phase, Stage, Verdict};
 use migration_pd::protocol::{
     Answer, Domain, Event, MoveFailure, MoveId, Pace, Request, RequestError, kind,
@@ -342,6 +343,25 @@ fn a_guest_that_ends_meanwhile_is_not_moved() {
     assert_eq!(world.status(Side::A).phase, Phase::Off);
     world.act(Side::A, &Request::Discard).unwrap();
     assert_eq!(world.status(Side::A).phase, Phase::Empty);
+}
+
+// Pitfall: A board answered nothing while its last guest's memory was gone through in one call.
+#[test]
+fn what_a_guest_leaves_in_ram_is_cleared_and_the_link_looked_at_meanwhile() {
+    let mut world = World::with(2000, 1 << 20);
+    world.b.hardware.ram.pages.fill([7; PAGE_SIZE]);
+    world.b.hardware.ram.most_cleared = 0;
+    world.b.hardware.power_off();
+    world.run_for(10_000);
+    world.act(Side::B, &Request::Discard).unwrap();
+    world.run_for(10_000);
+    let ram = &world.b.hardware.ram;
+    assert!(ram.pages.iter().all(|page| *page == [0; PAGE_SIZE]));
+    assert!(
+        (1..=256).contains(&ram.most_cleared),
+        "{}",
+        ram.most_cleared
+    );
 }
 
 #[test]
