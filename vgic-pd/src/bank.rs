@@ -73,13 +73,26 @@ impl Bank {
         self.active | (self.resident & !self.deactivated)
     }
 
+    /// The interrupts whose group `GICD_CTLR` enables.
+    const fn in_enabled_groups(&self, control: u32) -> u32 {
+        let group_0 = if control & 1 != 0 { !self.group } else { 0 };
+        let group_1 = if control & 2 != 0 { self.group } else { 0 };
+        group_0 | group_1
+    }
+
+    /// The interrupts in list registers that the distributor would not forward, were they pending there: they are
+    /// disabled, active by the guest's own word, or what made them pending has gone.
+    pub(crate) const fn not_forwarded(&self, control: u32) -> u32 {
+        let pending = self.resident_latch | (self.level & !self.edge);
+        let forwarded = pending & self.enabled & self.in_enabled_groups(control) & !self.active;
+        self.resident & !forwarded
+    }
+
     /// Finds out which interrupts can be delivered, given `GICD_CTLR`. To be called after every
     /// change.
     pub(crate) const fn settle(&mut self, control: u32) {
-        let group_0 = if control & 1 != 0 { !self.group } else { 0 };
-        let group_1 = if control & 2 != 0 { self.group } else { 0 };
         let kept = self.active | self.resident | self.never_taken;
-        self.ready = self.pending() & self.enabled & (group_0 | group_1) & !kept;
+        self.ready = self.pending() & self.enabled & self.in_enabled_groups(control) & !kept;
     }
 
     /// A line changes. A rising edge is latched where edges count.

@@ -14,6 +14,8 @@ pub(crate) struct Occupant {
     pub(crate) interrupt: Interrupt,
     /// The priority that it was injected with, as `GICD_IPRIORITYR` has it.
     pub(crate) priority: u8,
+    /// The group that it was injected with: 0 or 1.
+    pub(crate) group: u8,
     /// For an SGI, the one vCPU that asked for it; for others, none.
     pub(crate) source: VcpuSet,
     /// It was restored as active, so that it cannot be waiting to be taken.
@@ -95,6 +97,7 @@ mod tests {
         Occupant {
             interrupt: Interrupt::new(Intid::new(intid).unwrap()).unwrap(),
             priority,
+            group: 0,
             source: VcpuSet::EMPTY,
             restored: false,
         }

@@ -13,9 +13,10 @@ use channel::vgic::{
 };
 
 impl Gic {
-    /// Which INTIDs sit in a vCPU's list registers.
-    pub fn occupants(&self, vcpu: VcpuId) -> Result<Occupants, Refusal> {
+    /// Which INTIDs sit in a vCPU's list registers. With `hold`, nothing more is put there before its capture.
+    pub fn occupants(&mut self, vcpu: VcpuId, hold: bool) -> Result<Occupants, Refusal> {
         self.check(vcpu)?;
+        self.vcpu.get_mut(vcpu).held |= hold;
         let mut occupants = Occupants::default();
         let books = self.vcpu.get(vcpu).books.occupants();
         for (slot, occupant) in occupants.0.iter_mut().zip(books) {
@@ -57,6 +58,7 @@ impl Gic {
         }
         own.interface = interface;
         own.presence = Presence::Captured;
+        own.held = false;
         // Shared interrupts that were on their way here may go elsewhere.
         self.owed = self.all();
         for list_register in 0..LIST_REGISTERS {
@@ -184,9 +186,10 @@ impl Gic {
         let occupant = Occupant {
             interrupt,
             priority,
+            group,
             source,
             restored: true,
         };
-        self.occupy(vcpu, list_register, occupant, group, answer);
+        self.occupy(vcpu, list_register, occupant, answer);
     }
 }

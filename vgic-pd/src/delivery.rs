@@ -36,8 +36,61 @@ impl Gic {
             bank.set_line(interrupt.bit(), level);
         });
         answer.restart(0);
-        if self.bank(vcpu, interrupt.bank()).ready & interrupt.bit() != 0 {
+        let bank = self.bank(vcpu, interrupt.bank());
+        let due = bank.ready & interrupt.bit() != 0;
+        let withdrawn = bank.not_forwarded(self.control) & interrupt.bit() != 0;
+        if due {
             self.owed = self.owed.or(self.targets(vcpu, interrupt));
+        }
+        if withdrawn {
+            self.suspect = match interrupt.bank() {
+                0 => VcpuSet::only(vcpu),
+                _ => self.all(),
+            };
+        }
+        self.fill_owed(answer);
+        Ok(())
+    }
+
+    /// A vCPU is switched on or off. One that is on again shows by an access that it runs, as after reset.
+    pub fn set_power(
+        &mut self,
+        vcpu: VcpuId,
+        on: bool,
+        answer: &mut Answer,
+    ) -> Result<(), Refusal> {
+        self.check(vcpu)?;
+        let own = self.vcpu.get_mut(vcpu);
+        own.off = !on;
+        own.offered = false;
+        if own.presence == Presence::Present {
+            own.presence = Presence::Absent;
+        }
+        answer.restart(0);
+        // What it was to get others may have, or it itself from now on.
+        self.owed = self.all();
+        self.suspect = VcpuSet::only(vcpu);
+        self.fill_owed(answer);
+        Ok(())
+    }
+
+    /// A vCPU waits: it may as well have the shared interrupts that others hold and have not taken, if it is one of
+    /// their targets.
+    pub fn offer(&mut self, vcpu: VcpuId, answer: &mut Answer) -> Result<(), Refusal> {
+        self.check(vcpu)?;
+        answer.restart(0);
+        let waits = VcpuSet::only(vcpu);
+        for holder in self.all().without(waits).iter() {
+            let books = &self.vcpu.get(holder).books;
+            let contested = books.occupants().flatten().any(|occupant| {
+                let interrupt = occupant.interrupt;
+                let shared = interrupt.bank() > 0 && !occupant.restored;
+                shared && self.targets(vcpu, interrupt).contains(vcpu)
+            });
+            if contested {
+                answer.set_rearrange(holder);
+                self.vcpu.get_mut(vcpu).offered = true;
+            }
         }
         self.fill_owed(answer);
         Ok(())
@@ -120,9 +173,40 @@ impl Gic {
         for vcpu in core::mem::take(&mut self.owed).iter() {
             self.fill(vcpu, answer);
         }
-        if self.full != VcpuSet::EMPTY {
+        if self.full.or(self.suspect) != VcpuSet::EMPTY {
+            self.report_withdrawn(answer);
             self.report_crowded(answer);
         }
+    }
+
+    /// Says which of the vCPUs that are looked at have to give something up.
+    #[cold]
+    fn report_withdrawn(&mut self, answer: &mut Answer) {
+        for vcpu in core::mem::take(&mut self.suspect).iter() {
+            let mut occupants = self.vcpu.get(vcpu).books.occupants().flatten();
+            if occupants.any(|occupant| self.is_misplaced(vcpu, &occupant)) {
+                answer.set_rearrange(vcpu);
+            }
+        }
+    }
+
+    /// Whether an interrupt is in a list register of `vcpu` and should not be, should it be pending there: the
+    /// distributor would not forward it, not to this vCPU, or not like this (IHI 0048B, 4.3). For one that is known to be
+    /// active, whether the guest has deactivated it.
+    fn is_misplaced(&self, vcpu: VcpuId, occupant: &Occupant) -> bool {
+        let interrupt = occupant.interrupt;
+        let bank = self.bank(vcpu, interrupt.bank());
+        let bit = interrupt.bit();
+        if bank.deactivated & bit != 0 {
+            return true;
+        }
+        let group = u8::from(bank.group & bit != 0);
+        let as_injected =
+            (bank.priority(interrupt.place()), group) == (occupant.priority, occupant.group);
+        let forwarded = bank.not_forwarded(self.control) & bit == 0
+            && !self.vcpu.get(vcpu).off
+            && self.targets(vcpu, interrupt).contains(vcpu);
+        !(occupant.restored || forwarded && as_injected)
     }
 
     /// Delivers to a vCPU whatever can be.
@@ -152,11 +236,7 @@ impl Gic {
     #[cold]
     fn report_crowded(&mut self, answer: &mut Answer) {
         let full = core::mem::take(&mut self.full);
-        let moves = |vcpu| {
-            let presence = self.vcpu.get(vcpu).presence;
-            matches!(presence, Presence::Captured | Presence::Restoring)
-        };
-        if self.all().iter().any(moves) {
+        if self.all().iter().any(|vcpu| self.stands(vcpu)) {
             self.owed = self.owed.or(full);
             return;
         }
@@ -170,15 +250,21 @@ impl Gic {
                 .zip(least_urgent)
                 .is_some_and(|(waits, there)| waits < there)
             {
-                answer.set_crowded(vcpu);
+                answer.set_rearrange(vcpu);
             }
         }
     }
 
     /// Whether a vCPU takes interrupts and has a free list register.
     fn takes_interrupts(&self, vcpu: VcpuId) -> bool {
-        let vcpu = self.vcpu.get(vcpu);
-        matches!(vcpu.presence, Presence::Absent | Presence::Present) && vcpu.books.has_room()
+        let own = self.vcpu.get(vcpu);
+        !own.off && !self.stands(vcpu) && own.books.has_room()
+    }
+
+    /// Whether a vCPU is about to be captured, or is not yet as it was.
+    fn stands(&self, vcpu: VcpuId) -> bool {
+        let own = self.vcpu.get(vcpu);
+        own.held || matches!(own.presence, Presence::Captured | Presence::Restoring)
     }
 
     /// The most urgent interrupt that can be delivered to a vCPU.
@@ -196,7 +282,7 @@ impl Gic {
             let targeted = own.targeted.get(index).copied().unwrap_or(0);
             bits(bank.ready & targeted)
                 .filter_map(move |bit| Interrupt::at(index + 1, bit))
-                .filter(|interrupt| own.presence == Presence::Present || !self.runs(*interrupt))
+                .filter(|interrupt| own.is_present() || !self.runs(*interrupt))
                 .map(|interrupt| Candidate {
                     priority: bank.priority(interrupt.place()),
                     interrupt,
@@ -207,25 +293,31 @@ impl Gic {
 
     /// Whether any target of a shared interrupt is known to run.
     fn runs(&self, interrupt: Interrupt) -> bool {
-        (self.targets(Self::ANY, interrupt).iter())
-            .any(|target| self.vcpu.get(target).presence == Presence::Present)
+        (self.targets(Self::ANY, interrupt).iter()).any(|target| self.vcpu.get(target).is_present())
     }
 
     /// Where an interrupt goes that could go to `vcpu`: there, or to another of its targets that
-    /// has nothing in flight while `vcpu` has, and nothing more urgent to come.
+    /// was promised it, or has nothing in flight while `vcpu` has; and has nothing more urgent to come.
     fn destination(&self, vcpu: VcpuId, candidate: Candidate) -> Option<(VcpuId, usize)> {
+        let offered =
+            |target: &VcpuId| self.vcpu.get(*target).offered && self.takes_interrupts(*target);
         let idle = |target: &VcpuId| {
             let target = self.vcpu.get(*target);
-            target.presence == Presence::Present && target.books.is_empty()
+            target.is_present() && target.books.is_empty()
         };
-        let target = if candidate.interrupt.bank() == 0 || idle(&vcpu) {
+        let others = self.targets(vcpu, candidate.interrupt);
+        let best = |suits: &dyn Fn(&VcpuId) -> bool| {
+            let mut suitable = others.iter().filter(suits);
+            suitable.find(|target| self.most_urgent(*target) == Some(candidate))
+        };
+        let target = if candidate.interrupt.bank() == 0 {
+            vcpu
+        } else if let Some(target) = best(&offered) {
+            target
+        } else if idle(&vcpu) {
             vcpu
         } else {
-            self.targets(vcpu, candidate.interrupt)
-                .iter()
-                .filter(idle)
-                .find(|target| self.most_urgent(*target) == Some(candidate))
-                .unwrap_or(vcpu)
+            best(&idle).unwrap_or(vcpu)
         };
         let list_register = self.vcpu.get(target).books.first_free()?;
         Some((target, list_register))
@@ -250,9 +342,13 @@ impl Gic {
             interrupt,
             priority: candidate.priority,
             source,
+            group,
             restored: false,
         };
-        self.occupy(vcpu, list_register, occupant, group, answer);
+        self.occupy(vcpu, list_register, occupant, answer);
+        if interrupt.bank() > 0 {
+            self.vcpu.get_mut(vcpu).offered = false;
+        }
     }
 
     /// Enters an occupant in the books and in the answer. One that is restored as active goes in with a priority at
@@ -262,7 +358,6 @@ impl Gic {
         vcpu: VcpuId,
         list_register: usize,
         occupant: Occupant,
-        group: u8,
         answer: &mut Answer,
     ) {
         let entered = self.vcpu.get_mut(vcpu).books.put(list_register, occupant);
@@ -271,7 +366,7 @@ impl Gic {
             vcpu,
             intid: occupant.interrupt.intid(),
             priority: occupant.priority.min(LEAST_URGENT) >> 3,
-            group,
+            group: occupant.group,
             list_register: u8::try_from(list_register).unwrap_or(u8::MAX),
         });
     }

@@ -47,11 +47,22 @@ pub(crate) struct Vcpu {
     pub(crate) interface: CpuInterface,
     /// Whether it takes interrupts.
     pub(crate) presence: Presence,
+    /// It is about to be captured, and takes none.
+    pub(crate) held: bool,
+    /// It is switched off, and takes none.
+    pub(crate) off: bool,
+    /// It waits for an interrupt and has been promised one that another vCPU holds.
+    pub(crate) offered: bool,
     /// Its list registers.
     pub(crate) books: Books,
 }
 
 impl Vcpu {
+    /// It is on, and was seen to run.
+    pub(crate) fn is_present(&self) -> bool {
+        !self.off && self.presence == Presence::Present
+    }
+
     /// After reset. SGIs are always enabled, and edge-triggered.
     pub(crate) const RESET: Self = Self {
         bank: Bank {
@@ -71,6 +82,9 @@ impl Vcpu {
             active_priorities: 0,
         },
         presence: Presence::Absent,
+        held: false,
+        off: false,
+        offered: false,
         books: Books::NEW,
     };
 }
@@ -93,6 +107,8 @@ pub struct Gic {
     pub(crate) owed: VcpuSet,
     /// vCPUs that took no more while an answer was put together. Empty between requests.
     pub(crate) full: VcpuSet,
+    /// vCPUs in whose list registers may be what does not belong there. Empty between requests.
+    pub(crate) suspect: VcpuSet,
 }
 
 impl Default for Gic {
@@ -112,6 +128,7 @@ impl Gic {
             shared_ready: 0,
             owed: VcpuSet::EMPTY,
             full: VcpuSet::EMPTY,
+            suspect: VcpuSet::EMPTY,
         }
     }
 

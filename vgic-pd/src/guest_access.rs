@@ -50,14 +50,14 @@ const fn not_sgis(bank: usize, value: u32) -> u32 {
 struct Effect {
     /// vCPUs that may have something to be delivered now.
     touched: VcpuSet,
-    /// vCPUs whose list registers hold what the write should have changed.
-    beyond_reach: VcpuSet,
+    /// vCPUs in whose list registers may now be what does not belong there.
+    suspect: VcpuSet,
 }
 
 impl Effect {
     const NONE: Self = Self {
         touched: VcpuSet::EMPTY,
-        beyond_reach: VcpuSet::EMPTY,
+        suspect: VcpuSet::EMPTY,
     };
 }
 
@@ -79,9 +79,8 @@ impl Gic {
         Ok(())
     }
 
-    /// A guest's write. The answer's value is 0, or the vCPUs (one bit each) in whose list
-    /// registers an active interrupt sits that the guest has deactivated through
-    /// `GICD_ICACTIVER`: a capture and restore of those vCPUs carries that out at once.
+    /// A guest's write. The answer's value is 0; its [`Answer::rearrange`] has the vCPUs in whose list
+    /// registers an interrupt sits that no longer belongs there.
     pub fn write(
         &mut self,
         vcpu: VcpuId,
@@ -93,9 +92,10 @@ impl Gic {
         self.check(vcpu)?;
         let access = Access::new(offset, width)?;
         let effect = self.write_word(vcpu, access, access.place(value));
-        answer.restart(effect.beyond_reach.bits().into());
+        answer.restart(0);
         self.arrive(vcpu);
         self.owed = self.owed.or(effect.touched);
+        self.suspect = self.suspect.or(effect.suspect);
         self.fill_owed(answer);
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Gic {
         self.settle_all();
         Effect {
             touched: self.all(),
-            ..Effect::NONE
+            suspect: self.all(),
         }
     }
 
@@ -206,7 +206,16 @@ impl Gic {
         };
         Effect {
             touched,
-            ..Effect::NONE
+            suspect: self.holders(vcpu, bank),
+        }
+    }
+
+    /// The vCPUs that may have interrupts of a bank in list registers.
+    fn holders(&self, vcpu: VcpuId, bank: usize) -> VcpuSet {
+        match bank {
+            _ if self.bank(vcpu, bank).resident == 0 => VcpuSet::EMPTY,
+            0 => VcpuSet::only(vcpu),
+            _ => self.all(),
         }
     }
 
@@ -216,7 +225,6 @@ impl Gic {
         } else {
             self.all()
         };
-        let mut beyond_reach = VcpuSet::EMPTY;
         for holder in holders.iter() {
             let own = self.vcpu.get_mut(holder);
             if let Some(word) = own.acknowledged.get_mut(bank) {
@@ -229,21 +237,11 @@ impl Gic {
                     }
                 }
             }
-            let stands = own.books.occupants().flatten().any(|occupant| {
-                occupant.interrupt.bank() == bank && occupant.interrupt.bit() & value != 0
-            });
-            if stands {
-                beyond_reach = beyond_reach.or(VcpuSet::only(holder));
-            }
         }
-        let effect = self.write_bank(vcpu, bank, |bank| {
+        self.write_bank(vcpu, bank, |bank| {
             bank.active &= !value;
             bank.deactivated |= bank.resident & value;
-        });
-        Effect {
-            beyond_reach,
-            ..effect
-        }
+        })
     }
 
     fn write_priorities(
@@ -285,7 +283,7 @@ impl Gic {
         }
         Effect {
             touched: all,
-            ..Effect::NONE
+            suspect: self.holders(Self::ANY, bank + 1),
         }
     }
 
@@ -338,7 +336,7 @@ impl Gic {
         }
         Effect {
             touched: VcpuSet::only(vcpu),
-            ..Effect::NONE
+            suspect: self.holders(vcpu, 0),
         }
     }
 

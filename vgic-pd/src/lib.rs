@@ -36,7 +36,7 @@
 //! The pending, enabled interrupt of the highest priority, the lowest INTID among equals, never
 //! one that is in flight already. When all list registers of a vCPU are taken, and what waits is
 //! of higher priority than something there that may still be pending, the answer says so
-//! ([`channel::vgic::Answer::crowded`]): `vmm-pd` captures that vCPU and restores it, which puts
+//! ([`channel::vgic::Answer::rearrange`]): `vmm-pd` captures that vCPU and restores it, which puts
 //! the active interrupts back and then the most urgent pending ones. So a guest finds in its CPU
 //! interface what it would find in one with room for all, and the choice is the same before and
 //! after a move. It happens at most a few times for each interrupt that is raised: after it, what

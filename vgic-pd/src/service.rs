@@ -103,6 +103,8 @@ impl<R: Regions> Service<R> {
                 list_register,
             } => gic.maintenance(vcpu, list_register, answer)?,
             Request::Refill { vcpu } => gic.refill(vcpu, answer)?,
+            Request::Power { vcpu, on } => gic.set_power(vcpu, on, answer)?,
+            Request::Offer { vcpu } => gic.offer(vcpu, answer)?,
             _ => return self.carry_out_rarely(request, message),
         }
         self.answer.encode_into(message);
@@ -114,8 +116,8 @@ impl<R: Regions> Service<R> {
     fn carry_out_rarely(&mut self, request: Request, message: &mut Message) -> Result<(), Refusal> {
         let mut value = 0;
         match request {
-            Request::Occupants { vcpu } => {
-                *message = self.gic.occupants(vcpu)?.encode();
+            Request::Occupants { vcpu, hold } => {
+                *message = self.gic.occupants(vcpu, hold)?.encode();
                 return Ok(());
             }
             Request::Restore { vcpu } => {

@@ -71,6 +71,17 @@ enum Event {
     Refill {
         vcpu: usize,
     },
+    Power {
+        vcpu: usize,
+        on: bool,
+    },
+    Offer {
+        vcpu: usize,
+    },
+    /// Captures and restores what was said to need it, as `vmm-pd` does.
+    Rearrange {
+        pending: u8,
+    },
     Capture {
         vcpu: usize,
         pending: u8,
@@ -88,8 +99,12 @@ struct Pair {
     real: Service<Memory>,
     plain: Plain,
     vcpus: usize,
-    /// The vCPUs that were said to hold something less urgent than what waits.
-    crowded: u8,
+    /// The vCPUs that were said to hold what does not belong there.
+    rearrange: u8,
+    /// Those of the last answers.
+    answered: u8,
+    /// Who waits for what others hold, while that is asked.
+    waits: Option<usize>,
 }
 
 fn id(vcpu: usize) -> VcpuId {
@@ -119,7 +134,9 @@ impl Pair {
             real,
             plain: Plain::new(vcpus),
             vcpus,
-            crowded: 0,
+            rearrange: 0,
+            answered: 0,
+            waits: None,
         }
     }
 
@@ -139,7 +156,7 @@ impl Pair {
                 more = self.judge(&answer);
             }
         }
-        self.plain.assert_nothing_waits_for_less(self.crowded);
+        self.plain.assert_all_belongs(self.rearrange);
         answer.value
     }
 
@@ -147,8 +164,9 @@ impl Pair {
         for injection in answer.injections() {
             self.plain.inject(injection);
         }
-        self.plain.judge_crowded(answer.crowded());
-        self.crowded |= answer.crowded();
+        self.plain.judge_rearranged(answer.rearrange(), self.waits);
+        self.rearrange |= answer.rearrange();
+        self.answered |= answer.rearrange();
         answer.more()
     }
 
@@ -213,6 +231,25 @@ impl Pair {
                 self.judged(&Request::Refill { vcpu: id(vcpu) });
                 self.plain.assert_nothing_waits();
             }
+            Event::Power { vcpu, on } => {
+                let vcpu = vcpu % self.vcpus;
+                self.plain.set_power(vcpu, on);
+                self.judged(&Request::Power { vcpu: id(vcpu), on });
+                self.plain.assert_nothing_waits();
+            }
+            Event::Offer { vcpu } => self.offer(vcpu % self.vcpus),
+            Event::Rearrange { pending } => {
+                for vcpu in (0..self.vcpus)
+                    .filter(|vcpu| self.rearrange >> vcpu & 1 != 0)
+                    .collect::<Vec<_>>()
+                {
+                    let control = self.plain.interface_control[vcpu];
+                    self.capture(vcpu, pending, !pending, control);
+                    self.restore(vcpu);
+                    self.plain.refill(vcpu);
+                    self.judged(&Request::Refill { vcpu: id(vcpu) });
+                }
+            }
             Event::Capture {
                 vcpu,
                 pending,
@@ -225,10 +262,24 @@ impl Pair {
             Event::Move => self.move_away(),
         }
         for vcpu in 0..self.vcpus {
-            let occupants = Occupants::decode(&self.ask(&Request::Occupants { vcpu: id(vcpu) }));
+            let occupants = Occupants::decode(&self.ask(&Request::Occupants {
+                vcpu: id(vcpu),
+                hold: false,
+            }));
             let occupants = occupants.unwrap().0.map(|intid| intid.map(Intid::index));
             assert_eq!(occupants, self.plain.occupants(vcpu));
         }
+    }
+
+    fn offer(&mut self, vcpu: usize) {
+        let contested = (0..self.vcpus).filter(|holder| self.plain.is_contested(*holder, vcpu));
+        let contested = contested.fold(0, |set, holder| set | 1 << holder);
+        self.plain.offered[vcpu] |= contested != 0;
+        self.waits = Some(vcpu);
+        self.answered = 0;
+        self.judged(&Request::Offer { vcpu: id(vcpu) });
+        assert_eq!(self.answered & contested, contested);
+        self.waits = None;
     }
 
     fn write(&mut self, vcpu: usize, offset: u32, width: u8, value: u32) {
@@ -248,7 +299,7 @@ impl Pair {
         let pending = pending & occupied;
         let active = active & occupied & !pending;
         self.plain.captured(vcpu, control, pending, active);
-        self.crowded &= !(1 << vcpu);
+        self.rearrange &= !(1 << vcpu);
         let interface = CpuInterface {
             control,
             ..CpuInterface::default()
@@ -304,6 +355,8 @@ impl Pair {
         };
         Answer::decode(&handle(&mut there, Caller::Migration, &import)).unwrap();
         self.real = there;
+        self.plain.off.fill(false);
+        self.plain.offered.fill(false);
         self.assert_reads_alike();
     }
 
@@ -345,7 +398,7 @@ fn dirty(service: &mut Service<Memory>) {
     }
     for vcpu in (0..4).map(id) {
         let pending = 0b1111;
-        let occupants = Occupants::decode(&ask(Request::Occupants { vcpu })).unwrap();
+        let occupants = Occupants::decode(&ask(Request::Occupants { vcpu, hold: false })).unwrap();
         let occupied = occupants
             .0
             .iter()
@@ -411,6 +464,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => (vcpu.clone(), 0u8..5)
             .prop_map(|(vcpu, list_register)| Event::Maintenance { vcpu, list_register }),
         2 => vcpu.clone().prop_map(|vcpu| Event::Refill { vcpu }),
+        2 => (vcpu.clone(), any::<bool>()).prop_map(|(vcpu, on)| Event::Power { vcpu, on }),
+        1 => vcpu.clone().prop_map(|vcpu| Event::Offer { vcpu }),
+        4 => any::<u8>().prop_map(|pending| Event::Rearrange { pending }),
         1 => (vcpu.clone(), any::<u8>(), any::<u8>(), 0u32..4)
             .prop_map(|(vcpu, pending, active, control)| {
                 Event::Capture { vcpu, pending, active, control }

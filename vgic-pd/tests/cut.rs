@@ -211,29 +211,6 @@ fn a_line_that_fell_while_the_interrupt_was_in_flight_is_not_pending_after_a_cap
 }
 
 #[test]
-fn a_capture_withdraws_what_the_guest_disabled_cleared_or_deactivated_meanwhile() {
-    let mut machine = Machine::enabled(1);
-    machine.write(0, 0x204, 1 << 8);
-    machine.write(0, 0x284, 1 << 8);
-    machine.set_line(0, 41, true);
-    machine.write(0, 0x184, 1 << 9);
-    machine.set_line(0, 42, true);
-    assert_eq!(machine.in_flight(0), [40, 41, 42]);
-    machine.write_byte(0, 0x42a, 0);
-    machine.move_to(dirty());
-    assert_eq!(machine.in_flight(0), [42]);
-    assert_eq!(
-        machine.read(0, 0x204),
-        0b110 << 8,
-        "41 is pending, and disabled"
-    );
-    machine.acknowledge(0);
-    assert_eq!(machine.write(0, 0x384, 1 << 10), 1);
-    machine.capture(0);
-    assert_eq!(machine.read(0, 0x304), 0);
-}
-
-#[test]
 fn a_cleared_sgi_source_is_not_pending_after_a_capture() {
     let mut machine = Machine::enabled(3);
     machine.send(1, 0b001, 5);

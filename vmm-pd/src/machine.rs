@@ -81,6 +81,8 @@ pub enum Run {
     Off,
     /// Runs, or waits for its turn.
     Running,
+    /// Has called `CPU_OFF`, and is off when what it has not taken has been withdrawn from its list registers.
+    SwitchingOff,
     /// Sleeps until an interrupt; its program counter is past the instruction that said so.
     Waiting,
 }
@@ -125,8 +127,8 @@ pub struct Machine {
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
     pub(crate) activity: Activity,
-    /// The vCPUs whose list registers hold something less urgent than what waits, one bit each.
-    pub(crate) crowded: u8,
+    /// The vCPUs whose list registers hold what does not belong there, one bit each.
+    pub(crate) rearrange: u8,
     pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
     failure: Failure,
@@ -151,7 +153,7 @@ impl Machine {
             boot,
             time: None,
             activity: Activity::None,
-            crowded: 0,
+            rearrange: 0,
             standstill: Standstill::default(),
             statistics: Statistics::default(),
             failure: Failure::None,
@@ -211,7 +213,7 @@ impl Machine {
         };
         if let Err(error) = handled {
             self.fail(port, vcpu, error);
-        } else if self.crowded != 0 {
+        } else if self.rearrange != 0 {
             self.rearrange(port);
         }
     }
@@ -223,6 +225,9 @@ impl Machine {
         vcpu: VcpuId,
         exit: Exit,
     ) -> Result<(), MachineError> {
+        if !matches!(exit, Exit::Maintenance(_) | Exit::Timer) {
+            self.before_access(port, vcpu)?;
+        }
         match exit {
             Exit::SecureMonitorCall(syndrome) => {
                 self.statistics.smc += 1;
@@ -352,6 +357,9 @@ impl Machine {
         for vcpu in self.present() {
             VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
         }
+        for vcpu in self.present().skip(1) {
+            self.ask_vgic(port, &Request::Power { vcpu, on: false })?;
+        }
         let time = self.open_gate(port)?;
         self.start_vcpu(port, FIRST, time, [boot.entry, boot.context])?;
         self.set_phase(port, Phase::Running);
@@ -370,7 +378,7 @@ impl Machine {
     pub(crate) fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.activity = Activity::None;
         self.time = None;
-        self.crowded = 0;
+        self.rearrange = 0;
         for vcpu in self.present() {
             port.suspend(vcpu)?;
             let state = self.vcpu(vcpu);

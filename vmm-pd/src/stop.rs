@@ -281,7 +281,7 @@ impl Machine {
 
     /// All vCPUs are suspended: freezes time, and begins with the first.
     fn capture_all<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        self.crowded = 0;
+        self.rearrange = 0;
         understood(&port.timer(&timer::Request::Freeze)?)?;
         self.time = None;
         self.standstill.saved = Default::default();
@@ -309,7 +309,8 @@ impl Machine {
         port: &mut P,
         vcpu: VcpuId,
     ) -> Result<Capture, MachineError> {
-        let occupants = Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu })?)?;
+        let occupants =
+            Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu, hold: true })?)?;
         let features = self.standstill.features;
         let asserted = self.vcpu(vcpu).timer_asserted;
         let registers = &mut self.standstill.saved_mut(vcpu).registers;
@@ -326,7 +327,7 @@ impl Machine {
         let timer = self.hand_over_interface(port, vcpu, captured)?;
         understood(&port.timer(&timer::Request::Save { vcpu, timer })?)?;
         let known = self.vcpu(vcpu);
-        let power = if known.run == Run::Off {
+        let power = if matches!(known.run, Run::Off | Run::SwitchingOff) {
             PowerV1::Off
         } else {
             PowerV1::On
@@ -370,6 +371,10 @@ impl Machine {
     fn resume<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.set_phase(port, Phase::Resuming);
         self.standstill.restored = Default::default();
+        for vcpu in self.present() {
+            let on = self.standstill.saved_mut(vcpu).power != PowerV1::Off;
+            self.ask_vgic(port, &VgicRequest::Power { vcpu, on })?;
+        }
         self.restore_next(port, FIRST.index())
     }
 

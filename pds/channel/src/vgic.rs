@@ -63,9 +63,9 @@ pub enum Request {
         offset: u32,
         width: u8,
     },
-    /// The guest writes. Answer's value: 0, or one bit for each vCPU with an interrupt in a list
-    /// register that the guest has just deactivated through `GICD_ICACTIVER`. Nothing can do that
-    /// while the interrupt stays there; capturing and restoring those vCPUs does it.
+    /// The guest writes. Where an interrupt in a list register is one that the distributor would no
+    /// longer forward, or that the guest has just deactivated through `GICD_ICACTIVER`, the answer
+    /// says which vCPUs to rearrange; see [`Answer::rearrange`].
     Write {
         vcpu: VcpuId,
         offset: u32,
@@ -88,11 +88,20 @@ pub enum Request {
     /// Also reports injections that are due; after a [`Request::Restore`] the first of these, and
     /// before it none.
     Refill { vcpu: VcpuId },
-    /// Which INTIDs sit in the list registers; see [`Occupants`]. Changes nothing.
-    Occupants { vcpu: VcpuId },
+    /// The vCPU is switched on or off. One that is off gets nothing, what is pending in its list
+    /// registers is to be withdrawn ([`Answer::rearrange`]), and shared interrupts go to other
+    /// targets, if they have any. All are on after a reset or an import.
+    Power { vcpu: VcpuId, on: bool },
+    /// The vCPU waits for an interrupt. A shared one that may be pending in a list register of
+    /// another vCPU, and could as well come here, is to be withdrawn there
+    /// ([`Answer::rearrange`]) and then comes here.
+    Offer { vcpu: VcpuId },
+    /// Which INTIDs sit in the list registers; see [`Occupants`]. With `hold` the vCPU is about to be captured: nothing
+    /// more is injected into it from here to its restore and refill. Without, nothing changes.
+    Occupants { vcpu: VcpuId, hold: bool },
     /// A capture emptied the vCPU's list registers; this is what it found. To be sent for every
     /// vCPU of a machine that stops, with the interface zero for one that has never run, or for
-    /// one alone that is [`Answer::crowded`] and restored at once. Nothing is injected into this
+    /// one alone that is [`Answer::rearrange`] and restored at once. Nothing is injected into this
     /// vCPU from here to its restore and refill. Answer's value: one bit for each list register
     /// whose interrupt had ended, with the same effect as [`Request::Maintenance`].
     Captured {
@@ -141,6 +150,8 @@ const RESTORE: u64 = 8;
 const EXPORT: u64 = 9;
 const IMPORT: u64 = 10;
 const RESET: u64 = 11;
+const POWER: u64 = 12;
+const OFFER: u64 = 13;
 
 fn width(reader: &mut Reader<'_>) -> Result<u8, ProtocolError> {
     match reader.word()? {
@@ -239,7 +250,11 @@ impl Request {
                 .with(vcpu_word(vcpu))
                 .with(list_register.into()),
             Self::Refill { vcpu } => Message::new(REFILL).with(vcpu_word(vcpu)),
-            Self::Occupants { vcpu } => Message::new(OCCUPANTS).with(vcpu_word(vcpu)),
+            Self::Power { vcpu, on } => Message::new(POWER).with(vcpu_word(vcpu)).with(on.into()),
+            Self::Offer { vcpu } => Message::new(OFFER).with(vcpu_word(vcpu)),
+            Self::Occupants { vcpu, hold } => Message::new(OCCUPANTS)
+                .with(vcpu_word(vcpu))
+                .with(hold.into()),
             Self::Captured {
                 vcpu,
                 interface,
@@ -283,8 +298,16 @@ impl Request {
             REFILL => Self::Refill {
                 vcpu: reader.field()?,
             },
+            POWER => Self::Power {
+                vcpu: reader.field()?,
+                on: reader.flag("on")?,
+            },
+            OFFER => Self::Offer {
+                vcpu: reader.field()?,
+            },
             OCCUPANTS => Self::Occupants {
                 vcpu: reader.field()?,
+                hold: reader.flag("hold")?,
             },
             CAPTURED => Self::Captured {
                 vcpu: reader.field()?,

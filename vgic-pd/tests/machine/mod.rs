@@ -74,6 +74,14 @@ impl Controller {
         self.ask(|gic, answer| gic.refill(vcpu, answer))
     }
 
+    pub(crate) fn set_power(&mut self, vcpu: VcpuId, on: bool) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.set_power(vcpu, on, answer))
+    }
+
+    pub(crate) fn offer(&mut self, vcpu: VcpuId) -> Result<Answer, Refusal> {
+        self.ask(|gic, answer| gic.offer(vcpu, answer))
+    }
+
     pub(crate) fn captured(
         &mut self,
         vcpu: VcpuId,
@@ -91,7 +99,7 @@ pub(crate) struct Machine {
     pub(crate) interfaces: Vec<Interface>,
     /// What was acknowledged, by vCPU.
     pub(crate) acknowledged: Vec<(usize, u16)>,
-    /// How often a vCPU was captured and restored because its list registers were crowded.
+    /// How often a vCPU was captured and restored because its list registers held what did not belong there.
     pub(crate) rearranged: usize,
 }
 
@@ -172,6 +180,18 @@ impl Machine {
         self.carry_out(&answer);
     }
 
+    /// A vCPU is switched on or off.
+    pub(crate) fn power(&mut self, vcpu: usize, on: bool) {
+        let answer = self.gic.set_power(id(vcpu), on).unwrap();
+        self.carry_out(&answer);
+    }
+
+    /// A vCPU waits.
+    pub(crate) fn offer(&mut self, vcpu: usize) {
+        let answer = self.gic.offer(id(vcpu)).unwrap();
+        self.carry_out(&answer);
+    }
+
     /// `GICD_SGIR` with a list of vCPUs.
     pub(crate) fn send(&mut self, from: usize, to: u32, sgi: u32) {
         self.write(from, 0xf00, to << 16 | sgi);
@@ -189,7 +209,7 @@ impl Machine {
                 self.carry_out(&answer);
             }
         }
-        for vcpu in (0..self.interfaces.len()).filter(|vcpu| answer.crowded() >> vcpu & 1 != 0) {
+        for vcpu in (0..self.interfaces.len()).filter(|vcpu| answer.rearrange() >> vcpu & 1 != 0) {
             self.rearranged += 1;
             self.capture(vcpu);
             self.restore(vcpu);

@@ -5,22 +5,31 @@ use channel::vgic::Injection;
 
 impl Plain {
     fn takes(&self, vcpu: usize) -> bool {
+        !self.off[vcpu] && self.is_there(vcpu)
+    }
+
+    /// It is neither captured nor on its way back.
+    fn is_there(&self, vcpu: usize) -> bool {
         matches!(self.presence[vcpu], Presence::Absent | Presence::Present)
     }
 
     fn idle(&self, vcpu: usize) -> bool {
-        self.presence[vcpu] == Presence::Present && self.occupants(vcpu) == [None; LIST_REGISTERS]
+        self.runs(vcpu) && self.occupants(vcpu) == [None; LIST_REGISTERS]
+    }
+
+    /// It is on, and was seen to run.
+    fn runs(&self, vcpu: usize) -> bool {
+        !self.off[vcpu] && self.presence[vcpu] == Presence::Present
     }
 
     /// What could go to a vCPU, ever. One that may be off gets no shared interrupt that another
     /// could take.
     fn candidates(&self, vcpu: usize) -> Vec<usize> {
-        let runs = |vcpu: usize| self.presence[vcpu] == Presence::Present;
         let elsewhere =
-            |intid| (0..self.vcpus).any(|other| self.targets(other, intid) && runs(other));
+            |intid| (0..self.vcpus).any(|other| self.targets(other, intid) && self.runs(other));
         (0..INTERRUPTS)
             .filter(|intid| self.deliverable(vcpu, *intid) && self.targets(vcpu, *intid))
-            .filter(|intid| *intid < 32 || runs(vcpu) || !elsewhere(*intid))
+            .filter(|intid| *intid < 32 || self.runs(vcpu) || !elsewhere(*intid))
             .collect()
     }
 
@@ -49,10 +58,43 @@ impl Plain {
         waits.is_some_and(|waits| may_be_pending.any(|flight| waits < flight.priority))
     }
 
-    /// Panics if a vCPU that is to be captured and restored gains nothing by it.
-    pub(crate) fn judge_crowded(&self, crowded: u8) {
-        for vcpu in (0..8).filter(|vcpu| crowded >> vcpu & 1 != 0) {
-            assert!(self.is_crowded(vcpu), "vCPU {vcpu} is as it should be");
+    /// Whether a list register holds what may be pending there and would not be, were it given out now.
+    fn is_misplaced(&self, vcpu: usize) -> bool {
+        let mut occupants = self.occupants(vcpu).into_iter().flatten();
+        occupants.any(|intid| !self.may_stay(vcpu, intid))
+    }
+
+    fn may_stay(&self, vcpu: usize, intid: usize) -> bool {
+        let interrupt = self.get(vcpu, intid);
+        let flight = interrupt.flight.expect("it is in a list register");
+        if flight.deactivated || flight.restored {
+            return !flight.deactivated;
+        }
+        let pending = flight.latched || interrupt.line && !interrupt.edge;
+        let as_injected =
+            (interrupt.priority, interrupt.group1) == (flight.priority, flight.group1);
+        let forwarded = interrupt.enabled && self.group_enabled(vcpu, intid) && !interrupt.active;
+        pending && forwarded && as_injected && self.targets(vcpu, intid) && !self.off[vcpu]
+    }
+
+    /// Whether another vCPU may have what this one has in a list register.
+    pub(crate) fn is_contested(&self, vcpu: usize, taker: usize) -> bool {
+        let mut occupants = self.occupants(vcpu).into_iter().flatten();
+        occupants.any(|intid| {
+            let restored = self
+                .get(vcpu, intid)
+                .flight
+                .is_some_and(|flight| flight.restored);
+            vcpu != taker && intid >= 32 && !restored && self.targets(taker, intid)
+        })
+    }
+
+    /// Panics if a vCPU that is to be captured and restored gains nothing by it; if `waits`, for the sake of that vCPU.
+    pub(crate) fn judge_rearranged(&self, vcpus: u8, waits: Option<usize>) {
+        for vcpu in (0..8).filter(|vcpu| vcpus >> vcpu & 1 != 0) {
+            let contested = waits.is_some_and(|taker| self.is_contested(vcpu, taker));
+            let gains = self.is_crowded(vcpu) || self.is_misplaced(vcpu) || contested;
+            assert!(gains, "vCPU {vcpu} is as it should be");
         }
     }
 
@@ -70,14 +112,23 @@ impl Plain {
         let interrupt = *self.get(vcpu, intid);
         assert_eq!(injection.priority, interrupt.priority >> 3);
         assert_eq!(injection.group, u8::from(interrupt.group1));
-        if intid >= 32 && !self.idle(vcpu) {
-            let better = (0..self.vcpus).find(|other| {
+        let better = |suits: &dyn Fn(usize) -> bool| {
+            (0..self.vcpus).find(|other| {
                 self.targets(*other, intid)
-                    && self.idle(*other)
+                    && suits(*other)
                     && self.most_urgent(*other) == Some(intid)
-            });
+            })
+        };
+        let offered =
+            |other: usize| self.offered[other] && self.takes(other) && self.has_room(other);
+        let promised = if intid < 32 { None } else { better(&offered) };
+        if let Some(first) = promised {
+            assert_eq!(vcpu, first, "{intid} was promised");
+        } else if intid >= 32 && !self.idle(vcpu) {
+            let better = better(&|other| self.idle(other));
             assert_eq!(better, None, "an idle vCPU is there for {intid}");
         }
+        self.offered[vcpu] &= intid < 32;
         self.put(vcpu, intid, list_register);
     }
 
@@ -88,6 +139,7 @@ impl Plain {
             vcpu,
             list_register,
             priority: interrupt.priority,
+            group1: interrupt.group1,
             latched: interrupt.latched || interrupt.sources != 0,
             source,
             deactivated: false,
@@ -106,13 +158,20 @@ impl Plain {
         }
     }
 
-    /// Panics if a vCPU holds something less urgent than what waits and is not among those
-    /// `reported`. While one is being moved, nobody need be.
-    pub(crate) fn assert_nothing_waits_for_less(&self, reported: u8) {
-        let all_there = (0..self.vcpus).all(|vcpu| self.takes(vcpu));
-        for vcpu in (0..self.vcpus).filter(|vcpu| all_there && reported >> vcpu & 1 == 0) {
-            let as_it_should_be = !self.is_crowded(vcpu) || self.has_room(vcpu);
-            assert!(as_it_should_be, "vCPU {vcpu} holds something less urgent");
+    /// Panics if a vCPU holds what does not belong there and is not among those `reported`; or something less urgent
+    /// than what waits, but while one is being moved nobody need be reported for that.
+    pub(crate) fn assert_all_belongs(&self, reported: u8) {
+        let all_there = (0..self.vcpus).all(|vcpu| self.is_there(vcpu));
+        for vcpu in (0..self.vcpus).filter(|vcpu| reported >> vcpu & 1 == 0) {
+            assert!(
+                !self.is_misplaced(vcpu),
+                "vCPU {vcpu} holds what is to be withdrawn"
+            );
+            let crowded = self.is_crowded(vcpu) && !self.has_room(vcpu);
+            assert!(
+                !crowded || !all_there,
+                "vCPU {vcpu} holds something less urgent"
+            );
         }
     }
 }

@@ -10,6 +10,14 @@ impl Plain {
         }
     }
 
+    /// A vCPU is switched on or off.
+    pub(crate) fn set_power(&mut self, vcpu: usize, on: bool) {
+        (self.off[vcpu], self.offered[vcpu]) = (!on, false);
+        if self.presence[vcpu] == Presence::Present {
+            self.presence[vcpu] = Presence::Absent;
+        }
+    }
+
     /// A line changes.
     pub(crate) fn set_line(&mut self, vcpu: usize, intid: usize, level: bool) {
         let interrupt = self.get_mut(vcpu, intid);
@@ -21,16 +29,18 @@ impl Plain {
 
     /// The interrupt in a list register.
     pub(crate) fn occupant(&self, vcpu: usize, list_register: usize) -> Option<usize> {
-        (0..INTERRUPTS).find(|intid| {
-            let flight = self.get(vcpu, *intid).flight;
-            flight
-                .is_some_and(|flight| (flight.vcpu, flight.list_register) == (vcpu, list_register))
-        })
+        self.occupants(vcpu).get(list_register).copied().flatten()
     }
 
     /// Everything in a vCPU's list registers.
     pub(crate) fn occupants(&self, vcpu: usize) -> [Option<usize>; LIST_REGISTERS] {
-        std::array::from_fn(|list_register| self.occupant(vcpu, list_register))
+        let mut occupants = [None; LIST_REGISTERS];
+        for (intid, interrupt) in self.private[vcpu].iter().chain(&self.shared).enumerate() {
+            if let Some(flight) = interrupt.flight.filter(|flight| flight.vcpu == vcpu) {
+                occupants[flight.list_register] = Some(intid);
+            }
+        }
+        occupants
     }
 
     /// The guest deactivated what was in a list register.
@@ -110,6 +120,7 @@ impl Plain {
                 vcpu,
                 list_register,
                 priority: interrupt.priority,
+                group1: interrupt.group1,
                 latched: false,
                 source,
                 deactivated: false,

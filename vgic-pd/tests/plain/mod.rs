@@ -21,6 +21,8 @@ pub(crate) struct Flight {
     pub(crate) list_register: usize,
     /// Priority at the time of its injection.
     pub(crate) priority: u8,
+    /// Group at the time of its injection.
+    pub(crate) group1: bool,
     /// It was latched, and the guest did not clear that since.
     pub(crate) latched: bool,
     /// For an SGI.
@@ -67,6 +69,9 @@ pub(crate) struct Plain {
     pub(crate) private: Vec<Vec<Interrupt>>,
     pub(crate) shared: Vec<Interrupt>,
     pub(crate) presence: Vec<Presence>,
+    pub(crate) off: Vec<bool>,
+    /// The vCPU has been promised what another one holds.
+    pub(crate) offered: Vec<bool>,
     /// `GICC_CTLR` as last captured.
     pub(crate) interface_control: Vec<u32>,
 }
@@ -87,6 +92,8 @@ impl Plain {
             private: vec![own; vcpus],
             shared: vec![Interrupt::default(); INTERRUPTS - 32],
             presence: vec![Presence::Absent; vcpus],
+            off: vec![false; vcpus],
+            offered: vec![false; vcpus],
             interface_control: vec![0; vcpus],
         }
     }
@@ -121,13 +128,18 @@ impl Plain {
         }
     }
 
+    /// Whether the distributor forwards interrupts of its group.
+    pub(crate) fn group_enabled(&self, vcpu: usize, intid: usize) -> bool {
+        let group = if self.get(vcpu, intid).group1 { 2 } else { 1 };
+        self.control & group != 0
+    }
+
     /// Whether the distributor forwards the interrupt.
     pub(crate) fn deliverable(&self, vcpu: usize, intid: usize) -> bool {
         let interrupt = self.get(vcpu, intid);
-        let group = if interrupt.group1 { 2 } else { 1 };
         self.pending(vcpu, intid)
             && interrupt.enabled
-            && self.control & group != 0
+            && self.group_enabled(vcpu, intid)
             && !interrupt.active
             && interrupt.flight.is_none()
             // No `GICC_PMR` lets the lowest priority through.

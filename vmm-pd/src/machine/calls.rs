@@ -11,6 +11,7 @@ use crate::port::{Frame, Port, VcpuRegister};
 use crate::psci::{Call, result};
 use crate::stop::Afterwards;
 use channel::VcpuId;
+use channel::vgic::Request;
 use channel::vmm::Phase;
 
 /// The affinity fields of `MPIDR_EL1`.
@@ -56,10 +57,7 @@ impl Machine {
                 port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, false)?;
                 return self.wait(port, vcpu);
             }
-            Call::Off => {
-                self.vcpu(vcpu).run = Run::Off;
-                return Ok(port.suspend(vcpu)?);
-            }
+            Call::Off => return self.switch_off(port, vcpu),
             Call::SystemOff => {
                 self.stopped_at = program_counter;
                 self.halt(port)?;
@@ -112,7 +110,21 @@ impl Machine {
             return Ok(result::INTERNAL_FAILURE);
         };
         self.start_vcpu(port, vcpu, time, [entry, context])?;
+        self.drop_timer_line(port, vcpu)?;
+        self.ask_vgic(port, &Request::Power { vcpu, on: true })?;
         Ok(result::SUCCESS)
+    }
+
+    /// The vCPU has called `CPU_OFF`. What is pending in its list registers is withdrawn first, and goes to others.
+    fn switch_off<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        port.suspend(vcpu)?;
+        self.vcpu(vcpu).run = Run::SwitchingOff;
+        self.take_from_sleepers(port, vcpu)?;
+        self.ask_vgic(port, &Request::Power { vcpu, on: false })?;
+        if self.rearrange & 1 << vcpu.index() == 0 {
+            self.vcpu(vcpu).run = Run::Off;
+        }
+        Ok(())
     }
 
     /// Starts a vCPU as PSCI describes (DEN 0022D.b 6.4).

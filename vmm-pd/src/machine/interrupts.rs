@@ -30,6 +30,72 @@ impl Machine {
         Ok(())
     }
 
+    /// A guest has left for a reason of its own. What it did meanwhile to its timer and its CPU interface, which nobody
+    /// sees, may concern what is in its list registers.
+    #[inline]
+    pub(super) fn before_access<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        let injected = self.vcpu(vcpu).injected;
+        if self.vcpu(vcpu).timer_asserted && injected.contains(&Some(Intid::VIRTUAL_TIMER)) {
+            self.lower_timer_if_gone(port, vcpu)?;
+        }
+        if self.count > 1 && injected.iter().flatten().any(|intid| !intid.is_private()) {
+            self.offer_to_others(port, vcpu)?;
+        }
+        Ok(())
+    }
+
+    /// A vCPU that does other things than taking a shared interrupt from its list register may have masked it: another
+    /// target that has nothing to do may have it.
+    #[cold]
+    fn offer_to_others<P: Port>(
+        &mut self,
+        port: &mut P,
+        holder: VcpuId,
+    ) -> Result<(), MachineError> {
+        for vcpu in self.present().filter(|vcpu| *vcpu != holder) {
+            let waits = self.vcpu(vcpu).run == Run::Waiting;
+            if waits && self.may_have_of(port, holder, vcpu) {
+                self.ask_vgic(port, &Request::Offer { vcpu })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The vCPU has nothing to do: it may have a shared interrupt that another has not taken.
+    #[cold]
+    pub(super) fn offer_to<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        let contested = (self.present().filter(|holder| *holder != vcpu))
+            .any(|holder| self.may_have_of(port, holder, vcpu));
+        if contested {
+            self.ask_vgic(port, &Request::Offer { vcpu })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a shared interrupt in a list register of `holder` has `vcpu` among its targets, too.
+    fn may_have_of<P: Port>(&mut self, port: &P, holder: VcpuId, vcpu: VcpuId) -> bool {
+        /// `GICD_ITARGETSRn`, a byte for each interrupt.
+        const TARGETS: u32 = 0x800;
+        let shared = self.vcpu(holder).injected;
+        shared
+            .into_iter()
+            .flatten()
+            .filter(|intid| !intid.is_private())
+            .any(|intid| {
+                let number = u32::from(intid.value());
+                let targets = port.view(vcpu, TARGETS + (number & !3)) >> (8 * (number & 3));
+                targets & 1 << vcpu.index() != 0
+            })
+    }
+
     /// The guest looks at or changes its timer's interrupt while the kernel holds it masked, so
     /// the level that `vgic-pd` knows may be a past one.
     pub(crate) fn sample_timer<P: Port>(
@@ -37,26 +103,43 @@ impl Machine {
         port: &mut P,
         vcpu: VcpuId,
     ) -> Result<(), MachineError> {
-        /// `CNTV_CTL_EL0`: enabled, unmasked, condition met.
-        const ASSERTED: u64 = 0b101;
-        let intid = Intid::VIRTUAL_TIMER;
-        let state = self.vcpu(vcpu);
-        if !state.timer_asserted || state.injected.contains(&Some(intid)) {
-            return Ok(());
-        }
-        if port.read_vcpu(vcpu, VcpuRegister::CntvCtl)? & 0b111 != ASSERTED {
-            self.vcpu(vcpu).timer_asserted = false;
-            self.ask_vgic(
-                port,
-                &Request::SetLine {
-                    vcpu,
-                    intid,
-                    level: false,
-                },
-            )?;
-            port.acknowledge_timer(vcpu)?;
+        if self.vcpu(vcpu).timer_asserted {
+            self.lower_timer_if_gone(port, vcpu)?;
         }
         Ok(())
+    }
+
+    fn lower_timer_if_gone<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        /// `CNTV_CTL_EL0`: enabled, unmasked, condition met.
+        const ASSERTED: u64 = 0b101;
+        if port.read_vcpu(vcpu, VcpuRegister::CntvCtl)? & 0b111 != ASSERTED {
+            self.drop_timer_line(port, vcpu)?;
+        }
+        Ok(())
+    }
+
+    /// The timer's condition is met no longer: its line falls, and the kernel is to report the next time.
+    pub(super) fn drop_timer_line<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+    ) -> Result<(), MachineError> {
+        if !core::mem::take(&mut self.vcpu(vcpu).timer_asserted) {
+            return Ok(());
+        }
+        self.ask_vgic(
+            port,
+            &Request::SetLine {
+                vcpu,
+                intid: Intid::VIRTUAL_TIMER,
+                level: false,
+            },
+        )?;
+        Ok(port.acknowledge_timer(vcpu)?)
     }
 
     /// The kernel reports that the guest has finished with a list register's interrupt.
@@ -99,7 +182,7 @@ impl Machine {
         let answer = Answer::decode(&port.vgic(request)?)?;
         self.deliver(port, &answer)?;
         if !answer.is_all() {
-            self.crowded |= answer.crowded();
+            self.rearrange |= answer.rearrange();
             if answer.more() {
                 self.refill(port)?;
             }
@@ -117,7 +200,7 @@ impl Machine {
                 if more {
                     let answer = Answer::decode(&port.vgic(&Request::Refill { vcpu })?)?;
                     self.deliver(port, &answer)?;
-                    self.crowded |= answer.crowded();
+                    self.rearrange |= answer.rearrange();
                     more = answer.more();
                 }
             }

@@ -12,6 +12,9 @@ use channel::{Ticks, VcpuId};
 impl Machine {
     /// The vCPU has nothing to do until an interrupt; its program counter has moved on.
     pub(super) fn wait<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+        if self.count > 1 {
+            self.offer_to(port, vcpu)?;
+        }
         let state = self.vcpu(vcpu);
         // An interrupt in a list register may be one that the vCPU has yet to take; waking up
         // without cause is always allowed (DDI 0487, D1.7.2).
@@ -61,7 +64,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         port.resume(vcpu)?;
         for other in self.present().filter(|other| *other != vcpu) {
-            if self.vcpu(other).run == Run::Running {
+            if self.vcpu(other).run == Run::Running && !self.activity.concerns(other) {
                 bring_forward(port, other)?;
             }
         }
@@ -71,6 +74,10 @@ impl Machine {
     /// Wakes a waiting vCPU.
     pub(super) fn wake<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
         self.vcpu(vcpu).run = Run::Running;
+        // One that runs the stub goes on when that is done.
+        if self.activity.concerns(vcpu) {
+            return Ok(());
+        }
         Ok(port.resume(vcpu)?)
     }
 

@@ -1,9 +1,10 @@
 //! List registers that hold the wrong interrupts: emptied, and filled with the right ones.
 //!
-//! Responsible for: one vCPU at a time whose list registers are all taken while `vgic-pd` has an interrupt that is more
-//! urgent than one which may be pending there (`Answer::crowded`). seL4 takes nothing out of a list register, so the
-//! vCPU is captured and restored where it stands, and `vgic-pd` chooses again; the other vCPUs and time go on. Must
-//! never: let the vCPU run before it has all of its state, or stop the machine halfway: a stop waits for the end.
+//! Responsible for: one vCPU at a time of which `vgic-pd` says (`Answer::rearrange`) that a list register holds what may be
+//! pending and does not belong there: it is disabled, cleared, meant for another vCPU, less urgent than what waits, … seL4
+//! takes nothing out of a list register, so the vCPU is captured and restored where it stands, and `vgic-pd` chooses again;
+//! the other vCPUs and time go on. Must never: let the vCPU run before it has all of its state, or stop the machine halfway:
+//! a stop waits for the end.
 
 use channel::VcpuId;
 use channel::timer::VirtualTimer;
@@ -17,23 +18,19 @@ use crate::machine::{Machine, MachineError, Run};
 use crate::port::Port;
 
 impl Machine {
-    /// Begins with the next vCPU whose list registers are crowded, unless the stub is at work already.
+    /// Begins with the next vCPU that `vgic-pd` named, unless the stub is at work already.
     #[cold]
     #[inline(never)]
     pub(crate) fn rearrange<P: Port>(&mut self, port: &mut P) {
         if self.phase != Phase::Running || !matches!(self.activity, Activity::None) {
             return;
         }
-        // One that is off takes no interrupts: it is left for when it runs. None sleeps with anything in flight.
-        let runs = |vcpu: VcpuId| {
-            (self.vcpus.get(vcpu.index())).is_some_and(|known| known.run == Run::Running)
-        };
-        let vcpu =
-            (self.present()).find(|vcpu| self.crowded & 1 << vcpu.index() != 0 && runs(*vcpu));
+        let named = core::mem::take(&mut self.rearrange);
+        let vcpu = (self.present()).find(|vcpu| named & 1 << vcpu.index() != 0);
         let (Some(vcpu), Some(time)) = (vcpu, self.time) else {
             return;
         };
-        self.crowded &= !(1 << vcpu.index());
+        self.rearrange = named & !(1 << vcpu.index());
         if let Err(error) = self.take_out(port, vcpu, time) {
             self.fail(port, vcpu, error);
         }
@@ -79,12 +76,19 @@ impl Machine {
         let registers = &self.standstill.saved_mut(vcpu).registers;
         let ready = restored.give_time(port, registers, time)?;
         ready.release(port, registers, false)?;
-        self.vcpu(vcpu).timer_asserted = timer.asserted;
+        let known = self.vcpu(vcpu);
+        known.timer_asserted = timer.asserted;
+        if known.run == Run::SwitchingOff {
+            known.run = Run::Off;
+        }
         if self.phase == Phase::Stopping {
             return self.capture_all(port);
         }
         // What is injected may bring it to the head of its queue, which lets it run: not before this.
         self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
-        Ok(port.resume(vcpu)?)
+        if self.vcpu(vcpu).run == Run::Running {
+            port.resume(vcpu)?;
+        }
+        Ok(())
     }
 }

@@ -285,7 +285,7 @@ impl Port for Board {
 
     fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
         match request {
-            vgic::Request::Occupants { vcpu } => self.did.push(Did::BeganCapture(vcpu.index())),
+            vgic::Request::Occupants { vcpu, .. } => self.did.push(Did::BeganCapture(vcpu.index())),
             vgic::Request::Captured { vcpu, .. } => {
                 self.did.push(Did::CapturedInterrupts(vcpu.index()));
             }
@@ -293,6 +293,7 @@ impl Port for Board {
         }
         let mut message = request.encode();
         self.gic.handle(vgic_pd::Caller::Vmm, &mut message);
+        self.view.clone_from(&self.gic.regions_mut().view);
         Ok(message)
     }
     fn timer(&mut self, request: &timer::Request) -> Result<Message, ProtocolError> {

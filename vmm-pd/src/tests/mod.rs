@@ -2,6 +2,7 @@
 
 mod board;
 mod rearrange;
+mod withdrawn;
 
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
@@ -223,6 +224,7 @@ fn a_vcpu_whose_timer_is_due_already_takes_its_interrupt_instead_of_sleeping() {
 fn an_interrupt_that_is_still_to_be_taken_keeps_a_vcpu_awake() {
     let (mut board, mut machine) = Board::booted(1);
     enable(&mut board, &mut machine, 0, 27);
+    board.cores[0].object.insert(VcpuRegister::CntvCtl, 0b101);
     board.exits(&mut machine, 0, Exit::Timer, &[]);
     board.did.clear();
     board.exits(&mut machine, 0, Exit::WaitForInterrupt, &[]);

@@ -59,7 +59,7 @@ pub struct Answer {
     /// The value that the request calls for; for [`Request::Maintenance`](super::Request::Maintenance) the INTID that ended,
     /// or [`Answer::NOTHING_ENDED`].
     pub value: u64,
-    /// [`MORE`], and what [`Self::crowded`] gives, in their places in the message.
+    /// [`MORE`], and what [`Self::rearrange`] gives, in their places in the message.
     flags: u64,
     count: usize,
     injections: [u64; MAX_INJECTIONS],
@@ -77,11 +77,11 @@ impl Eq for Answer {}
 
 /// The flag in an answer's first word that says that more injections are due.
 const MORE: u64 = 1 << 63;
-/// Where an answer's first word has [`Answer::crowded`]: in the same byte.
-const CROWDED_SHIFT: usize = 56;
+/// Where an answer's first word has [`Answer::rearrange`]: in the same byte.
+const REARRANGE_SHIFT: usize = 56;
 const _: () = assert!(MAX_VCPUS < 8);
 /// The bits of an answer's first word that are its value.
-const VALUE: u64 = (1 << CROWDED_SHIFT) - 1;
+const VALUE: u64 = (1 << REARRANGE_SHIFT) - 1;
 
 impl Answer {
     /// [`Answer::value`] of a [`Request::Maintenance`](super::Request::Maintenance) for a list register that was empty.
@@ -125,20 +125,20 @@ impl Answer {
         self.flags |= MORE;
     }
 
-    /// One bit for each vCPU whose list registers are all taken while an interrupt waits that is
-    /// more urgent than one which may be pending there. Capturing that vCPU and restoring it puts
-    /// the most urgent ones in.
-    pub const fn crowded(&self) -> u8 {
+    /// One bit for each vCPU whose list registers hold what does not belong there: an interrupt that may be pending and
+    /// that the distributor would no longer forward to it, or one that is less urgent than what waits while all are
+    /// taken. Capturing that vCPU and restoring it withdraws those, and puts in what is right.
+    pub const fn rearrange(&self) -> u8 {
         let [flags, ..] = self.flags.to_be_bytes();
         flags & !MORE.to_be_bytes()[0]
     }
 
-    /// Says that a vCPU's list registers hold something less urgent than what waits.
-    pub const fn set_crowded(&mut self, vcpu: VcpuId) {
-        self.flags |= 1 << (CROWDED_SHIFT + vcpu.index());
+    /// Says that a vCPU's list registers hold what does not belong there.
+    pub const fn set_rearrange(&mut self, vcpu: VcpuId) {
+        self.flags |= 1 << (REARRANGE_SHIFT + vcpu.index());
     }
 
-    /// Injecting is all that there is to do: neither [`Self::more`] nor [`Self::crowded`].
+    /// Injecting is all that there is to do: neither [`Self::more`] nor [`Self::rearrange`].
     #[inline]
     pub const fn is_all(&self) -> bool {
         self.flags == 0

@@ -77,7 +77,7 @@ impl System {
         for injection in answer.injections() {
             self.hardware.inject(injection);
         }
-        if answer.crowded() != 0 {
+        if answer.rearrange() != 0 {
             let (registers, timer) = self.empty();
             self.fill(&registers, &timer);
             self.rearranged += 1;
@@ -156,7 +156,7 @@ impl System {
         let mut core = Fake::parked(VCPU, RegisterFile::new());
         core.hardware = Some(self.hardware);
         let mut registers = RegisterFile::new();
-        let occupants = self.gic.occupants(VCPU).unwrap();
+        let occupants = self.gic.occupants(VCPU, true).unwrap();
         let begin = Capture::begin(
             &mut core,
             VCPU,
@@ -237,7 +237,7 @@ impl System {
         self.hardware = core.hardware.unwrap();
         let mut answer = Answer::new(0);
         self.gic.refill(VCPU, &mut answer).unwrap();
-        assert_eq!(answer.crowded(), 0, "the most urgent ones are in");
+        assert_eq!(answer.rearrange(), 0, "the most urgent ones are in");
         self.carry_out(&answer);
     }
 }
