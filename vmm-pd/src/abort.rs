@@ -2,17 +2,21 @@
 //!
 //! Responsible for: finding out what a load or store does, from its syndrome or from the
 //! instruction itself, and carrying it out on the distributor or the console. Must never: let an
-//! access that nothing answers pass silently; the guest gets its external abort.
+//! access that nothing answers pass silently, or end a guest for one: whatever it accesses, and
+//! however, it gets a value or its external abort.
+
+mod registers;
 
 use channel::VcpuId;
 use channel::vgic::{Request, view_readable};
 
+use crate::address::{self, Operands};
 use crate::exception::{Exception, is_el0};
 use crate::exit::{Access, Syndrome};
 use crate::instruction::Instruction;
 use crate::machine::{Machine, MachineError};
-use crate::port::{COUNT_ALL, COUNT_STATE, Frame, Port, VcpuRegister, count_for};
-use crate::translate::Regime;
+use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister, count_for};
+use crate::translate::{EXCEPTION_ENDIANNESS, Regime, WalkError};
 
 /// Where guest RAM begins.
 pub const RAM_BASE: u64 = 0x4000_0000;
@@ -45,13 +49,37 @@ impl Device {
             .or_else(|| offset(CONSOLE, CONSOLE_SIZE).map(Self::Console))
     }
 
-    const fn beyond(self, bytes: u32) -> Self {
+    /// The device at `ipa`, if it answers accesses of `width` bytes there. Like the bus of such devices, none answers one
+    /// that is not aligned: the guest's load or store comes here unaligned through a mapping as Normal memory only.
+    #[inline]
+    fn answering(ipa: u64, width: u8) -> Option<Self> {
+        Self::at(ipa).filter(|_| ipa.is_multiple_of(width.into()))
+    }
+
+    /// An aligned word further.
+    const fn next_word(self) -> Self {
         match self {
-            Self::Distributor(offset) => Self::Distributor(offset + bytes),
-            Self::Console(offset) => Self::Console(offset + bytes),
+            Self::Distributor(offset) => Self::Distributor(offset + 4),
+            Self::Console(offset) => Self::Console(offset + 4),
         }
     }
 }
+
+/// Where an abort struck, as the kernel tells.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The virtual address of the instruction.
+    program_counter: u64,
+    /// The intermediate physical address. seL4 asks the processor for it and looks not at whether there is one: the lower
+    /// twelve bits are right in any case.
+    ipa: u64,
+    /// It was the fetch.
+    fetch: bool,
+    syndrome: Syndrome,
+}
+
+/// `SCTLR_EL1.E0E`.
+const EL0_ENDIANNESS: u64 = 1 << 24;
 
 /// The words of the distributor that show the virtual timer's interrupt: enabled, pending.
 const fn shows_timer(offset: u32) -> bool {
@@ -70,21 +98,44 @@ impl Machine {
         fetch: bool,
         syndrome: Syndrome,
     ) -> Result<(), MachineError> {
+        let place = Place {
+            program_counter,
+            ipa,
+            fetch,
+            syndrome,
+        };
         let Some(device) = Device::at(ipa).filter(|_| !fetch && !syndrome.is_table_walk()) else {
             self.statistics.other_aborts += 1;
-            return self.nothing_there(port, vcpu, ipa, fetch, syndrome);
+            return self.not_a_device(port, vcpu, place);
         };
         match device {
             Device::Distributor(_) => self.statistics.distributor += 1,
             Device::Console(_) => self.statistics.console += 1,
         }
         if syndrome.describes_access() {
-            self.described(port, vcpu, program_counter, device, syndrome.access())
+            self.described(port, vcpu, place, syndrome.access())
         } else if syndrome.is_cache_maintenance() {
             self.advance(port, vcpu, true)
         } else {
-            self.undescribed(port, vcpu, program_counter, ipa, syndrome)
+            self.undescribed(port, vcpu, place)
         }
+    }
+
+    #[cold]
+    fn not_a_device<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        place: Place,
+    ) -> Result<(), MachineError> {
+        let Place {
+            fetch, syndrome, ..
+        } = place;
+        // Maintenance of what is not there has nothing to do.
+        if syndrome.is_cache_maintenance() && !fetch && !syndrome.is_table_walk() {
+            return self.advance(port, vcpu, true);
+        }
+        self.nothing_there(port, vcpu, place)
     }
 
     /// A load or store of one register, as its syndrome describes it.
@@ -93,31 +144,33 @@ impl Machine {
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        program_counter: u64,
-        device: Device,
+        place: Place,
         access: Access,
     ) -> Result<(), MachineError> {
+        let Some(device) = Device::answering(place.ipa, access.width) else {
+            return self.nothing_there(port, vcpu, place);
+        };
         let count = count_for(access.register);
+        let next = place.program_counter.wrapping_add(4);
         if access.write {
-            let mut frame = if access.register < 31 {
-                port.read(vcpu, count)?
+            let (mut frame, value) = if access.register < 31 {
+                let frame = port.read(vcpu, count)?;
+                let value = frame.general(access.register);
+                let value = in_device_order(port, vcpu, frame.state(), access.width, value)?;
+                (frame, value)
             } else {
-                P::Frame::default()
+                (P::Frame::default(), 0)
             };
-            let value = if access.register < 31 {
-                frame.general(access.register)
-            } else {
-                0
-            };
-            frame.set_program_counter(program_counter.wrapping_add(4));
+            frame.set_program_counter(next);
             port.write(vcpu, &mut frame, 1, true)?;
             self.store(port, vcpu, device, access.width, value)
         } else {
-            let value = access.extend(self.load(port, vcpu, device, access.width)?);
+            let value = self.load(port, vcpu, device, access.width)?;
             let mut frame = port.read(vcpu, count)?;
-            frame.set_program_counter(program_counter.wrapping_add(4));
+            let value = in_device_order(port, vcpu, frame.state(), access.width, value)?;
+            frame.set_program_counter(next);
             if access.register < 31 {
-                frame.set_general(access.register, value);
+                frame.set_general(access.register, access.extend(value));
             }
             Ok(port.write(vcpu, &mut frame, count, true)?)
         }
@@ -134,7 +187,7 @@ impl Machine {
     ) -> Result<u64, MachineError> {
         if width == 8 {
             let lower = self.load(port, vcpu, device, 4)?;
-            let upper = self.load(port, vcpu, device.beyond(4), 4)?;
+            let upper = self.load(port, vcpu, device.next_word(), 4)?;
             return Ok(lower | upper << 32);
         }
         match device {
@@ -180,7 +233,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         if width == 8 {
             self.store(port, vcpu, device, 4, value & 0xffff_ffff)?;
-            return self.store(port, vcpu, device.beyond(4), 4, value >> 32);
+            return self.store(port, vcpu, device.next_word(), 4, value >> 32);
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -218,119 +271,147 @@ impl Machine {
         }
     }
 
-    /// A load or store whose abort carries no description: the instruction says what it does.
+    /// A load or store whose abort carries no description: the instruction says what it does. It may have been changed
+    /// meanwhile, and must be one that could have aborted like this.
     fn undescribed<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        program_counter: u64,
-        ipa: u64,
-        syndrome: Syndrome,
+        place: Place,
     ) -> Result<(), MachineError> {
-        let Some(instruction) = self.fetch_instruction(port, vcpu, program_counter)? else {
-            return self.nothing_there(port, vcpu, ipa, false, syndrome);
+        let word = regime(port, vcpu)?.fetch(port, place.program_counter);
+        let Some(instruction) = word.and_then(Instruction::decode) else {
+            return self.nothing_there(port, vcpu, place);
         };
-        let mut frame = port.read(vcpu, COUNT_ALL)?;
-        let base = self.base(port, vcpu, &frame, instruction.base)?;
-        // The abort may have struck either half of a pair; the page is the same for both.
-        let address = base.wrapping_add_signed(instruction.offset);
-        let Some(device) = Device::at(ipa & !0xfff | address & 0xfff) else {
-            return self.nothing_there(port, vcpu, ipa, false, syndrome);
+        let mut registers = self.registers(port, vcpu, place.program_counter)?;
+        let base = registers.base(instruction.base);
+        let Some(transfers) = transfers(&instruction, base, place) else {
+            return self.nothing_there(port, vcpu, place);
         };
-        let transfers = [
-            Some((instruction.first, device)),
-            instruction
-                .second
-                .map(|second| (second, device.beyond(instruction.first.width.into()))),
-        ];
+        let state = registers.frame.state();
         for (access, device) in transfers.into_iter().flatten() {
             if access.write {
-                let value = if access.register < 31 {
-                    frame.general(access.register)
-                } else {
-                    0
-                };
+                let value = registers.index(access.register);
+                let value = in_device_order(port, vcpu, state, access.width, value)?;
                 self.store(port, vcpu, device, access.width, value)?;
             } else {
-                let value = access.extend(self.load(port, vcpu, device, access.width)?);
-                if access.register < 31 {
-                    frame.set_general(access.register, value);
-                }
+                let value = self.load(port, vcpu, device, access.width)?;
+                let value = in_device_order(port, vcpu, state, access.width, value)?;
+                registers.set(access.register, access.extend(value));
             }
         }
         if let Some(displacement) = instruction.write_back {
-            let value = base.wrapping_add_signed(displacement);
-            if instruction.base < 31 {
-                frame.set_general(instruction.base, value);
-            } else if uses_el1_stack(frame.state()) {
-                port.write_vcpu(vcpu, VcpuRegister::SpEl1, value)?;
-            } else {
-                frame.set_stack_pointer(value);
-            }
+            registers.set_base(
+                port,
+                vcpu,
+                instruction.base,
+                base.wrapping_add_signed(displacement),
+            )?;
         }
-        frame.set_program_counter(program_counter.wrapping_add(4));
+        let mut frame = registers.frame;
+        frame.set_program_counter(place.program_counter.wrapping_add(4));
         Ok(port.write(vcpu, &mut frame, COUNT_ALL, true)?)
     }
 
-    /// The value of a base register, which may be a stack pointer.
-    fn base<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-        frame: &P::Frame,
-        register: u8,
-    ) -> Result<u64, MachineError> {
-        Ok(if register < 31 {
-            frame.general(register)
-        } else if uses_el1_stack(frame.state()) {
-            port.read_vcpu(vcpu, VcpuRegister::SpEl1)?
-        } else {
-            frame.stack_pointer()
-        })
-    }
-
-    /// Reads and decodes the instruction at a virtual address of the guest's.
-    fn fetch_instruction<P: Port>(
-        &mut self,
-        port: &mut P,
-        vcpu: VcpuId,
-        program_counter: u64,
-    ) -> Result<Option<Instruction>, MachineError> {
-        let regime = Regime {
-            control: port.read_vcpu(vcpu, VcpuRegister::SCTLR)?,
-            translation_control: port.read_vcpu(vcpu, VcpuRegister::TCR)?,
-            tables: [
-                port.read_vcpu(vcpu, VcpuRegister::TTBR0)?,
-                port.read_vcpu(vcpu, VcpuRegister::TTBR1)?,
-            ],
-        };
-        Ok(regime
-            .translate(program_counter, |ipa| port.ram_read(ipa))
-            .and_then(|ipa| {
-                let word = port.ram_read(ipa & !7)?;
-                u32::try_from(word >> (8 * (ipa & 4)) & 0xffff_ffff).ok()
-            })
-            .and_then(Instruction::decode))
-    }
-
-    /// Nothing answers at this address: the guest takes an external abort.
+    /// Nothing answers at this address, or to such an access: the guest takes an external abort.
     fn nothing_there<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        ipa: u64,
-        fetch: bool,
-        syndrome: Syndrome,
+        place: Place,
     ) -> Result<(), MachineError> {
-        let state = port.read(vcpu, COUNT_STATE)?.state();
-        let translates = port.read_vcpu(vcpu, VcpuRegister::SCTLR)? & 1 == 1;
-        let address = (!translates).then_some(ipa);
-        let exception = Exception::external_abort(syndrome, fetch, is_el0(state), address);
+        let regime = regime(port, vcpu)?;
+        let registers = self.registers(port, vcpu, place.program_counter)?;
+        let address = if place.fetch {
+            Some(place.program_counter)
+        } else if !regime.enabled() && !place.syndrome.is_table_walk() {
+            Some(place.ipa)
+        } else {
+            let word = regime.fetch(port, place.program_counter);
+            word.and_then(|word| address::struck(word, &registers, place.ipa & 0xfff))
+        };
+        let level = address.filter(|_| place.syndrome.is_table_walk());
+        let level =
+            level.and_then(
+                |address| match regime.walk(address, |ipa| port.ram_read(ipa)) {
+                    Err(WalkError::NoTable { level }) => Some(level),
+                    _ => None,
+                },
+            );
+        let from_el0 = is_el0(registers.frame.state());
+        let exception =
+            Exception::external_abort(place.syndrome, place.fetch, from_el0, address, level);
         self.take_exception(port, vcpu, exception)
     }
 }
 
-/// `PSTATE`: at EL1 with its own stack pointer.
-const fn uses_el1_stack(state: u64) -> bool {
-    state & 0xf == 5
+/// What an instruction transfers, and from or to where: all of it from devices that answer, and where and how the abort
+/// struck.
+fn transfers(
+    instruction: &Instruction,
+    base: u64,
+    place: Place,
+) -> Option<[Option<(Access, Device)>; 2]> {
+    let width = u64::from(instruction.first.width);
+    let offset = base.wrapping_add_signed(instruction.offset) & 0xfff;
+    // The abort strikes the first half of a pair; or the second, if that is on another page.
+    if offset != place.ipa & 0xfff || instruction.first.write != place.syndrome.is_write() {
+        return None;
+    }
+    let at = |access: Access, ipa: u64| Some((access, Device::answering(ipa, access.width)?));
+    let first = at(instruction.first, place.ipa)?;
+    let second = match instruction.second {
+        // What follows in the address space is the guest's to say, but for the same page.
+        Some(_) if offset + width > 0xfff => return None,
+        Some(second) => Some(at(second, place.ipa + width)?),
+        None => None,
+    };
+    Some([Some(first), second])
+}
+
+/// How the guest translates.
+fn regime<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<Regime, MachineError> {
+    Ok(Regime {
+        control: port.read_vcpu(vcpu, VcpuRegister::SCTLR)?,
+        translation_control: port.read_vcpu(vcpu, VcpuRegister::TCR)?,
+        tables: [
+            port.read_vcpu(vcpu, VcpuRegister::TTBR0)?,
+            port.read_vcpu(vcpu, VcpuRegister::TTBR1)?,
+        ],
+    })
+}
+
+impl Regime {
+    /// The instruction at a virtual address. Instructions are little-endian, whatever data is.
+    fn fetch<P: Port>(&self, port: &P, address: u64) -> Option<u32> {
+        let ipa = self.translate(address, |ipa| port.ram_read(ipa))?;
+        let word = port.ram_read(ipa & !7)?;
+        u32::try_from(word >> (8 * (ipa & 4)) & 0xffff_ffff).ok()
+    }
+}
+
+/// Devices are little-endian. What a guest with big-endian data (`SCTLR_EL1.EE`, at EL0 `E0E`) loads or stores is, of
+/// `width` bytes, the other way round.
+#[inline]
+fn in_device_order<P: Port>(
+    port: &mut P,
+    vcpu: VcpuId,
+    state: u64,
+    width: u8,
+    value: u64,
+) -> Result<u64, MachineError> {
+    let unused = 64 - 8 * u32::from(width);
+    let value = value << unused >> unused;
+    let swapped = value.swap_bytes() >> unused;
+    // To ask costs a call of the kernel, and often it makes no difference.
+    if swapped == value {
+        return Ok(value);
+    }
+    let big = if is_el0(state) {
+        EL0_ENDIANNESS
+    } else {
+        EXCEPTION_ENDIANNESS
+    };
+    let control = port.read_vcpu(vcpu, VcpuRegister::SCTLR)?;
+    Ok(if control & big != 0 { swapped } else { value })
 }

@@ -25,8 +25,13 @@ const INSTRUCTION_LENGTH: u64 = 1 << 25;
 const UNKNOWN: u64 = 0;
 /// Fault status code: synchronous external abort, not on a table walk.
 const EXTERNAL_ABORT: u64 = 0x10;
+/// The same on a table walk at level 0; levels 1 to 3 follow.
+const EXTERNAL_ABORT_ON_WALK: u64 = 0x14;
 /// `ESR_ELx.FnV`: `FAR_ELx` does not hold the address.
 const ADDRESS_NOT_VALID: u64 = 1 << 10;
+/// What of a data abort's syndrome is the guest's business as well: `WnR`, `CM`. What describes the access is not, because
+/// `ISV` is always clear for aborts taken to EL1 (DDI 0487, ESR_ELx).
+const KEPT: u64 = 1 << 6 | 1 << 8;
 /// `PSTATE.M` and what it says: the exception level, and which stack pointer.
 const MODE: u64 = 0xf;
 const MODE_EL0: u64 = 0x0;
@@ -43,11 +48,15 @@ impl Exception {
 
     /// Nothing answers at the address of a load, a store or a fetch. `address` is the virtual
     /// address, where it is known; seL4 reports the intermediate physical one only.
+    ///
+    /// With `level`, it was the walk of the guest's own tables that found no memory, at that level (`S1PTW`). `FnV` is
+    /// reserved there (DDI 0487, ESR_ELx), so without an address it is an abort like any other.
     pub(crate) const fn external_abort(
         abort: Syndrome,
         fetch: bool,
         from_el0: bool,
         address: Option<u64>,
+        level: Option<u32>,
     ) -> Self {
         let class = match (fetch, from_el0) {
             (true, true) => class::INSTRUCTION_ABORT_LOWER,
@@ -55,24 +64,15 @@ impl Exception {
             (false, true) => class::DATA_ABORT_LOWER,
             (false, false) => class::DATA_ABORT_SAME,
         };
-        // WnR and CM are the guest's business as well; what describes the access is not, because
-        // ISV is always clear for aborts taken to EL1 (DDI 0487, ESR_ELx).
-        let kept = if fetch {
-            0
-        } else {
-            abort.0 & (1 << 6 | 1 << 8)
-        };
-        let valid = if address.is_some() {
-            0
-        } else {
-            ADDRESS_NOT_VALID
+        let kept = if fetch { 0 } else { abort.0 & KEPT };
+        let (status, address) = match (address, level) {
+            (Some(address), Some(level)) => (EXTERNAL_ABORT_ON_WALK | level as u64 & 3, address),
+            (Some(address), None) => (EXTERNAL_ABORT, address),
+            (None, _) => (EXTERNAL_ABORT | ADDRESS_NOT_VALID, 0),
         };
         Self {
-            syndrome: class << 26 | INSTRUCTION_LENGTH | kept | valid | EXTERNAL_ABORT,
-            address: Some(match address {
-                Some(address) => address,
-                None => 0,
-            }),
+            syndrome: class << 26 | INSTRUCTION_LENGTH | kept | status,
+            address: Some(address),
         }
     }
 }

@@ -182,8 +182,9 @@ pub enum Exit {
         /// Where the instruction is.
         program_counter: u64,
     },
-    /// A trapped instruction of a class that this kernel is not known to trap, or a fault that no
-    /// guest can cause.
+    /// A trapped instruction of a class that this machine has nothing for.
+    OtherTrap,
+    /// A fault that no guest can cause.
     Unexpected {
         /// The fault's label.
         label: u64,
@@ -226,10 +227,7 @@ impl Exit {
             class::WAIT if syndrome.is_wait_for_event() => Self::WaitForEvent,
             class::WAIT => Self::WaitForInterrupt,
             class::SYSTEM_REGISTER => Self::SystemRegister(syndrome),
-            _ => Self::Unexpected {
-                label: label::VCPU_FAULT,
-                detail: syndrome.0,
-            },
+            _ => Self::OtherTrap,
         }
     }
 }

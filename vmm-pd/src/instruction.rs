@@ -24,12 +24,12 @@ pub struct Instruction {
 }
 
 /// The field of `bits` bits at `shift`.
-const fn field(word: u32, shift: u32, bits: u32) -> u32 {
+pub(crate) const fn field(word: u32, shift: u32, bits: u32) -> u32 {
     (word >> shift) & ((1 << bits) - 1)
 }
 
 /// The field, sign-extended.
-const fn signed(word: u32, shift: u32, bits: u32) -> i64 {
+pub(crate) const fn signed(word: u32, shift: u32, bits: u32) -> i64 {
     #[expect(clippy::cast_possible_wrap, reason = "sign extension")]
     let value = (field(word, shift, bits) << (32 - bits)) as i32;
     (value >> (32 - bits)) as i64
@@ -37,7 +37,7 @@ const fn signed(word: u32, shift: u32, bits: u32) -> i64 {
 
 /// The register number at `shift`.
 #[expect(clippy::cast_possible_truncation, reason = "five bits")]
-const fn register(word: u32, shift: u32) -> u8 {
+pub(crate) const fn register(word: u32, shift: u32) -> u8 {
     field(word, shift, 5) as u8
 }
 

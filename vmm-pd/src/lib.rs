@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abort;
+mod address;
 pub mod capture;
 pub mod console;
 mod exception;

@@ -263,6 +263,10 @@ impl Machine {
                 self.statistics.other += 1;
                 self.system_register(port, vcpu, syndrome)
             }
+            Exit::OtherTrap => {
+                self.statistics.other += 1;
+                self.undefined_instruction(port, vcpu, None)
+            }
             Exit::HypervisorCall { program_counter } => {
                 self.statistics.other += 1;
                 self.undefined_instruction(port, vcpu, Some(program_counter))

@@ -18,6 +18,25 @@ pub struct Regime {
 /// The bits of a descriptor or of `TTBRn_EL1` that hold an address of up to 48 bits.
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
+/// The same for the first table, which may be smaller than 4 KiB.
+const ADDRESS_OF_FIRST: u64 = 0x0000_ffff_ffff_fff8;
+/// The level of the tables that hold pages.
+const LAST_LEVEL: u32 = 3;
+/// `SCTLR_EL1.EE`.
+pub(crate) const EXCEPTION_ENDIANNESS: u64 = 1 << 25;
+
+/// Why a walk finds no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalkError {
+    /// There is no memory where the table of this level is to be.
+    NoTable {
+        /// 0 to 3.
+        level: u32,
+    },
+    /// The tables, or the registers, say that there is nothing.
+    Fault,
+}
+
 /// Half of the address space: its size field, granule and top-byte-ignore in `TCR_EL1`.
 struct Half {
     size: u64,
@@ -27,7 +46,7 @@ struct Half {
 
 impl Regime {
     /// The guest has switched its stage 1 on (`SCTLR_EL1.M`).
-    const fn enabled(&self) -> bool {
+    pub(crate) const fn enabled(&self) -> bool {
         self.control & 1 != 0
     }
 
@@ -59,38 +78,49 @@ impl Regime {
         })
     }
 
-    /// Where `address` is, if the tables say; `read` fetches a descriptor from guest RAM.
+    /// Where `address` is, if the tables say; `read` fetches eight bytes of guest RAM, the first lowest.
     pub fn translate(&self, address: u64, read: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        self.walk(address, read).ok()
+    }
+
+    /// The same; or why not.
+    pub fn walk(&self, address: u64, read: impl Fn(u64) -> Option<u64>) -> Result<u64, WalkError> {
         if !self.enabled() {
-            return Some(address);
+            return Ok(address);
         }
-        let upper = address & 1 << 55 != 0;
-        let half = self.half(upper)?;
+        let half = self.half(address & 1 << 55 != 0).ok_or(WalkError::Fault)?;
         let stride = half.granule_shift - 3;
         let bits = u32::try_from(64 - half.size)
             .ok()
-            .filter(|bits| (16..=48).contains(bits))?;
-        let mut shift = half.granule_shift
-            + (bits - half.granule_shift)
-                .div_ceil(stride)
-                .checked_sub(1)?
-                * stride;
+            .filter(|bits| (16..=48).contains(bits))
+            .ok_or(WalkError::Fault)?;
+        let levels = (bits - half.granule_shift).div_ceil(stride);
+        let top = half.granule_shift + levels.checked_sub(1).ok_or(WalkError::Fault)? * stride;
         let offset = address & (u64::MAX >> half.size);
-        let mut table = half.table & ADDRESS;
-        loop {
+        // The first table may be smaller than a page, and is aligned to its size.
+        let mut table = half.table & ADDRESS_OF_FIRST & !((8 << (bits - top)) - 1);
+        for (shift, level) in (0..levels).map(|level| (top - level * stride, level)) {
             // The top level resolves what is left of the address, which may be less than a stride.
             let index = (offset >> shift) & ((1 << stride) - 1);
-            let descriptor = read(table + 8 * index)?;
-            let last = shift == half.granule_shift;
+            let level = LAST_LEVEL + 1 + level - levels;
+            let descriptor = read(table + 8 * index).ok_or(WalkError::NoTable { level })?;
+            let descriptor = self.in_tables_order(descriptor);
             match descriptor & 3 {
-                3 if last => {
-                    return Some(output(descriptor, shift, address));
-                }
+                3 if level == LAST_LEVEL => return Ok(output(descriptor, shift, address)),
                 3 => table = descriptor & ADDRESS & !((1 << half.granule_shift) - 1),
-                1 if !last => return Some(output(descriptor, shift, address)),
-                _ => return None,
+                1 if level < LAST_LEVEL => return Ok(output(descriptor, shift, address)),
+                _ => return Err(WalkError::Fault),
             }
-            shift -= stride;
+        }
+        Err(WalkError::Fault)
+    }
+
+    /// A descriptor as the processor reads it: walks are big-endian if `SCTLR_EL1.EE` says so.
+    const fn in_tables_order(&self, descriptor: u64) -> u64 {
+        if self.control & EXCEPTION_ENDIANNESS != 0 {
+            descriptor.swap_bytes()
+        } else {
+            descriptor
         }
     }
 }
@@ -160,6 +190,57 @@ mod tests {
             walk(&regime, &tables, address),
             Some(0x4777_0000 | address & 0xffff)
         );
+    }
+
+    #[test]
+    fn a_walk_says_at_which_level_there_is_no_table() {
+        // 39-bit lower half, 4 KiB granule: three levels, from 1 to 3.
+        let regime = Regime {
+            control: 1,
+            translation_control: 25,
+            tables: [0x4100_0000, 0],
+        };
+        let mut tables = BTreeMap::new();
+        let at = |tables: &BTreeMap<u64, u64>, address| {
+            regime.walk(address, |ipa| tables.get(&ipa).copied())
+        };
+        for (level, table) in [(1, 0x4100_0000_u64), (2, 0x4100_1000), (3, 0x4100_2000)] {
+            assert_eq!(at(&tables, 0), Err(WalkError::NoTable { level }));
+            tables.insert(table, (table + 0x1000) | 3);
+        }
+        assert_eq!(at(&tables, 0x123), Ok(0x4100_3123));
+        tables.insert(0x4100_2000, 0);
+        assert_eq!(at(&tables, 0), Err(WalkError::Fault));
+        let four_levels = Regime {
+            translation_control: 16,
+            ..regime
+        };
+        let nothing = four_levels.walk(0, |_| None);
+        assert_eq!(nothing, Err(WalkError::NoTable { level: 0 }));
+    }
+
+    #[test]
+    fn tables_of_a_big_endian_guest_are_big_endian() {
+        let regime = Regime {
+            control: 1 | EXCEPTION_ENDIANNESS,
+            translation_control: 25,
+            tables: [0x4100_0000, 0],
+        };
+        let block = (0x4000_0000_u64 | 0x701).swap_bytes();
+        let tables = BTreeMap::from([(0x4100_0008, block)]);
+        assert_eq!(walk(&regime, &tables, 0x4012_3456), Some(0x4012_3456));
+    }
+
+    #[test]
+    fn a_first_table_smaller_than_a_page_is_where_it_says() {
+        // 32-bit lower half: four entries at level 1.
+        let regime = Regime {
+            control: 1,
+            translation_control: 32,
+            tables: [0x4100_0060, 0],
+        };
+        let tables = BTreeMap::from([(0x4100_0068, 0x4000_0000_u64 | 0x701)]);
+        assert_eq!(walk(&regime, &tables, 0x4000_0010), Some(0x4000_0010));
     }
 
     #[test]

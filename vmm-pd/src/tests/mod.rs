@@ -1,5 +1,6 @@
 //! The machine on a board of memory: what each exit means to its guest.
 
+mod accesses;
 mod board;
 mod rearrange;
 mod withdrawn;
