@@ -17,13 +17,9 @@
 //!   active, because software that polls this register wants to know whether a handler can still
 //!   run (Linux's `synchronize_irq`); `GICD_ISPENDR` shows what is pending besides. After a
 //!   capture both are exact.
-//! * An interrupt that is disabled, retargeted, reprioritised or cleared while in flight may
-//!   still be delivered once, as before. A capture does withdraw it.
 //! * An edge, or another request of the same SGI from the same vCPU, that comes while the
 //!   interrupt is in flight is delivered after the end of that one. A physical GIC would merge
 //!   it if the first was not acknowledged yet. Nothing is ever lost.
-//! * `GICD_ICACTIVER` cannot reach an interrupt that is active in a list register. It is
-//!   remembered and carried out by the next capture; [`Gic::write`] reports it.
 //! * The source vCPU of a software generated interrupt is state of the distributor, exact and
 //!   recorded, one delivery for each source. It does not fit through seL4's interface, which
 //!   takes ten bits of interrupt number: `GICC_IAR` always shows source 0.
@@ -31,13 +27,28 @@
 //!   no value that lets it through, and nothing could take it out again. It stays pending.
 //! * More than four interrupts that are active at once on one vCPU do not fit: a fifth waits.
 //!
+//! # What is withdrawn
+//!
+//! An interrupt in flight that the distributor would no longer forward to that vCPU, or not like
+//! that, must not arrive there: it was disabled, alone or with its group or the distributor; its
+//! line has fallen, its latch or its source was cleared; it was set active; it has other targets;
+//! its priority or group has changed; the vCPU was switched off. The answer to whatever did that
+//! names the vCPU ([`channel::vgic::Answer::rearrange`]), and `vmm-pd` captures and restores it
+//! where it stands, before it runs again. What was pending there comes back if it belongs there,
+//! and else goes where it does; what was active is from then on known to be, and is not looked
+//! for again. The same carries out a `GICD_ICACTIVER` for what is active in a list register.
+//! Nothing of it happens for interrupts that nobody has in flight.
+//!
+//! A shared interrupt with several targets that one of them does not take goes to another one
+//! that waits ([`Gic::offer`]).
+//!
 //! # Who gets into a list register
 //!
 //! The pending, enabled interrupt of the highest priority, the lowest INTID among equals, never
 //! one that is in flight already. When all list registers of a vCPU are taken, and what waits is
-//! of higher priority than something there that may still be pending, the answer says so
-//! ([`channel::vgic::Answer::rearrange`]): `vmm-pd` captures that vCPU and restores it, which puts
-//! the active interrupts back and then the most urgent pending ones. So a guest finds in its CPU
+//! of higher priority than something there that may still be pending, the answer says so, too:
+//! `vmm-pd` captures that vCPU and restores it, which puts the active interrupts back and then the
+//! most urgent pending ones. So a guest finds in its CPU
 //! interface what it would find in one with room for all, and the choice is the same before and
 //! after a move. It happens at most a few times for each interrupt that is raised: after it, what
 //! is active is known to be, and what is pending is at least as urgent as what waits.
@@ -48,9 +59,10 @@
 //!   however urgent. None of those can go: seL4 gives no notice of an `EOIR` or `DIR` for an
 //!   interrupt that is in no list register, so its end would be lost. `GICC_HPPIR` then shows
 //!   nothing and `GICC_IAR` gives nothing, until the guest ends one.
-//! * `GICC_CTLR` is the CPU interface's own, which nobody sees but a capture. While it disables a
-//!   group that `GICD_CTLR` enables, interrupts of that group keep list registers that less
-//!   urgent ones of the other group could have.
+//! * `GICC_CTLR` and `GICC_PMR` are the CPU interface's own, which nobody sees but a capture.
+//!   While they keep back what the distributor forwards, it keeps list registers that others of
+//!   another group could have, and of a shared interrupt's several targets one that runs, and does
+//!   not wait, is not offered what another keeps back.
 //! * Among interrupts of the same priority, hardware takes the one in the first list register,
 //!   which after a move is the one of the lowest INTID. Which of them goes first is for an
 //!   implementation to say (IHI 0048B, 3.3).

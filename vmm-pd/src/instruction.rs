@@ -3,8 +3,9 @@
 //! Responsible for: pairs and write-back addressing of the general registers (DDI 0487, C4.1.94),
 //! for which `ESR_ELx.ISV` is clear. Must never: be asked about anything that stage 2 lets pass.
 //!
-//! Exclusive, atomic and SIMD accesses to a device are not emulated: the architecture leaves the
-//! first two to the implementation on Device memory, and no driver uses the third.
+//! Exclusive, atomic and SIMD accesses to a device are not emulated, and end in the guest's external
+//! abort: the architecture leaves the first two to the implementation on Device memory, and seL4
+//! shows nobody the registers of the third.
 
 use crate::exit::Access;
 

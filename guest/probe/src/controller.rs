@@ -9,8 +9,8 @@ pub(crate) enum Controller {
     /// A GICv2, or QEMU's: exact in everything.
     Physical,
     /// One made of list registers that can be filled but not read or emptied, as an unmodified seL4 offers them. What
-    /// follows from that is described at the top of `vgic-pd`: an interrupt in a list register cannot be withdrawn, is
-    /// shown as active, and does not show its source; no more are active at once than there are list registers.
+    /// follows from that is described at the top of `vgic-pd`: an interrupt in a list register is shown as active, and
+    /// does not show its source; no more are active at once than there are list registers.
     Emulated,
 }
 

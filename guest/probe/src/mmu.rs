@@ -74,6 +74,57 @@ pub(crate) fn enable(vcpu: usize) {
     }
 }
 
+/// Where vCPU 0 sees the first GiB, which is the devices', as memory after [`enable_with_gaps`].
+pub(crate) const DEVICES_AS_MEMORY: u64 = 4 << 30;
+/// Addresses for which there is no table after [`enable_with_gaps`], and its level.
+pub(crate) const GAPS: [(u64, u64); 3] = [
+    (1, 0xffff_ff80_0000_0008),
+    (2, 2 << 30 | 0x1008),
+    (3, 3 << 30 | 0x20_0008),
+];
+/// `TCR_EL1.EPD1`: no walks for the upper half.
+const NO_UPPER_HALF: u64 = 1 << 23;
+/// A table descriptor for a table where nothing is.
+const NO_TABLE: u64 = 0x9000_0000 | 3;
+
+/// A level 2 table that leads nowhere.
+static LEVEL_2: Tables = Tables(UnsafeCell::new(
+    [const { Table([NO_TABLE; ENTRIES]) }; MAX_VCPUS],
+));
+
+/// Switches vCPU 0's MMU on, with the map of [`enable`], and besides [`DEVICES_AS_MEMORY`] and [`GAPS`].
+pub(crate) fn enable_with_gaps() {
+    // SAFETY: vCPU 0's table, while its MMU is off.
+    let table = unsafe { &mut (*TABLES.0.get())[0] };
+    table.0[0] = DEVICE;
+    table.0[1] = 1 << 30 | MEMORY;
+    table.0[2] = NO_TABLE;
+    table.0[3] = LEVEL_2.0.get() as u64 | 3;
+    table.0[4] = MEMORY;
+    // SAFETY: as in `enable`; caches stay off, so that nothing is left in them.
+    unsafe {
+        asm!(
+            "dsb sy",
+            "msr mair_el1, {attributes}",
+            "msr tcr_el1, {tcr}",
+            "msr ttbr0_el1, {lower}",
+            "msr ttbr1_el1, {upper}",
+            "isb",
+            "tlbi vmalle1",
+            "dsb sy",
+            "isb",
+            "msr sctlr_el1, {control}",
+            "isb",
+            attributes = in(reg) MAIR,
+            tcr = in(reg) TCR & !NO_UPPER_HALF,
+            lower = in(reg) &raw const table.0 as u64,
+            upper = in(reg) NO_TABLE & !3,
+            control = in(reg) SCTLR_OFF | 1,
+            options(nostack),
+        );
+    }
+}
+
 /// Makes sure that the MMU is off and nothing of `SCTLR_EL1` is left from a pattern.
 pub(crate) fn disable() {
     // SAFETY: the MMU was off before; the RES1 bits are set.

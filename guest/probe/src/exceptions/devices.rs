@@ -145,3 +145,67 @@ pub(super) fn access_zero_register(checker: &mut Checker) {
     instruction!("stp wzr, wzr, [x10]", PRIORITIES, u64::MAX, u64::MAX);
     checker.expect("stp wzr, wzr", 0, get());
 }
+
+/// One instruction between switching `SCTLR_EL1.EE` on and off, with `x10` an address and `x11` a value; the latter afterwards.
+macro_rules! big_endian {
+    ($text:literal, $address:expr, $value:expr) => {{
+        let mut value: u64 = $value;
+        // SAFETY: accesses device registers that nothing depends on, and no memory while data is big-endian.
+        unsafe {
+            asm!(
+                "mrs {old}, sctlr_el1", "orr {new}, {old}, {ee}", "msr sctlr_el1, {new}", "isb",
+                $text,
+                "msr sctlr_el1, {old}", "isb",
+                old = out(reg) _, new = out(reg) _, ee = const 1_u64 << 25,
+                in("x10") $address, inout("x11") value, options(nostack)
+            );
+        }
+        value
+    }};
+}
+
+/// What a guest with big-endian data loads and stores is the other way round.
+pub(super) fn big_endian(checker: &mut Checker) {
+    big_endian!("str w11, [x10]", PRIORITIES, 0x1020_3040);
+    checker.expect("str", 0x4030_2010, get());
+    big_endian!("strh w11, [x10]", PRIORITIES, 0x5060);
+    checker.expect("strh", 0x4030_6050, get());
+    big_endian!("strb w11, [x10]", PRIORITIES, 0x70);
+    checker.expect("strb", 0x4030_6070, get());
+    set(0x1020_3080);
+    for (name, expected, found) in [
+        (
+            "ldr",
+            0x8030_2010,
+            big_endian!("ldr w11, [x10]", PRIORITIES, u64::MAX),
+        ),
+        (
+            "ldrsw",
+            0xffff_ffff_8030_2010,
+            big_endian!("ldrsw x11, [x10]", PRIORITIES, 0),
+        ),
+        (
+            "ldrh",
+            0x8030,
+            big_endian!("ldrh w11, [x10]", PRIORITIES, u64::MAX),
+        ),
+        (
+            "ldrb",
+            0x80,
+            big_endian!("ldrb w11, [x10]", PRIORITIES, u64::MAX),
+        ),
+        (
+            "ldp",
+            0x8030_2010,
+            big_endian!("ldp w11, wzr, [x10]", PRIORITIES, u64::MAX),
+        ),
+        (
+            "ldr of the console",
+            0x1100_0000,
+            big_endian!("ldr w11, [x10]", UART_ID, u64::MAX),
+        ),
+    ] {
+        checker.expect(name, expected, found);
+    }
+    set(0);
+}

@@ -1,8 +1,6 @@
 //! The interrupt controller's corners, on one vCPU.
 //!
-//! With interrupts masked in `PSTATE`, what is delivered is seen by reading `GICC_IAR`. What may change after an
-//! interrupt was given to a list register, an emulated controller cannot take back ([`Controller::Emulated`]): the
-//! cases prepare it while the distributor is off, where that matters.
+//! With interrupts masked in `PSTATE`, what is delivered is seen by reading `GICC_IAR`.
 
 use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::timer;
@@ -11,7 +9,7 @@ use super::Checker;
 use crate::controller::Controller;
 
 /// The first SPI that is used here, and how many there are.
-const FIRST: u32 = 40;
+pub(super) const FIRST: u32 = 40;
 const SPIS: u32 = 40;
 /// `GICC_RPR` when nothing is active.
 const IDLE: u32 = 0xff;
@@ -63,15 +61,15 @@ pub(super) fn clean_up() {
     }
 }
 
-fn pend(intid: u32) {
+pub(super) fn pend(intid: u32) {
     gic::set_bit(distributor::ISPENDR, intid);
 }
 
-fn switch(on: bool) {
+pub(super) fn switch(on: bool) {
     gic::write(distributor::CTLR, u32::from(on));
 }
 
-fn expect_taken(checker: &mut Checker, expected: u32) {
+pub(super) fn expect_taken(checker: &mut Checker, expected: u32) {
     let acknowledged = expect_acknowledged(checker, expected);
     if acknowledged != gic::SPURIOUS {
         end(acknowledged);

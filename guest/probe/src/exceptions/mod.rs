@@ -9,6 +9,8 @@ mod devices;
 mod interrupts;
 mod neighbour;
 mod traps;
+mod walks;
+mod withdrawn;
 
 use core::fmt::{Display, LowerHex};
 
@@ -43,7 +45,7 @@ const fn pair(name: &'static str, run: fn(&mut Checker)) -> Case {
     }
 }
 
-static CASES: [Case; 25] = [
+static CASES: [Case; 35] = [
     case("smc_unknown", calls::smc_unknown),
     case("smc_preserves", calls::smc_preserves),
     case("psci", calls::psci),
@@ -67,7 +69,17 @@ static CASES: [Case; 25] = [
     case("switches", interrupts::switches),
     case("deactivated", interrupts::deactivated),
     case("timer_masked", interrupts::timer_masked),
+    case("withdrawn", withdrawn::withdrawn),
+    case("reprioritised", withdrawn::reprioritised),
+    case("line_fallen", withdrawn::line_fallen),
+    case("timer_set_anew", withdrawn::timer_set_anew),
+    case("big_endian", devices::big_endian),
+    case("unaligned", walks::unaligned),
+    case("no_table", walks::no_table),
     pair("targets", neighbour::targets),
+    pair("retargeted", neighbour::retargeted),
+    pair("off_before_it_is_taken", neighbour::off_before_it_is_taken),
+    pair("masked_here", neighbour::masked_here),
     pair("off_and_on", neighbour::off_and_on),
 ];
 

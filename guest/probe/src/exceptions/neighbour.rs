@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use guest_runtime::gic::{self, distributor};
+use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::machine::{is_off, start_vcpu, stop_vcpu, wait_for_interrupt};
 use guest_runtime::timer;
 
@@ -36,6 +36,7 @@ pub(super) fn serve(vcpu: usize) -> ! {
     if own & 0xff == vcpu as u64 {
         STARTS.store(STARTS.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
+    gic::set_byte(distributor::IPRIORITYR, STOP, 0x10);
     gic::set_bit(distributor::ISENABLER, STOP);
     loop {
         wait_for_interrupt();
@@ -115,6 +116,57 @@ pub(super) fn targets(checker: &mut Checker) {
         gic::set_byte(distributor::ITARGETSR, SPI, 1 << 1);
         gic::write(distributor::CTLR, 1);
     });
+    checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
+    stop(checker);
+}
+
+/// A shared interrupt that is pending for one vCPU goes to another when that becomes its target.
+pub(super) fn retargeted(checker: &mut Checker) {
+    start(checker);
+    set_up(SPI, 0x80, 1 << 0);
+    gic::set_bit(distributor::ISPENDR, SPI);
+    let pending = gic::read_interface(cpu_interface::HPPIR);
+    checker.expect("GICC_HPPIR of vCPU 0", SPI, pending);
+    expect_there(checker, SPI, "its new target", || {
+        gic::set_byte(distributor::ITARGETSR, SPI, 1 << 1);
+    });
+    checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
+    stop(checker);
+}
+
+/// What was pending for a vCPU that has switched itself off is there for the next target.
+pub(super) fn off_before_it_is_taken(checker: &mut Checker) {
+    start(checker);
+    set_up(SPI, 0x80, 1 << 1);
+    // Both at once, and the more urgent one makes it switch itself off before it takes the other.
+    gic::write(distributor::CTLR, 0);
+    gic::set_bit(distributor::ISPENDR, SPI);
+    gic::send(STOP, 1 << 1);
+    gic::write(distributor::CTLR, 1);
+    if !soon(|| is_off(1)) {
+        checker.fail("vCPU 1 is not off");
+    }
+    checker.expect(
+        "interrupt taken last by vCPU 1",
+        STOP,
+        TAKEN.load(Ordering::Relaxed) & 0x3ff,
+    );
+    let pending = gic::bit(distributor::ISPENDR, SPI);
+    checker.expect("GICD_ISPENDR", 1, u8::from(pending));
+    gic::set_byte(distributor::ITARGETSR, SPI, 1 << 0);
+    checker.expect("GICC_IAR of vCPU 0", SPI, acknowledge());
+    end(SPI);
+}
+
+/// Of several targets, one whose CPU interface masks an interrupt does not keep it from one that waits.
+pub(super) fn masked_here(checker: &mut Checker) {
+    start(checker);
+    gic::write_interface(cpu_interface::PMR, 0);
+    expect_there(checker, SPI, "another target", || {
+        set_up(SPI, 0x80, 1 << 0 | 1 << 1);
+        gic::set_bit(distributor::ISPENDR, SPI);
+    });
+    gic::write_interface(cpu_interface::PMR, 0xf8);
     checker.expect("GICC_IAR of vCPU 0", gic::SPURIOUS, acknowledge());
     stop(checker);
 }
