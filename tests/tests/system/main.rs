@@ -7,6 +7,7 @@
 mod boot;
 mod demo;
 mod destinations;
+mod hotplug;
 mod idle;
 mod isolation;
 mod link_cut;

@@ -49,7 +49,7 @@ impl Machine {
     }
 
     /// A vCPU that does other things than taking a shared interrupt from its list register may have masked it: another
-    /// target that has nothing to do may have it.
+    /// target that has nothing to do gets it.
     #[cold]
     fn offer_to_others<P: Port>(
         &mut self,
@@ -224,6 +224,11 @@ impl Machine {
                 (Phase::Running, Run::Waiting) => self.wake(port, injection.vcpu)?,
                 (Phase::Running, Run::Running) if self.count > 1 && injection.intid.is_sgi() => {
                     bring_forward(port, injection.vcpu)?;
+                }
+                (Phase::Running, Run::Running)
+                    if self.count > 1 && !injection.intid.is_private() =>
+                {
+                    self.offer_to_others(port, injection.vcpu)?;
                 }
                 _ => {}
             }

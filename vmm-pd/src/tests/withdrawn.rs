@@ -152,6 +152,18 @@ fn a_vcpu_that_waits_gets_what_another_does_not_take() {
 }
 
 #[test]
+fn of_several_targets_one_that_waits_gets_an_interrupt() {
+    let (mut board, mut machine) = pending(0b11);
+    board.cores[0].slots[0] = Slot::Empty;
+    board.exits(&mut machine, 0, Exit::Maintenance(0), &[]);
+    board.cores[1].object.insert(VcpuRegister::CntvCtl, 0);
+    board.exits(&mut machine, 1, Exit::WaitForInterrupt, &[]);
+    store(&mut board, &mut machine, 0, 0x0800_0204, 1 << 8);
+    assert_eq!(board.cores[0].slots, [Slot::Empty; 4]);
+    assert_eq!(board.cores[1].slots[0], Slot::Pending(40));
+}
+
+#[test]
 fn a_vcpu_that_does_other_things_gives_what_it_does_not_take_to_one_that_waits() {
     let (mut board, mut machine) = pending(0b01);
     board.cores[1].object.insert(VcpuRegister::CntvCtl, 0);
