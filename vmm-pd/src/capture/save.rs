@@ -151,7 +151,7 @@ impl Capture {
     ) -> Result<Captured, CaptureError> {
         let found = self.found(&super::read_notes(port, self.vcpu)?)?;
         let interface = super::read_interface(port, self.vcpu)?;
-        let timer = self.read_timer(port)?;
+        let timer = self.read_timer(port);
         self.read_registers(port, registers)?;
         read_vectors(port, self.vcpu, registers);
         Ok(Captured {
@@ -184,19 +184,17 @@ impl Capture {
         Ok(found)
     }
 
-    fn read_timer<P: DataPage>(&self, port: &mut P) -> Result<VirtualTimer, CaptureError> {
+    fn read_timer<P: DataPage>(&self, port: &mut P) -> VirtualTimer {
         let mut words = [0; 2];
         port.read_page(self.vcpu, layout::TIMER, &mut words);
         let [compare, kernel_control] = words;
-        Ok(VirtualTimer {
+        VirtualTimer {
             control: self.timer_control,
             compare: Ticks(compare),
-            kernel_control: u32::try_from(kernel_control).map_err(|_| CaptureError::Page {
-                field: Register::CNTKCTL_EL1.name(),
-                value: kernel_control,
-            })?,
+            // Its high half is reserved, and yet a guest may be able to write it.
+            kernel_control: low(kernel_control),
             asserted: self.timer_asserted,
-        })
+        }
     }
 
     fn read_registers<P: DataPage>(

@@ -177,6 +177,17 @@ proptest! {
         prop_assert_eq!(left, [Slot::Empty; LIST_REGISTERS]);
     }
 
+    /// `CNTKCTL_EL1` has 32 bits, and some processors keep what is written into the others.
+    #[test]
+    fn what_a_guest_writes_into_reserved_bits_does_not_keep_it_from_being_captured(
+        mut fake in any_fake(), reserved in any::<u32>(),
+    ) {
+        let [_, control] = fake.timer;
+        fake.timer[1] |= u64::from(reserved) << 32;
+        let (_, captured) = capture(&mut fake).unwrap();
+        prop_assert_eq!(u64::from(captured.timer.kernel_control), control);
+    }
+
     /// Into a machine that was another one: nothing is lost, nothing of the other shines through.
     #[test]
     fn a_restore_into_a_dirty_machine_gives_back_what_was_captured(

@@ -107,7 +107,7 @@ fn outcome(board: &Board, machine: &Machine, state: u64) -> Outcome {
 fn answers(ipa: u64, width: u64) -> bool {
     let device =
         (0x0800_0000..0x0801_0000).contains(&ipa) || (0x0900_0000..0x0900_1000).contains(&ipa);
-    device && ipa % width == 0
+    device && ipa.is_multiple_of(width)
 }
 
 /// Addresses in and about the devices, and anywhere.

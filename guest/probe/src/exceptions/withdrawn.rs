@@ -11,11 +11,20 @@ use super::Checker;
 use super::interrupts::{FIRST, expect_taken, pend, set_up, switch};
 
 /// The console's interrupt, whose line is a level, and two of its registers (Arm DDI 0183, 3.3).
-const CONSOLE: u32 = 33;
+pub(super) const CONSOLE: u32 = 33;
 const UARTIMSC: usize = UART + 0x38;
 const UARTICR: usize = UART + 0x44;
 /// `UARTIMSC.TXIM`: there is always room to send.
 const TRANSMIT: u32 = 1 << 5;
+
+/// Makes the console's line high, or low.
+pub(super) fn raise_console(high: bool) {
+    if high {
+        // Something has been sent, so that there was room for more.
+        Console::send(b' ');
+    }
+    mmio::write(UARTIMSC, if high { TRANSMIT } else { 0 });
+}
 
 fn expect_pending(checker: &mut Checker, intid: u32) {
     let pending = gic::read_interface(cpu_interface::HPPIR) & gic::SPURIOUS;
@@ -83,14 +92,12 @@ pub(super) fn line_fallen(checker: &mut Checker) {
     gic::set_byte(distributor::ITARGETSR, CONSOLE, 1);
     gic::set_bit(distributor::ISENABLER, CONSOLE);
     for (name, register, lower) in [("UARTIMSC", UARTIMSC, 0), ("UARTICR", UARTICR, TRANSMIT)] {
-        // Something has been sent, so that there was room for more.
-        Console::send(b' ');
-        mmio::write(UARTIMSC, TRANSMIT);
+        raise_console(true);
         expect_pending(checker, CONSOLE);
         mmio::write(register, lower);
         let found = gic::read_interface(cpu_interface::IAR);
         checker.expect(format_args!("GICC_IAR after {name}"), gic::SPURIOUS, found);
-        mmio::write(UARTIMSC, 0);
+        raise_console(false);
     }
     gic::set_bit(distributor::ICENABLER, CONSOLE);
     println!("");
