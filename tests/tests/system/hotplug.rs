@@ -28,7 +28,7 @@ on_both_kernels! {
             board.shell("echo 2 > /proc/irq/$u/smp_affinity")?;
             board.shell(&format!("echo 0 > {ONLINE}"))?;
             let online = board.shell("echo online $(cat /sys/devices/system/cpu/online)")?;
-            ensure!(online.contains("online 0\r\n"), "the second CPU does not go: {online}");
+            ensure!(online.contains("online 0\n"), "the second CPU does not go: {online}");
             board.shell(&format!("echo 1 > {ONLINE}"))?;
             board.shell("echo 1 > /proc/irq/$u/smp_affinity")?;
         }
