@@ -96,6 +96,11 @@ fn run(kernel: &mut Kernel<Hardware>) -> Result<(), BootError> {
         console,
         "godwit kernel: {count} domains, {vcpus} virtual CPUs"
     );
+    #[cfg(feature = "guest-debug")]
+    let _ = writeln!(
+        console,
+        "godwit kernel: the guest has the processor's debug registers and performance monitor: for a guest that is trusted"
+    );
     Ok(())
 }
 
@@ -293,6 +298,9 @@ fn start_processor() {
             options(nostack, preserves_flags)
         );
     }
+    registers::close_debug();
+    #[cfg(feature = "guest-debug")]
+    registers::open_debug();
     registers::enter_domains();
 }
 

@@ -13,6 +13,9 @@ use kernel::budget::Ticks;
 use kernel::identifier::{DomainId, Identifier, Table, VmId};
 use kernel::machine::{FloatingPoint, Machine, Space, VcpuRegisters};
 use kernel::object::Fault;
+use kernel::own::OwnRegisters;
+#[cfg(feature = "guest-debug")]
+use kernel::own::Switches;
 use kernel::report::Report;
 use kernel::{Kernel, interrupt};
 use sel4_sys::{FAST_MESSAGE_REGISTERS, IpcBuffer, MESSAGE_REGISTERS, VCpuRegister};
@@ -20,6 +23,7 @@ use sel4_sys::{FAST_MESSAGE_REGISTERS, IpcBuffer, MESSAGE_REGISTERS, VCpuRegiste
 use crate::console::Console;
 use crate::entry;
 use crate::gic::Gic;
+use crate::own_registers;
 use crate::registers::{self, read_register, write_register};
 
 /// `CPTR_EL2` without traps but the reserved bits (DDI 0487, D17.2.36, without VHE).
@@ -238,6 +242,26 @@ impl Machine for Hardware {
 
     fn load_vcpu_registers(&mut self, registers: &VcpuRegisters) {
         registers::load_vcpu_registers(registers);
+    }
+
+    #[inline(always)]
+    fn save_own_registers(&mut self, own: &mut OwnRegisters) {
+        own_registers::save(own);
+    }
+
+    #[inline(always)]
+    fn load_own_registers(&mut self, own: &OwnRegisters) {
+        own_registers::load(own);
+    }
+
+    #[cfg(feature = "guest-debug")]
+    fn disarm(&mut self, switches: &mut Switches) {
+        own_registers::disarm(switches);
+    }
+
+    #[cfg(feature = "guest-debug")]
+    fn arm(&mut self, switches: &Switches) {
+        own_registers::arm(switches);
     }
 
     #[inline(always)]

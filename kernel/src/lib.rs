@@ -41,6 +41,7 @@ mod ipc;
 pub mod kernel;
 pub mod machine;
 pub mod object;
+pub mod own;
 pub mod queue;
 pub mod report;
 pub mod scheduler;

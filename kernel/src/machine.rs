@@ -8,6 +8,9 @@ use sel4_sys::VCpuRegister;
 
 use crate::budget::Ticks;
 use crate::identifier::{DomainId, VmId};
+use crate::own::OwnRegisters;
+#[cfg(feature = "guest-debug")]
+use crate::own::Switches;
 use crate::report::Report;
 
 /// An address space with a stage 2 of its own.
@@ -105,6 +108,16 @@ pub trait Machine {
     fn save_vcpu_registers(&mut self, registers: &mut VcpuRegisters);
     /// Loads them.
     fn load_vcpu_registers(&mut self, registers: &VcpuRegisters);
+    /// Saves the registers of the guest that is loaded that seL4's object for it does not have.
+    fn save_own_registers(&mut self, own: &mut OwnRegisters);
+    /// Loads them.
+    fn load_own_registers(&mut self, own: &OwnRegisters);
+    /// Saves what a guest that was just left has switched on of debug exceptions and counters, and switches it off.
+    #[cfg(feature = "guest-debug")]
+    fn disarm(&mut self, switches: &mut Switches);
+    /// Switches it on again, for a guest that is about to run.
+    #[cfg(feature = "guest-debug")]
+    fn arm(&mut self, switches: &Switches);
 
     /// How many list registers there are.
     fn list_registers(&self) -> usize;

@@ -12,6 +12,7 @@ mod floating_point;
 mod gic;
 mod hardware;
 mod memory;
+mod own_registers;
 mod registers;
 #[cfg(feature = "witness")]
 mod witness;

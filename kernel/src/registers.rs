@@ -81,6 +81,28 @@ const CNTHCTL_DOMAIN: u64 = 1 << 0 | 1 << 1;
 /// seL4 does not tell guests and domains apart here.
 const CNTHCTL_GUEST: u64 = 1 << 0;
 
+/// Keeps debug registers and performance monitor from guests, and has none of theirs enabled.
+pub(crate) fn close_debug() {
+    // SAFETY: nothing that the kernel uses; it runs at EL2.
+    unsafe {
+        asm!(
+            el2_stage::close_debug!(),
+            out("x9") _, out("x10") _, out("x11") _, out("x12") _,
+            options(nostack),
+        );
+    }
+}
+
+/// Leaves them to guests after all, of which [`crate::own_registers`] then keeps each one's own.
+#[cfg(feature = "guest-debug")]
+pub(crate) fn open_debug() {
+    /// `MDCR_EL2.HPMN`.
+    const COUNTERS: u64 = 0x1f;
+    let control = read_register!("mdcr_el2");
+    // SAFETY: guests trap less.
+    unsafe { write_register!("mdcr_el2", control & COUNTERS) }
+}
+
 /// A macro for each system register of the table, of its name, that gives what an instruction calls it.
 macro_rules! name_all {
     ([] $($class:ident $source:ident $policy:ident $reason:literal {

@@ -68,9 +68,8 @@ mod tests {
         match (name, class, source) {
             (_, "Core" | "System", "Thread") => Some("the thread's context"),
             (_, "FloatingPoint", _) => Some("floating_point.rs, lazily"),
-            (_, "Debug" | "Pmu", _) | ("CSSELR_EL1", ..) => {
-                Some("nobody, as on seL4: vCPUs of a core share them")
-            }
+            ("CSSELR_EL1", ..) => Some("own.rs"),
+            (_, "Debug" | "Pmu", _) => Some("own.rs, where a guest has them at all"),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ use crate::identifier::VcpuId;
 use crate::interrupt::VIRTUAL_TIMER;
 use crate::kernel::Kernel;
 use crate::machine::{MOST_LIST_REGISTERS, Machine, VcpuRegisters};
+use crate::own::OwnRegisters;
 
 /// `SCTLR_EL1` of a virtual CPU that nobody has written yet: seL4's `SCTLR_EL1_VM`, which is the
 /// reserved bits, `CP15BEN`, `nTWI`, `nTWE`, `UCT` and `UCI`; MMU and caches off.
@@ -39,6 +40,8 @@ const LIST_EOI: u32 = 1 << 19;
 pub struct Vcpu {
     /// System registers by number.
     registers: VcpuRegisters,
+    /// What seL4's object lacks.
+    own: OwnRegisters,
     /// `GICH_VMCR` and `GICH_APR`.
     interface_state: (u32, u32),
     /// `GICH_LR0` and up.
@@ -55,6 +58,7 @@ impl Vcpu {
             registers[VCpuRegister::SCTLR as usize] = SCTLR_INITIAL;
             registers
         },
+        own: OwnRegisters::INITIAL,
         interface_state: (0, 0),
         list_registers: [0; MOST_LIST_REGISTERS],
         timer_masked: false,
@@ -111,6 +115,8 @@ impl<M: Machine> Kernel<M> {
         if let Some(vcpu) = self.loaded_vcpu {
             self.machine.set_interface_control(0);
             self.machine.leave_guest(&mut self.vcpus[vcpu].registers);
+            #[cfg(feature = "guest-debug")]
+            self.machine.disarm(&mut self.vcpus[vcpu].own.switches);
         }
         self.vcpu_active = false;
     }
@@ -126,6 +132,8 @@ impl<M: Machine> Kernel<M> {
                 self.machine.unmask_interrupt(VIRTUAL_TIMER);
             }
         }
+        #[cfg(feature = "guest-debug")]
+        self.machine.arm(&vcpu.own.switches);
         self.machine.enter_guest(&vcpu.registers);
         self.machine.set_interface_control(INTERFACE_ENABLE);
         self.vcpu_active = true;
@@ -144,6 +152,7 @@ impl<M: Machine> Kernel<M> {
                 *register = self.machine.list_register(index);
             }
             self.machine.save_vcpu_registers(&mut previous.registers);
+            self.machine.save_own_registers(&mut previous.own);
         }
         let vcpu = &self.vcpus[next];
         let (control, active_priorities) = vcpu.interface_state;
@@ -152,6 +161,7 @@ impl<M: Machine> Kernel<M> {
             self.machine.set_list_register(index, *register);
         }
         self.machine.load_vcpu_registers(&vcpu.registers);
+        self.machine.load_own_registers(&vcpu.own);
         self.loaded_vcpu = Some(next);
         self.enter_vcpu(next);
     }

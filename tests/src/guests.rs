@@ -147,7 +147,31 @@ pub fn image(kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
 ///
 /// It cannot be built.
 pub fn image_for(board: &'static str, kernel: Kernel, guest: &TestGuest) -> anyhow::Result<Image> {
-    shared((kernel, board, Some(guest.clone()), guest.ram_mib()))
+    shared((kernel, board, Some(guest.clone()), guest.ram_mib(), false))
+}
+
+/// The same of a guest that is trusted with debug registers and performance monitor; with the embedded kernel.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn trusted_image(guest: &TestGuest) -> anyhow::Result<Image> {
+    shared((
+        Kernel::Embedded,
+        VIRT,
+        Some(guest.clone()),
+        guest.ram_mib(),
+        true,
+    ))
+}
+
+/// An image without a guest for a board that leaves its guest those.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn trusted_empty_image(ram_mib: u64) -> anyhow::Result<Image> {
+    shared((Kernel::Embedded, VIRT, None, ram_mib, true))
 }
 
 /// An image without a guest for a board with `ram_mib` of guest RAM.
@@ -156,11 +180,11 @@ pub fn image_for(board: &'static str, kernel: Kernel, guest: &TestGuest) -> anyh
 ///
 /// It cannot be built.
 pub fn empty_image(kernel: Kernel, ram_mib: u64) -> anyhow::Result<Image> {
-    shared((kernel, VIRT, None, ram_mib))
+    shared((kernel, VIRT, None, ram_mib, false))
 }
 
 /// What distinguishes an image.
-type Key = (Kernel, &'static str, Option<TestGuest>, u64);
+type Key = (Kernel, &'static str, Option<TestGuest>, u64, bool);
 
 fn shared(key: Key) -> anyhow::Result<Image> {
     static IMAGES: OnceLock<Mutex<BTreeMap<Key, Image>>> = OnceLock::new();
@@ -170,13 +194,14 @@ fn shared(key: Key) -> anyhow::Result<Image> {
     if let Some(image) = images.get(&key) {
         return Ok(image.clone());
     }
-    let (kernel, board, guest, ram_mib) = &key;
+    let (kernel, board, guest, ram_mib, guest_debug) = &key;
     let request = ImageRequest {
         name: name(&key),
         guest: guest.as_ref().map(TestGuest::build).transpose()?,
         ram_mib: *ram_mib,
         kernel: *kernel,
         board: (*board).to_owned(),
+        guest_debug: *guest_debug,
         ..ImageRequest::default()
     };
     let image = build(&request)?;
@@ -185,15 +210,16 @@ fn shared(key: Key) -> anyhow::Result<Image> {
 }
 
 /// A name of the image's own, the same in every process.
-fn name((kernel, board, guest, ram_mib): &Key) -> String {
+fn name((kernel, board, guest, ram_mib, guest_debug): &Key) -> String {
+    let debug = if *guest_debug { "-guest-debug" } else { "" };
     let Some(guest) = guest else {
-        return format!("test-{board}-{kernel}-empty-{ram_mib}");
+        return format!("test-{board}-{kernel}{debug}-empty-{ram_mib}");
     };
     let mut hasher = DefaultHasher::new();
     guest.arguments.hash(&mut hasher);
     let TestGuest { kind, vcpus, .. } = guest;
     format!(
-        "test-{board}-{kernel}-{kind:?}-{vcpus}-{:016x}",
+        "test-{board}-{kernel}{debug}-{kind:?}-{vcpus}-{:016x}",
         hasher.finish()
     )
 }

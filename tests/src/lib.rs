@@ -9,6 +9,7 @@ pub mod cable;
 pub mod guests;
 pub mod hostile;
 pub mod interrupts;
+pub mod intruder;
 pub mod processor;
 pub mod random;
 pub mod spinner;

@@ -46,6 +46,35 @@ impl Exception {
         }
     }
 
+    /// What a control register of EL1 would have trapped to EL1, with the syndrome that it then has.
+    pub(crate) const fn trapped(syndrome: Syndrome) -> Self {
+        Self {
+            syndrome: syndrome.0,
+            address: None,
+        }
+    }
+
+    /// A debug exception that came to EL2 although it is EL1's (DDI 0487, D2.3.2): what EL1 would have taken. Of a
+    /// watchpoint nobody has kept the address.
+    const fn debug(syndrome: Syndrome, from_el0: bool) -> Self {
+        let class = syndrome.class();
+        let same = !from_el0 && class != class::BRK;
+        let address = if class == class::WATCHPOINT_LOWER {
+            Some(0)
+        } else {
+            None
+        };
+        let unknown = if address.is_some() {
+            ADDRESS_NOT_VALID
+        } else {
+            0
+        };
+        Self {
+            syndrome: syndrome.0 | (same as u64) << 26 | unknown,
+            address,
+        }
+    }
+
     /// Nothing answers at the address of a load, a store or a fetch. `address` is the virtual
     /// address, where it is known; seL4 reports the intermediate physical one only.
     ///
@@ -110,6 +139,17 @@ impl Machine {
         frame.set_program_counter(base.wrapping_add(vector(frame.state())));
         frame.set_state(STATE_RESET);
         Ok(port.write(vcpu, &mut frame, COUNT_STATE, true)?)
+    }
+
+    /// A debug exception is for the guest itself, wherever the processor was told to take it.
+    pub(crate) fn take_debug_exception<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        syndrome: Syndrome,
+    ) -> Result<(), MachineError> {
+        let state = port.read(vcpu, COUNT_STATE)?.state();
+        self.take_exception(port, vcpu, Exception::debug(syndrome, is_el0(state)))
     }
 
     /// The instruction that the vCPU exited with does not exist. `program_counter` is where the

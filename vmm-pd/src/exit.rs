@@ -45,6 +45,14 @@ pub mod class {
     pub const DATA_ABORT_LOWER: u64 = 0x24;
     /// Data abort from the same exception level.
     pub const DATA_ABORT_SAME: u64 = 0x25;
+    /// Breakpoint, software step and watchpoint from a lower exception level; one more is from the same.
+    pub const BREAKPOINT_LOWER: u64 = 0x30;
+    /// See [`BREAKPOINT_LOWER`].
+    pub const STEP_LOWER: u64 = 0x32;
+    /// See [`BREAKPOINT_LOWER`].
+    pub const WATCHPOINT_LOWER: u64 = 0x34;
+    /// `BRK` executed in AArch64.
+    pub const BRK: u64 = 0x3c;
 }
 
 /// A syndrome, as `ESR_EL2` holds it.
@@ -182,6 +190,8 @@ pub enum Exit {
         /// Where the instruction is.
         program_counter: u64,
     },
+    /// A debug exception of the guest's own, which nobody but the guest is to handle.
+    DebugException(Syndrome),
     /// A trapped instruction of a class that this machine has nothing for.
     OtherTrap,
     /// A fault that no guest can cause.
@@ -227,6 +237,9 @@ impl Exit {
             class::WAIT if syndrome.is_wait_for_event() => Self::WaitForEvent,
             class::WAIT => Self::WaitForInterrupt,
             class::SYSTEM_REGISTER => Self::SystemRegister(syndrome),
+            class::BREAKPOINT_LOWER | class::STEP_LOWER | class::WATCHPOINT_LOWER | class::BRK => {
+                Self::DebugException(syndrome)
+            }
             _ => Self::OtherTrap,
         }
     }

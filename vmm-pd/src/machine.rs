@@ -131,6 +131,8 @@ pub struct Machine {
     pub(crate) rearrange: u8,
     pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
+    /// What the guest was told on the console that it asked for in vain, one bit each.
+    pub(crate) missed: u8,
     failure: Failure,
     detail: u64,
     stopped_at: u64,
@@ -156,6 +158,7 @@ impl Machine {
             rearrange: 0,
             standstill: Standstill::default(),
             statistics: Statistics::default(),
+            missed: 0,
             failure: Failure::None,
             detail: 0,
             stopped_at: 0,
@@ -271,6 +274,10 @@ impl Machine {
                 self.statistics.other += 1;
                 self.undefined_instruction(port, vcpu, Some(program_counter))
             }
+            Exit::DebugException(syndrome) => {
+                self.statistics.other += 1;
+                self.take_debug_exception(port, vcpu, syndrome)
+            }
             Exit::Unexpected { label, detail } => {
                 Err(MachineError::UnexpectedFault { label, detail })
             }
@@ -356,6 +363,7 @@ impl Machine {
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.console = Console::new();
         self.console_line = false;
+        self.missed = 0;
         understood(&port.vgic(&Request::Reset { vcpus: boot.vcpus })?)?;
         understood(&port.timer(&timer::Request::Reset { vcpus: boot.vcpus })?)?;
         for vcpu in self.present() {
@@ -411,6 +419,7 @@ impl Machine {
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.console = Console::new();
         self.console_line = false;
+        self.missed = 0;
         self.time = None;
         self.standstill.forget();
         (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);

@@ -65,15 +65,17 @@ const DOMAINS: [&str; 7] = [
 ];
 
 /// What tests and benchmarks put in the place of a program of ours: package, features.
-const VARIANTS: [(&str, &[&str]); 2] = [
-    ("kernel", &["bare", "witness"]),
+const VARIANTS: [(&str, &[&str]); 3] = [
+    ("kernel", &["bare", "guest-debug"]),
+    ("kernel", &["bare", "guest-debug", "witness"]),
     ("vmm-pd", &["domain", "measure"]),
 ];
 
 /// Everything else that runs without an operating system: package, features, limit.
-const BARE: [(&str, &[&str], Option<u64>); 5] = [
+const BARE: [(&str, &[&str], Option<u64>); 6] = [
     ("kernel", &["bare"], Some(KERNEL_LIMIT)),
     ("zcu102-el3", &["bare"], None),
+    ("el2-stage", &["bare"], None),
     ("probe", &["bare"], None),
     ("bench", &["bare"], None),
     ("hostile-pd", &["domain"], None),

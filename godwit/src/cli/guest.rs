@@ -32,6 +32,11 @@ pub(super) struct BoardArguments {
     /// The board, a directory under board/.
     #[arg(long, value_name = "BOARD", default_value = "qemu_virt_aarch64")]
     pub(super) board: String,
+    /// Leaves the guest, which has to be trusted, its processor's debug registers and performance monitor: single steps,
+    /// hardware breakpoints and watchpoints work, and counters count. With the embedded kernel only. Such a guest moves
+    /// to boards made in the same way only.
+    #[arg(long)]
+    pub(super) guest_debug: bool,
 }
 
 /// What the board boots: Debian's Linux with a BusyBox shell, unless something else is given.
@@ -136,6 +141,7 @@ impl GuestArguments {
             guest,
             ram_mib: self.ram,
             placement: Placement::Anywhere,
+            guest_debug: board.guest_debug,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         })

@@ -47,7 +47,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         sel4_crates,
         ..
     } = &arguments.board;
-    let name = format!("{board}-{kernel}{}", sel4_crates.suffix());
+    let debug = match arguments.board.guest_debug {
+        true => "-guest-debug",
+        false => "",
+    };
+    let name = format!("{board}-{kernel}{}{debug}", sel4_crates.suffix());
     let request = ImageRequest {
         hardware: !arguments.qemu,
         ..arguments

@@ -188,6 +188,7 @@ impl DemoOptions {
             guest: (side == Side::A).then(|| self.guest(files)),
             ram_mib: self.ram_mib,
             placement: Placement::Named(board.placement.clone()),
+            guest_debug: false,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         }

@@ -13,12 +13,16 @@ use super::cargo::{Features, PROFILE, TARGET, Workspace, build_guest, target_dir
 use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
-use super::{Config, ImageError, Kernel, Sel4Crates, embedded, symbols, upstream, workspace};
+use super::{
+    Config, ImageError, Kernel, Sel4Crates, embedded, stage, symbols, upstream, workspace,
+};
 use crate::files;
 use crate::guest::{self, Guest};
 
 /// The package of the embedded kernel, and the feature that makes it one.
 const KERNEL: (&str, &str) = ("kernel", "bare");
+/// The feature that has it leave a guest its debug registers, and give each vCPU its own.
+const GUEST_DEBUG: &str = "guest-debug";
 /// The file that the description prefills a region from.
 const BUNDLE: &str = "guest.bundle";
 
@@ -41,6 +45,8 @@ pub struct ImageRequest {
     pub ram_mib: u64,
     /// Where guest RAM lies physically.
     pub placement: Placement,
+    /// Leaves the guest, which is trusted, its processor's debug registers and performance monitor.
+    pub guest_debug: bool,
     /// For the board itself, not for QEMU's model of it ([`Board::on_hardware`]).
     pub hardware: bool,
     /// Programs to use in place of our own, by the domain's name in the description; `kernel` for the embedded kernel.
@@ -59,6 +65,7 @@ impl Default for ImageRequest {
             guest: None,
             ram_mib: 128,
             placement: Placement::Anywhere,
+            guest_debug: false,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         }
@@ -107,6 +114,9 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         board = board.on_hardware();
     }
     board.check_kernel(request.kernel)?;
+    if request.guest_debug && request.kernel == Kernel::Sel4 {
+        return Err(ImageError::GuestDebug);
+    }
     // Before anything takes long: whoever lacks the SDK should hear of it at once.
     let sdk = match request.kernel {
         Kernel::Embedded => None,
@@ -131,7 +141,11 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     let (directory, _lock) = directory(&root, &request.name)?;
     let (programs, kernel) = programs(&root, &system, &board, request)?;
     let (path, report) = match (sdk, kernel) {
-        (Some(sdk), _) => sdk.build(&directory, &xml, &prefill, &programs)?,
+        (Some(sdk), _) => {
+            let (image, report) = sdk.build(&directory, &xml, &prefill, &programs)?;
+            stage::put_before(&image, &el2_stage(&root)?)?;
+            (image, report)
+        }
         (None, Some(kernel)) => {
             let assembled = embedded::assemble(&system, &programs, &kernel, board.ram.range())?;
             let (image, report) = (directory.join("loader.img"), directory.join("report.txt"));
@@ -169,6 +183,12 @@ pub(crate) fn directory(root: &Path, name: &str) -> Result<(PathBuf, File), Imag
             source,
         })?;
     Ok((directory, lock))
+}
+
+/// Builds what runs first of an image with seL4.
+fn el2_stage(root: &Path) -> Result<Vec<u8>, ImageError> {
+    let package = Features::from([(stage::PACKAGE.to_owned(), vec!["bare".to_owned()])]);
+    file(&compile(&Workspace::at(root), &package)?, stage::PACKAGE)
 }
 
 /// Builds what runs before the image under QEMU, and keeps it beside the image.
@@ -277,7 +297,11 @@ fn built(
         Kernel::Embedded => (Config::Release, Some((KERNEL.0, KERNEL.1))),
         Kernel::Sel4 => (request.config, None),
     };
-    let kernel = kernel.map(|(package, feature)| (package.to_owned(), vec![feature.to_owned()]));
+    let debug = request.guest_debug.then_some(GUEST_DEBUG);
+    let kernel = kernel.map(|(package, feature)| {
+        let features = [feature].into_iter().chain(debug);
+        (package.to_owned(), features.map(str::to_owned).collect())
+    });
     let workspace = match request.sel4_crates {
         Sel4Crates::Ours => ours.clone(),
         Sel4Crates::Upstream => upstream::workspace(root, &Sdk::find(board, config)?.headers())?,
@@ -326,7 +350,7 @@ fn compile(workspace: &Workspace, features: &Features) -> Result<Files, ImageErr
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
     std::fs::read(path).map_err(|source| ImageError::Read {
         path: path.to_owned(),
         source,
@@ -407,6 +431,18 @@ mod tests {
             build_image(&request),
             Err(ImageError::NoBoard { .. })
         ));
+    }
+
+    #[test]
+    fn no_image_with_sel4_leaves_a_guest_its_debug_registers() {
+        let request = ImageRequest {
+            kernel: Kernel::Sel4,
+            guest_debug: true,
+            ..ImageRequest::default()
+        };
+        let error = build_image(&request).unwrap_err();
+        assert!(matches!(error, ImageError::GuestDebug));
+        assert!(error.to_string().contains("--kernel embedded"), "{error}");
     }
 
     #[test]

@@ -29,6 +29,22 @@ pub enum ImageError {
     /// There is no workspace to build from.
     #[error(transparent)]
     Workspace(#[from] std::io::Error),
+    /// A guest is to have debug registers on a kernel that does not switch them.
+    #[error(
+        "--guest-debug cannot be had with seL4: its release configuration leaves a guest's breakpoints and counters in \
+         force while domains run, its debug configuration puts its own threads' breakpoints in their place, and neither \
+         keeps a vCPU's own. Use --kernel embedded, or leave out --guest-debug"
+    )]
+    GuestDebug,
+    /// The loader's image is not one that the stage at EL2 can be put before.
+    #[error(
+        "{}: not a flat image that is entered at its first byte, as Microkit's tool makes them for AArch64",
+        path.display()
+    )]
+    Stage {
+        /// The image.
+        path: PathBuf,
+    },
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

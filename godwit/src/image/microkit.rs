@@ -3,6 +3,9 @@
 //! Responsible for: finding the SDK, refusing one of another version or with a kernel that Godwit cannot run on, and
 //! the labels of that kernel's invocations. Never: changes what the tool produces.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
@@ -42,6 +45,9 @@ const OPTIONS: [(&str, bool, &str); 4] = [
         "timer-pd reads the physical counter",
     ),
 ];
+
+/// How many cores the kernel is for.
+const CORES: &str = "MAX_NUM_NODES";
 
 /// The option that a board without a timer of its own needs besides.
 const PHYSICAL_TIMER: (&str, bool, &str) =
@@ -115,6 +121,19 @@ pub enum SdkError {
         needed: bool,
         /// Why.
         reason: &'static str,
+    },
+    /// Its kernel runs on several cores.
+    #[error(
+        "the kernel for {board} ({config}) is for {cores} cores: those after the first are started by the kernel's \
+         loader, and nothing keeps a guest's debug state from domains there"
+    )]
+    Cores {
+        /// The board.
+        board: String,
+        /// The configuration.
+        config: Config,
+        /// How many, as its configuration says.
+        cores: String,
     },
     /// Its kernel lacks an invocation.
     #[error("the kernel for {board}: {source}")]
@@ -210,6 +229,7 @@ impl Sdk {
         OPTIONS
             .into_iter()
             .try_for_each(|option| sdk.require(option))?;
+        sdk.require_one_core()?;
         Ok(sdk)
     }
 
@@ -217,6 +237,19 @@ impl Sdk {
     #[must_use]
     pub fn headers(&self) -> PathBuf {
         files(&self.path, &self.board, self.config).join("include")
+    }
+
+    /// The stage at EL2 runs on the first core.
+    fn require_one_core(&self) -> Result<(), SdkError> {
+        let cores = self.options.get(CORES).and_then(serde_json::Value::as_str);
+        if cores == Some("1") {
+            return Ok(());
+        }
+        Err(SdkError::Cores {
+            board: self.board.clone(),
+            config: self.config,
+            cores: cores.unwrap_or("an unknown number of").to_owned(),
+        })
     }
 
     /// Checks an option of the kernel.
@@ -377,140 +410,4 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SdkError> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| file(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A made-up SDK of one board.
-    struct Fake(PathBuf);
-
-    impl Fake {
-        fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("godwit-sdk-{name}-{}", std::process::id()));
-            let fake = Self(path);
-            std::fs::create_dir_all(fake.0.join("board/b/release/include/kernel")).unwrap();
-            fake.put("VERSION", "2.3.0\n");
-            let options = OPTIONS
-                .map(|(option, needed, _)| format!("\"{option}\": {needed}"))
-                .join(", ");
-            fake.put(
-                "board/b/release/include/kernel/gen_config.json",
-                &format!("{{\"PRINTING\": true, {options}}}"),
-            );
-            let labels: Vec<_> = sel4_sys::INVOCATIONS
-                .iter()
-                .zip(40..)
-                .map(|(name, label)| format!("\"{name}\": {label}"))
-                .collect();
-            fake.put(
-                "board/b/release/invocations_all.json",
-                &format!("{{{}}}", labels.join(", ")),
-            );
-            fake
-        }
-
-        fn put(&self, name: &str, content: &str) {
-            std::fs::write(self.0.join(name), content).unwrap();
-        }
-
-        fn change(&self, name: &str, from: &str, to: &str) {
-            let text = std::fs::read_to_string(self.0.join(name)).unwrap();
-            assert!(text.contains(from));
-            self.put(name, &text.replace(from, to));
-        }
-
-        fn open(&self) -> Result<Sdk, SdkError> {
-            Sdk::at(self.0.clone(), "b", Config::Release)
-        }
-    }
-
-    impl Drop for Fake {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    #[test]
-    fn facts_about_the_kernel_come_from_the_sdk() {
-        let sdk = Fake::new("labels").open().unwrap();
-        assert_eq!(sdk.facts.labels.label(sel4_sys::Invocation::ALL[0]), 40);
-        assert!(sdk.facts.printing);
-    }
-
-    #[test]
-    fn without_an_sdk_the_message_says_what_to_do() {
-        let error = Sdk::at("/nonexistent".into(), "b", Config::Release)
-            .unwrap_err()
-            .to_string();
-        for part in ["/nonexistent", "2.3.0", "MICROKIT_SDK", "embedded kernel"] {
-            assert!(error.contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn other_versions_and_boards_are_refused() {
-        let fake = Fake::new("version");
-        let error = Sdk::at(fake.0.clone(), "c", Config::Release).unwrap_err();
-        assert!(matches!(error, SdkError::Board { .. }));
-        assert!(matches!(
-            Sdk::at(fake.0.clone(), "b", Config::Debug),
-            Err(SdkError::Board { .. })
-        ));
-        fake.put("VERSION", "2.2.0\n");
-        assert!(matches!(fake.open(), Err(SdkError::Version { found, .. }) if found == "2.2.0"));
-    }
-
-    // Pitfall: The kernel moved the counter's offset by itself.
-    #[test]
-    fn a_kernel_with_a_wrong_option_is_refused_by_its_name() {
-        for (option, needed, _) in OPTIONS {
-            let fake = Fake::new(option);
-            let file = "board/b/release/include/kernel/gen_config.json";
-            fake.change(
-                file,
-                &format!("\"{option}\": {needed}"),
-                &format!("\"{option}\": {}", !needed),
-            );
-            let error = fake.open().unwrap_err().to_string();
-            assert!(error.contains(option), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_kernel_that_lacks_an_option_or_an_invocation_is_refused() {
-        let fake = Fake::new("lacks");
-        assert!(matches!(
-            fake.open().unwrap().require(PHYSICAL_TIMER),
-            Err(SdkError::Option {
-                option: "EXPORT_PTMR_USER",
-                ..
-            })
-        ));
-        fake.change(
-            "board/b/release/invocations_all.json",
-            "TCBResume",
-            "TCBOther",
-        );
-        assert!(matches!(fake.open(), Err(SdkError::Invocation { .. })));
-        fake.change(
-            "board/b/release/invocations_all.json",
-            "TCBOther",
-            "TCBResume",
-        );
-        fake.change(
-            "board/b/release/include/kernel/gen_config.json",
-            "KERNEL_MCS",
-            "KERNEL_OTHER",
-        );
-        assert!(matches!(
-            fake.open(),
-            Err(SdkError::Option {
-                option: "KERNEL_MCS",
-                ..
-            })
-        ));
-    }
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod layout;
 pub mod memory;
 pub mod microkit;
+mod stage;
 pub mod symbols;
 pub mod system;
 pub mod upstream;

@@ -17,6 +17,9 @@ use crate::budget::Ticks;
 use crate::identifier::{DomainId, Identifier, ThreadId, VcpuId};
 use crate::machine::{FloatingPoint, Machine, Space, VcpuRegisters};
 use crate::object::State;
+use crate::own::OwnRegisters;
+#[cfg(feature = "guest-debug")]
+use crate::own::Switches;
 use crate::report::Report;
 use crate::{Kernel, vcpu};
 
@@ -42,6 +45,9 @@ struct Fake {
     floating_point_traps: bool,
     guest: bool,
     registers: VcpuRegisters,
+    own: OwnRegisters,
+    #[cfg(feature = "guest-debug")]
+    switches: Switches,
     interface_control: u32,
     interface_state: (u32, u32),
     list_registers: [u32; LIST_REGISTERS],
@@ -65,6 +71,9 @@ impl Fake {
             floating_point_traps: true,
             guest: false,
             registers: [0; VCpuRegister::COUNT],
+            own: OwnRegisters::INITIAL,
+            #[cfg(feature = "guest-debug")]
+            switches: Switches::INITIAL,
             interface_control: 0,
             interface_state: (0, 0),
             list_registers: [0; LIST_REGISTERS],
@@ -185,6 +194,24 @@ impl Machine for Fake {
 
     fn load_vcpu_registers(&mut self, registers: &VcpuRegisters) {
         copy_registers(registers, &mut self.registers, false);
+    }
+
+    fn save_own_registers(&mut self, own: &mut OwnRegisters) {
+        own.clone_from(&self.own);
+    }
+
+    fn load_own_registers(&mut self, own: &OwnRegisters) {
+        self.own.clone_from(own);
+    }
+
+    #[cfg(feature = "guest-debug")]
+    fn disarm(&mut self, switches: &mut Switches) {
+        *switches = core::mem::replace(&mut self.switches, Switches::INITIAL);
+    }
+
+    #[cfg(feature = "guest-debug")]
+    fn arm(&mut self, switches: &Switches) {
+        self.switches = *switches;
     }
 
     fn list_registers(&self) -> usize {

@@ -76,6 +76,8 @@ fn compare(theirs: &MachineRecordV1, ours: &MachineRecordV1) -> Result<(), MoveF
             Refusal::Interrupts { needed, available } => {
                 (layout::INTERRUPTS, needed.into(), available.into())
             }
+            // That it can be read says that there is one to be had.
+            Refusal::GuestDebug => (Register::MDRAR_EL1.identifier().value(), 1, 0),
             Refusal::Missing { register, .. } => (identifier(register), 0, 0),
             Refusal::Different {
                 register,

@@ -55,6 +55,13 @@ pub enum Refusal {
         /// The destination's.
         available: u16,
     },
+    /// The guest has debug registers and a performance monitor, which the destination keeps from its guest. What is set
+    /// in them would be lost, or stop the destination.
+    #[error(
+        "the guest has its processor's debug registers and performance monitor, and this board keeps them from its \
+         guest; a board whose image is made with --guest-debug does not"
+    )]
+    GuestDebug,
     /// A description does not say what a register is.
     #[error("{register} is not in the description of the {side}")]
     Missing {
@@ -260,6 +267,10 @@ fn fields(register: Register) -> impl Iterator<Item = Field> {
 /// hold, may differ.
 pub fn compare(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(), Refusal> {
     layout(source, destination)?;
+    let debug = |machine: &MachineRecordV1| machine.constants.contains(Register::MDRAR_EL1);
+    if debug(source) && !debug(destination) {
+        return Err(Refusal::GuestDebug);
+    }
     for register in Register::ALL {
         let probed = matches!(
             register.source(),

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::ensure;
-use godwit::image::Kernel;
+use godwit::image::{Image, Kernel};
 use godwit::session::Scratch;
 use migration_pd::protocol::management::Phase;
 use tests::board::{Board, move_guest};
@@ -17,6 +17,15 @@ use crate::on_both_kernels;
 const MOVES: u32 = 10;
 /// The longest time between two of them: several of the probe's rounds, each of which goes through everything it does.
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
+
+#[test]
+fn debug_registers_of_each_of_2_cpus_of_a_trusted_guest_are_its_own_and_survive_moves()
+-> anyhow::Result<()> {
+    let guest = TestGuest::probe("mode=registers mmu=0 switched=1", 2);
+    let full = guests::trusted_image(&guest)?;
+    let empty = guests::trusted_empty_image(guest.ram_mib())?;
+    move_it(&full, &empty, 2)
+}
 
 on_both_kernels! {
     fn registers_and_interrupts_survive_moves_with_the_mmu_off(kernel) {
@@ -51,12 +60,17 @@ on_both_kernels! {
 
 /// Runs the probe until it has been moved often enough, then lets it come to its verdict.
 fn run_while_moving(kernel: Kernel, arguments: &str, vcpus: u32) -> anyhow::Result<()> {
+    let guest = TestGuest::probe(arguments, vcpus);
+    let full = guests::image(kernel, &guest)?;
+    let empty = guests::empty_image(kernel, guest.ram_mib())?;
+    move_it(&full, &empty, vcpus)
+}
+
+fn move_it(full: &Image, empty: &Image, vcpus: u32) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let mut random = Random::seeded(0x7072_6f62_6500 + u64::from(vcpus));
-    let guest = TestGuest::probe(arguments, vcpus);
-    let empty = guests::empty_image(kernel, guest.ram_mib())?;
-    let mut here = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
-    let mut there = Board::start("b", &empty, &scratch)?;
+    let mut here = Board::start("a", full, &scratch)?;
+    let mut there = Board::start("b", empty, &scratch)?;
     let mut round = here.expect_probe_round(0)?;
     for number in 1..=MOVES {
         let wait = random.moment(LONGEST_WAIT);

@@ -49,7 +49,7 @@ fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let arguments = format!("mode=registers park=1 holds=1 mmu={mmu} seed={}", 3 + mmu);
     let guest = TestGuest::probe(&arguments, 1);
-    let kernel = build_variant(&workspace()?, "kernel", &["bare", "witness"])?;
+    let kernel = build_variant(&workspace()?, "kernel", &["bare", "guest-debug", "witness"])?;
     let image = guests::build(&ImageRequest {
         name: format!("test-witness-mmu-{mmu}"),
         guest: Some(guest.build()?),

@@ -161,6 +161,11 @@ impl Features {
         }
     }
 
+    /// Whether there is a place for each of these registers, as far as can be told before they are loaded.
+    pub fn hold(self, registers: &RegisterFile) -> bool {
+        restore::needed(self, registers).is_ok()
+    }
+
     /// The words that tell the stub, from [`layout::BREAKPOINTS`] on, with how many event counters there are to load.
     fn words(self, counters: usize) -> [u64; 3] {
         let monitor = if self.monitor { 1 + counters as u64 } else { 0 };

@@ -175,7 +175,7 @@ impl Ready {
 }
 
 /// How many event counters `registers` need. What else they have of what the stub loads, the processor must have.
-fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
+pub(super) fn needed(features: Features, registers: &RegisterFile) -> Result<usize, CaptureError> {
     let [first, second, third] = features.saved(usize::MAX);
     let beyond = [
         first.end..second.start,

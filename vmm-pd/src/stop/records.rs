@@ -42,6 +42,11 @@ impl Machine {
         let Some(VcpusRecordV1 { vcpus, console }) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
+        // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.
+        let features = self.standstill.features;
+        if !vcpus.iter().all(|vcpu| features.hold(&vcpu.registers)) {
+            return Message::refused(Refusal::BadRecord as u64);
+        }
         self.take_over(vcpus, &console);
         self.set_phase(port, Phase::Imported);
         answer(0)
@@ -56,6 +61,7 @@ impl Machine {
             start_if_pending(slot);
         }
         self.console = Console::import(console);
+        self.missed = 0;
     }
 
     /// The operator gives a vCPU's register another value: the next restore writes it.

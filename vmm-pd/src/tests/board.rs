@@ -94,6 +94,8 @@ pub(super) struct Board {
     pub(super) timer_calls: usize,
     pub(super) phases: usize,
     pub(super) output: Vec<u8>,
+    /// Room for output, each time that somebody asks.
+    pub(super) room: usize,
     pub(super) input: VecDeque<u8>,
     pub(super) loaded: Vec<usize>,
     pub(super) flushed: usize,
@@ -115,6 +117,7 @@ impl Board {
             timer_calls: 0,
             phases: 0,
             output: Vec::new(),
+            room: 1,
             input: VecDeque::new(),
             loaded: Vec::new(),
             flushed: 0,
@@ -340,7 +343,7 @@ impl Port for Board {
         slice < SLICES
     }
     fn console_room(&mut self) -> usize {
-        1
+        self.room
     }
     fn console_put(&mut self, byte: u8) {
         self.output.push(byte);

@@ -3,6 +3,7 @@
 mod accesses;
 mod board;
 mod rearrange;
+mod trap;
 mod withdrawn;
 
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};

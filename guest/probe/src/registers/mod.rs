@@ -7,7 +7,8 @@
 //!
 //! Arguments: `seed=N`, `rounds=N` (0: until `q` is typed), `holds=N` a round, `hold_us=N` the longest, `mmu=0|1`,
 //! `interrupts=none|few|shared|many`, `gic=physical` on a machine that emulates none, `park=1` (one vCPU only): every
-//! hold is ended by a key, and before it the probe says what each register of the table is while it lasts.
+//! hold is ended by a key, and before it the probe says what each register of the table is while it lasts; `switched=1`
+//! on a machine that gives each vCPU its own debug registers, performance monitor and cache selection.
 //!
 //! Lines: `probe: register NAME=VALUE` or `probe: register NAME absent` for each and then `probe: parked`; `probe: round
 //! N ok`, or the mismatches; at the end `probe: interrupts ok` if all of them came as they must.
@@ -48,6 +49,7 @@ struct Options {
     interrupts: Amount,
     controller: Controller,
     park: bool,
+    switched: bool,
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             },
             controller: Controller::new(arguments),
             park: arguments.number("park", 0) != 0,
+            switched: arguments.number("switched", 0) != 0,
         }
     }
 }
@@ -75,6 +78,7 @@ impl Options {
 pub(crate) fn run(vcpu: usize, machine: &'static Machine) -> ! {
     let options = Options::new(machine);
     if vcpu == 0 {
+        Filled::find(machine.vcpus == 1 || options.switched);
         prepare(machine);
     }
     if options.mmu {
@@ -128,7 +132,7 @@ impl<'a> Prober<'a> {
             options,
             pattern: Pattern::new(options.seed, vcpu as u64),
             constants: Constants::read(),
-            filled: Filled::find(vcpus),
+            filled: Filled::found(),
             reporter: Reporter::new(vcpu),
         }
     }

@@ -4,6 +4,8 @@
 //! thought of it: with any value at all, unless [`treatment`] says what may be written. Nothing is left out but by a
 //! line there.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use register_table::{instruction_name, register_table};
 use state::{Class, Policy, REGISTER_COUNT, Register, Source};
 
@@ -163,12 +165,55 @@ impl Treatment {
     }
 }
 
-/// Whether seL4 gives each vCPU its own. Cache selection, self-hosted debug and performance monitor it does not switch:
-/// on a machine with one vCPU they keep their values all the same, and a move takes them along; with more, whoever
-/// wrote last has written for all on the same core.
+/// Whether seL4 gives each vCPU its own. Cache selection it does not switch: on a machine with one vCPU it keeps its value
+/// all the same, and a move takes it along; with more, whoever wrote last has written for all on the same core.
+/// Self-hosted debug and performance monitor are there on boards that leave them to a trusted guest.
 fn is_switched(register: Register) -> bool {
     !matches!(register.class(), Class::Debug | Class::Pmu) && register != Register::CSSELR_EL1
 }
+
+/// Whether this board leaves its guest a group of registers. On others their accesses do not trap either, but what is
+/// written is not kept.
+#[derive(Debug, Clone, Copy)]
+struct Offered {
+    debug: bool,
+    monitor: bool,
+}
+
+impl Offered {
+    fn find() -> Self {
+        Self {
+            debug: is_kept(Register::DBGBVR0_EL1, 0x1000),
+            monitor: is_kept(Register::PMUSERENR_EL0, 1),
+        }
+    }
+
+    const fn has(self, register: Register) -> bool {
+        match register.class() {
+            Class::Debug => self.debug,
+            Class::Pmu => self.monitor,
+            _ => true,
+        }
+    }
+}
+
+/// Whether a bit that is written into a register is there afterwards.
+fn is_kept(register: Register, bit: u64) -> bool {
+    let Some(access) = &ACCESSES[register.index()] else {
+        return false;
+    };
+    let mut kept = false;
+    let trap = attempt(|| {
+        let before = (access.read)();
+        (access.write)(before ^ bit);
+        kept = (access.read)() != before;
+        (access.write)(before);
+    });
+    trap.is_none() && kept
+}
+
+/// What vCPU 0 has found, for all.
+static PRESENT: [AtomicBool; REGISTER_COUNT] = [const { AtomicBool::new(false) }; REGISTER_COUNT];
 
 /// The registers that a vCPU has and fills here.
 #[derive(Debug)]
@@ -177,9 +222,18 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// Finds out which there are: of those that are not switched, none if there is more than one vCPU, and none that a
-    /// processor or a hypervisor does not offer.
-    pub(crate) fn find(vcpus: usize) -> Self {
+    /// What vCPU 0 has found out with [`Self::find`].
+    pub(crate) fn found() -> Self {
+        let present = |index: usize| PRESENT[index].load(Ordering::Acquire);
+        Self {
+            present: core::array::from_fn(present),
+        }
+    }
+
+    /// Finds out which there are, on vCPU 0 before the others run: of those that seL4 does not switch, none if there is
+    /// more than one vCPU, unless each is known to have its own; and none that a processor or a hypervisor does not offer.
+    pub(crate) fn find(own: bool) {
+        let offered = Offered::find();
         let is_there = |register: Register| {
             let Some(access) = &ACCESSES[register.index()] else {
                 return false;
@@ -188,11 +242,12 @@ impl Filled {
             match treatment {
                 Treatment::Held | Treatment::Timer => false,
                 _ if is_switched(register) => true,
-                _ => vcpus == 1 && attempt(|| treatment.load(access, (access.read)())).is_none(),
+                _ if !own || !offered.has(register) => false,
+                _ => attempt(|| treatment.load(access, (access.read)())).is_none(),
             }
         };
-        Self {
-            present: core::array::from_fn(|index| is_there(Register::ALL[index])),
+        for register in Register::ALL {
+            PRESENT[register.index()].store(is_there(register), Ordering::Release);
         }
     }
 

@@ -60,6 +60,15 @@ fn the_same_board_under_another_name_is_admitted() {
 }
 
 #[test]
+fn a_guest_with_debug_registers_stays_where_they_are_and_one_without_goes_anywhere() {
+    let debug = with(Register::MDRAR_EL1, 0);
+    assert_eq!(compare(&debug, &debug), Ok(()));
+    assert_eq!(compare(&board(), &debug), Ok(()));
+    assert_eq!(compare(&debug, &board()), Err(Refusal::GuestDebug));
+    assert!(Refusal::GuestDebug.to_string().contains("--guest-debug"));
+}
+
+#[test]
 fn another_layout_is_refused_by_name() {
     let change = |change: fn(&mut MachineRecordV1)| {
         let mut other = board();

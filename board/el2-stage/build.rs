@@ -1,0 +1,10 @@
+//! Links the stage as a flat, position-independent program.
+
+fn main() {
+    println!("cargo:rerun-if-changed=stage.ld");
+    let bare = std::env::var_os("CARGO_FEATURE_BARE").is_some();
+    let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    if bare {
+        println!("cargo:rustc-link-arg-bins=-T{directory}/stage.ld");
+    }
+}
