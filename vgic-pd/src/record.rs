@@ -13,6 +13,12 @@ use channel::vgic::{CpuInterface, LIST_REGISTERS, Refusal};
 use channel::{MAX_VCPUS, VcpuId};
 use state::{CpuInterfaceV1, InterruptV1, VcpuInterruptsV1, VgicRecordV1};
 
+/// The bits of a virtual `GICC_CTLR` that there are (IHI 0048B, 5.3.1, `GICH_VMCR`): EOImode, CBPR, FIQEn, AckCtl and the
+/// two enables. Every combination of active priorities is one that a guest can write.
+const INTERFACE_CONTROL: u32 = 0x21f;
+/// The greatest binary point.
+const BINARY_POINT_MAX: u8 = 7;
+
 const _: () = assert!(
     state::MAX_VCPUS == MAX_VCPUS
         && state::vgic::PRIVATE == PRIVATE_INTERRUPTS
@@ -181,6 +187,19 @@ fn import_vcpu(record: &VcpuInterruptsV1) -> Result<Vcpu, Refusal> {
     let acknowledged = (record.acknowledged.iter()).flat_map(|word| bits(*word));
     let one_source = |sources: &u8| sources.count_ones() <= 1;
     if acknowledged.count() > LIST_REGISTERS || !record.active_sources.iter().all(one_source) {
+        return Err(Refusal::BadRecord);
+    }
+    let CpuInterfaceV1 {
+        control,
+        priority_mask,
+        binary_point,
+        aliased_binary_point,
+        active_priorities: _,
+    } = record.interface;
+    if control & !INTERFACE_CONTROL != 0
+        || priority_mask & !PRIORITY_MASK != 0
+        || binary_point.max(aliased_binary_point) > BINARY_POINT_MAX
+    {
         return Err(Refusal::BadRecord);
     }
     for (sgi, (pending, active)) in

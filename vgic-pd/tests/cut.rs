@@ -415,6 +415,10 @@ fn a_record_of_another_machine_is_refused_and_changes_nothing() {
     refused(&|record| record.vcpus[0].private[27].edge = true);
     refused(&|record| record.vcpus[0].private[2].line = true);
     refused(&|record| record.vcpus[0].active_sources[2] = 0b11);
+    refused(&|record| record.vcpus[1].interface.control = 1 << 5);
+    refused(&|record| record.vcpus[1].interface.priority_mask = 0xf4);
+    refused(&|record| record.vcpus[1].interface.binary_point = 8);
+    refused(&|record| record.vcpus[1].interface.aliased_binary_point = 8);
     refused(&|record| record.vcpus[1].acknowledged[3] = 0b1_1111);
     assert_eq!(machine.gic.0.import(&good), Ok(()));
 }

@@ -136,6 +136,7 @@ const fn remedy(error: &RequestError) -> &'static str {
             phase: Phase::Off | Phase::Failed,
         } => "Discard the guest, or start the board again",
         RequestError::BadRegister { .. } => "`godwit reg list` shows which can be set",
+        RequestError::Illegal(_) => "Nothing has changed",
         RequestError::WrongPhase { .. } => "See `godwit status`",
         RequestError::Moving { .. } => "Wait for the move, or call it off",
         RequestError::InDoubt { .. } => {

@@ -3,6 +3,7 @@
 //! Responsible for: finding a register in whichever record holds it. Never: lets a constant be changed, which a restore
 //! compares and does not write, or invents a register that was not captured.
 
+use state::legal::{self, Illegal, Processor};
 use state::{Class, Policy, REGISTER_COUNT, Register};
 use thiserror::Error;
 
@@ -47,6 +48,9 @@ pub enum AccessError {
         /// The register.
         register: Register,
     },
+    /// No guest can have that value.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
     /// The value does not fit.
     #[error("{value:#x} is too wide for {}", register.name())]
     TooWide {
@@ -117,14 +121,21 @@ pub fn set(
     if register.policy() != Policy::Write {
         return Err(AccessError::Constant { register });
     }
-    let too_wide = AccessError::TooWide { register, value };
+    if !register.width().holds(value) {
+        return Err(AccessError::TooWide { register, value });
+    }
     let done = if register.class() == Class::Timer {
+        legal::check_timer_change(&state.timer, vcpu, register, value)?;
         state.timer.set_register(vcpu, register, value)
     } else {
+        let processor = Processor::of(&state.machine.constants);
         let this = state.vcpus.vcpus.get_mut(vcpu);
-        this.is_some_and(|this| this.amend(register, value))
+        let this = this.ok_or(AccessError::Absent { register, vcpu })?;
+        processor.check_change(vcpu, register, value, &this.registers)?;
+        this.amend(register, value)
     };
-    if done { Ok(()) } else { Err(too_wide) }
+    done.then_some(())
+        .ok_or(AccessError::TooWide { register, value })
 }
 
 /// A register that was set.

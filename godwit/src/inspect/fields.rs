@@ -160,7 +160,7 @@ fn by_name(name: &str) -> &'static [Field] {
     }
 }
 
-const PSTATE: [Field; 12] = [
+const PSTATE: [Field; 11] = [
     bit("N", 31),
     bit("Z", 30),
     bit("C", 29),
@@ -171,8 +171,17 @@ const PSTATE: [Field; 12] = [
     bit("A", 8),
     bit("I", 7),
     bit("F", 6),
-    bit("nRW", 4),
-    named("M", 3, 0, &[(0, "EL0t"), (4, "EL1t"), (5, "EL1h")]),
+    named(
+        "M",
+        4,
+        0,
+        &[
+            (0, "EL0t"),
+            (4, "EL1t"),
+            (5, "EL1h"),
+            (0x10, "User of AArch32"),
+        ],
+    ),
 ];
 
 const SCTLR: [Field; 20] = [

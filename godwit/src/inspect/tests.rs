@@ -1,6 +1,7 @@
 //! What is shown is what is there.
 
 use proptest::prelude::*;
+use state::legal::Illegal;
 use state::{Class, Policy, Register};
 
 use super::access::{self, AccessError};
@@ -36,7 +37,7 @@ fn timers_are_registers_like_others() {
     // The condition bit is no state.
     assert!(matches!(
         access::set(&mut state, 0, Register::CNTV_CTL_EL0, 5),
-        Err(AccessError::TooWide { .. })
+        Err(AccessError::Illegal(Illegal { bits: 4, .. }))
     ));
 }
 
@@ -46,7 +47,14 @@ fn nothing_is_set_that_a_restore_would_not_write() {
         let mut state = state(1, 1);
         let before = state.clone();
         match (access::get(&state, 0, register), register.policy()) {
-            (Ok(_), Policy::Write) => access::set(&mut state, 0, register, 3).unwrap(),
+            (Ok(_), Policy::Write) => match access::set(&mut state, 0, register, 3) {
+                Ok(()) => {}
+                Err(error) => {
+                    let of_it = |illegal: Illegal| illegal.register == register;
+                    assert!(matches!(error, AccessError::Illegal(illegal) if of_it(illegal)));
+                    assert_eq!(state, before);
+                }
+            },
             (Ok(_), _) => {
                 let refused = access::set(&mut state, 0, register, 3);
                 assert_eq!(refused, Err(AccessError::Constant { register }));
@@ -81,6 +89,7 @@ fn fields_are_named_as_people_know_them() {
         describe(Register::PSTATE, 0x6000_03c5),
         "Z C D A I F M=EL1h"
     );
+    assert_eq!(describe(Register::PSTATE, 0x10), "M=User of AArch32");
     assert_eq!(describe(Register::ESR_EL1, 0x5600_0000), "EC=SVC IL");
     assert_eq!(
         describe(Register::MIDR_EL1, 0x410f_d034),

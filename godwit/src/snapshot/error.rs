@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use migration_pd::protocol::MoveFailure;
 use migration_pd::protocol::management::Phase;
 use state::admission::Refusal;
+use state::legal::Illegal;
 use state::record::RecordError;
 use thiserror::Error;
 
@@ -173,6 +174,14 @@ pub enum SnapshotError {
         address: Address,
         /// What differs.
         refusal: Refusal,
+    },
+    /// No guest could have what the snapshot holds.
+    #[error("the snapshot is of no guest that board {address} could have: {illegal}")]
+    Illegal {
+        /// The board.
+        address: Address,
+        /// What is wrong.
+        illegal: Illegal,
     },
     /// The board called it off, or refused.
     #[error("board {address}: {failure}")]

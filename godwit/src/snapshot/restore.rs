@@ -12,6 +12,7 @@ use migration_pd::protocol::transfer::Offer;
 use migration_pd::protocol::{Domain, Incarnation, MAX_PAYLOAD, MoveFailure, MoveId, Transfer};
 use migration_pd::table::{PageTable, bytes_needed};
 use state::admission;
+use state::legal::Processor;
 use zerocopy::IntoBytes as _;
 
 use super::file::encode;
@@ -80,6 +81,11 @@ pub fn restore(
     admission::compare(&file.state().machine, &here).map_err(|refusal| {
         let address = board.address().clone();
         SnapshotError::Incompatible { address, refusal }
+    })?;
+    let processor = Processor::of(&here.constants);
+    processor.check(&file.state().vcpus).map_err(|illegal| {
+        let address = board.address().clone();
+        SnapshotError::Illegal { address, illegal }
     })?;
     let start = relay::start_request(&Options::default(), status.newest_move, board.pace());
     let mut state = file.state().clone();

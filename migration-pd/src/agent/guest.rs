@@ -5,7 +5,9 @@ use crate::handover::source;
 use crate::port::Port;
 use crate::protocol::MoveFailure;
 use crate::protocol::management::{Event, GuestFailure, Phase, StatusReport};
-use channel::{ProtocolError, Ticks, vmm};
+use channel::{Message, ProtocolError, Ticks, vmm};
+use state::Register;
+use state::legal::Illegal;
 
 /// What is known of the guest.
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,6 +125,22 @@ pub(super) fn order<P: Port>(port: &mut P, request: &vmm::Request) -> Result<u64
         port.vmm(request)
             .and_then(|answer| vmm::decode_answer(&answer)),
     )
+}
+
+/// What a neighbour's refusal of a register's value is about.
+pub(super) fn illegal_value(answer: &Message) -> Option<Illegal> {
+    let channel::IllegalValue {
+        vcpu,
+        register,
+        value,
+        bits,
+    } = answer.illegal_value()?;
+    Some(Illegal {
+        vcpu: vcpu.into(),
+        register: Register::from_key(register)?,
+        value,
+        bits,
+    })
 }
 
 /// A neighbour's answer, or its reason.

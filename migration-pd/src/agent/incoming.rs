@@ -4,7 +4,7 @@
 //! says that it is prepared, and the destination's patience. Must never: let the guest run other
 //! than as [`Destination`](crate::handover::Destination) says.
 
-use super::guest::{order, reason_of};
+use super::guest::{illegal_value, reason_of};
 use super::{Core, Work, ZERO_PAGE};
 use crate::fingerprint::{Key, split_mix};
 use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
@@ -293,9 +293,9 @@ impl Core<'_> {
         }
         // vmm-pd last: only its record makes a guest of the parts.
         for domain in [Domain::Timer, Domain::Vgic, Domain::Vmm] {
-            let failed = |reason| MoveFailure::Record { domain, reason };
-            let length = self.record_slot(domain).ok_or(failed(0))?;
-            import(port, domain, length, Ticks(0)).map_err(failed)?;
+            let absent = MoveFailure::Record { domain, reason: 0 };
+            let length = self.record_slot(domain).ok_or(absent)?;
+            import(port, domain, length, Ticks(0))?;
         }
         self.look_at_guest(port);
         match self.guest.phase() {
@@ -319,11 +319,11 @@ impl Core<'_> {
             return Ok(());
         }
         let domain = Domain::Timer;
-        let failed = |reason| MoveFailure::Record { domain, reason };
-        let length = self.record_slot(domain).ok_or(failed(0))?;
+        let failed = MoveFailure::Record { domain, reason: 0 };
+        let length = self.record_slot(domain).ok_or(failed)?;
         let ticks = u128::from(advance_us) * u128::from(self.frequency) / 1_000_000;
-        let ticks = u64::try_from(ticks).map_err(|_| failed(0))?;
-        import(port, domain, length, Ticks(ticks)).map_err(failed)
+        let ticks = u64::try_from(ticks).map_err(|_| failed)?;
+        import(port, domain, length, Ticks(ticks))
     }
 
     /// When the destination stops waiting.
@@ -345,16 +345,27 @@ impl Core<'_> {
 }
 
 /// Lets a domain take its record over; of the timer's, the count with `advance` added.
-fn import<P: Port>(port: &mut P, domain: Domain, length: u32, advance: Ticks) -> Result<(), u64> {
-    let imported = match domain {
-        Domain::Vmm => return order(port, &vmm::Request::Import { length }).map(|_| ()),
-        Domain::Vgic => port
-            .vgic(&vgic::Request::Import { length })
-            .and_then(|answer| vgic::Answer::decode(&answer))
-            .map(|answer| answer.value),
-        Domain::Timer => port
-            .timer(&timer::Request::Import { length, advance })
-            .and_then(|answer| timer::decode_answer(&answer)),
+fn import<P: Port>(
+    port: &mut P,
+    domain: Domain,
+    length: u32,
+    advance: Ticks,
+) -> Result<(), MoveFailure> {
+    let answer = match domain {
+        Domain::Vmm => port.vmm(&vmm::Request::Import { length }),
+        Domain::Vgic => port.vgic(&vgic::Request::Import { length }),
+        Domain::Timer => port.timer(&timer::Request::Import { length, advance }),
     };
-    reason_of(imported).map(|_| ())
+    if let Some(illegal) = answer.as_ref().ok().and_then(illegal_value) {
+        return Err(illegal.into());
+    }
+    let imported = answer.and_then(|answer| match domain {
+        Domain::Vmm => vmm::decode_answer(&answer),
+        Domain::Vgic => vgic::Answer::decode(&answer).map(|answer| answer.value),
+        Domain::Timer => timer::decode_answer(&answer),
+    });
+    match reason_of(imported) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(MoveFailure::Record { domain, reason }),
+    }
 }

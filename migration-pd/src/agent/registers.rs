@@ -5,7 +5,7 @@
 //! is for the domain to say.
 
 use super::Core;
-use super::guest::{order, reason_of};
+use super::guest::{illegal_value, reason_of};
 use crate::port::Port;
 use crate::protocol::management::{Answer, Phase, SetRegister};
 use crate::protocol::{Domain, RequestError};
@@ -58,7 +58,11 @@ impl Core<'_> {
             register: key,
             value,
         };
-        match order(port, &request) {
+        let answer = port.vmm(&request);
+        if let Some(illegal) = answer.as_ref().ok().and_then(illegal_value) {
+            return Err(illegal.into());
+        }
+        match reason_of(answer.and_then(|answer| vmm::decode_answer(&answer))) {
             Ok(_) => Ok(()),
             Err(reason) if reason == Refusal::BadRegister as u64 => Err(bad),
             Err(reason) => Err(neighbour(Domain::Vmm, reason)),
@@ -78,6 +82,9 @@ impl Core<'_> {
         let length = self.export(port, Domain::Timer).map_err(failed)?;
         let bytes = self.record.get(..length).unwrap_or_default();
         let mut timers: TimerRecordV1 = record::decode(bytes).map_err(|_| failed(0))?;
+        if vcpu < timers.vcpus.len() {
+            state::legal::check_timer_change(&timers, vcpu, register, value)?;
+        }
         if !timers.set_register(vcpu, register, value) {
             return Err(bad);
         }

@@ -4,6 +4,8 @@ use super::MoveId;
 use super::codes::codes;
 use super::management::Phase;
 use serde::{Deserialize, Serialize};
+use state::Register;
+use state::legal::Illegal;
 use thiserror::Error;
 
 codes! {
@@ -87,6 +89,9 @@ pub enum RequestError {
         /// The register's key.
         register: u32,
     },
+    /// A register cannot have the value that it is to be given.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
     /// The request was not understood.
     #[error("the board does not understand the request")]
     NotUnderstood,
@@ -164,6 +169,9 @@ pub enum MoveFailure {
         /// Its reason, as its channel numbers it; 0 if it was not understood.
         reason: u64,
     },
+    /// No guest on the destination's processor can have a value that is in the records.
+    #[error("the destination refuses a record: {0}")]
+    Illegal(#[from] Illegal),
     /// A domain of the source did not give out its record.
     #[error("the source's {domain} gave out no record (reason {reason})")]
     Export {
@@ -241,6 +249,7 @@ impl From<RequestError> for Coded {
                 Self(8, vcpu.into(), register.into(), 0)
             }
             RequestError::InDoubt { id } => Self(9, id.0, 0, 0),
+            RequestError::Illegal(illegal) => illegal_value(10, illegal),
         }
     }
 }
@@ -248,7 +257,7 @@ impl From<RequestError> for Coded {
 impl TryFrom<Coded> for RequestError {
     type Error = &'static str;
 
-    fn try_from(Coded(code, first, second, _): Coded) -> Result<Self, Self::Error> {
+    fn try_from(Coded(code, first, second, third): Coded) -> Result<Self, Self::Error> {
         Ok(match code {
             1 => Self::WrongPhase {
                 phase: code_of(first)?,
@@ -272,6 +281,7 @@ impl TryFrom<Coded> for RequestError {
                 register: u32::try_from(second).map_err(|_| "a register out of range")?,
             },
             9 => Self::InDoubt { id: MoveId(first) },
+            10 => Self::Illegal(illegal_of(first, second, third)?),
             _ => return Err("unknown RequestError"),
         })
     }
@@ -308,6 +318,7 @@ impl From<MoveFailure> for Coded {
                 expected_ms,
                 allowed_ms,
             } => Self(17, pages.into(), expected_ms.into(), allowed_ms.into()),
+            MoveFailure::Illegal(illegal) => illegal_value(18, illegal),
         }
     }
 }
@@ -366,9 +377,37 @@ impl TryFrom<Coded> for MoveFailure {
                 expected_ms: narrow(second)?,
                 allowed_ms: narrow(third)?,
             },
+            18 => Self::Illegal(illegal_of(first, second, third)?),
             _ => return Err("unknown MoveFailure"),
         })
     }
+}
+
+/// vCPU and key share the first detail.
+fn illegal_value(code: u8, illegal: Illegal) -> Coded {
+    let Illegal {
+        vcpu,
+        register,
+        value,
+        bits,
+    } = illegal;
+    Coded(
+        code,
+        (vcpu as u64) << 32 | u64::from(register.key()),
+        value,
+        bits,
+    )
+}
+
+fn illegal_of(first: u64, value: u64, bits: u64) -> Result<Illegal, &'static str> {
+    let vcpu = u8::try_from(first >> 32).map_err(|_| "a vCPU out of range")?;
+    let key = u32::try_from(first & 0xffff_ffff).map_err(|_| "a register out of range")?;
+    Ok(Illegal {
+        vcpu: vcpu.into(),
+        register: Register::from_key(key).ok_or("an unknown register")?,
+        value,
+        bits,
+    })
 }
 
 /// A value of an enumeration with codes of one byte.

@@ -151,6 +151,8 @@ pub(crate) struct Faults {
     pub(crate) export: Option<Domain>,
     /// This domain refuses to import.
     pub(crate) import: Option<Domain>,
+    /// `vmm-pd` finds this value of a register in what it is to take.
+    pub(crate) illegal: Option<channel::IllegalValue>,
     /// `vmm-pd` accepts to stop and never does.
     pub(crate) never_stops: bool,
     /// `timer-pd` does not let time go on.
@@ -340,6 +342,9 @@ impl Hardware {
     }
 
     fn import_guest(&mut self, length: u32) -> Message {
+        if let Some(illegal) = self.faults.illegal {
+            return Message::refused_value(Refusal::IllegalValue as u64, illegal);
+        }
         match self.imported(Domain::Vmm, length).as_deref() {
             Some([steps, busy, used]) => {
                 self.steps = *steps;
@@ -416,6 +421,12 @@ impl Port for Hardware {
                 let known = Register::from_key(register);
                 if known.is_none_or(|known| known.policy() != Policy::Write) {
                     return Ok(Message::refused(Refusal::BadRegister as u64));
+                }
+                if let Some(illegal) = self.faults.illegal {
+                    return Ok(Message::refused_value(
+                        Refusal::IllegalValue as u64,
+                        illegal,
+                    ));
                 }
                 self.set_registers.push((vcpu.index(), register, value));
                 vmm::answer(0)

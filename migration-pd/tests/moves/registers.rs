@@ -3,7 +3,8 @@
 use super::hardware::timers;
 use super::world::{Side, World};
 use migration_pd::protocol::management::{Phase, SetRegister};
-use migration_pd::protocol::{Answer, Domain, Request, RequestError};
+use migration_pd::protocol::{Answer, Domain, MoveFailure, Request, RequestError};
+use state::legal::Illegal;
 use state::{Register, TimerRecordV1, record};
 
 const SET: SetRegister = SetRegister {
@@ -110,11 +111,24 @@ fn a_timer_is_not_set_to_what_it_cannot_be_and_stays_as_it_is() {
     world.act(Side::A, &Request::Pause).unwrap();
     world.run_for(10_000);
     // ISTATUS is a condition, 33 bits are too many, and there are two vCPUs.
-    for (vcpu, value) in [(0, 0b100), (1, 1 << 32), (2, 0b11)] {
-        let register = Register::CNTV_CTL_EL0.key();
-        let bad = RequestError::BadRegister { vcpu, register };
-        assert_eq!(set_timer(&mut world, vcpu, value), Err(bad));
+    let register = Register::CNTV_CTL_EL0;
+    for (vcpu, value) in [(0, 0b100), (1, 1 << 32)] {
+        let illegal = Illegal {
+            vcpu: vcpu.into(),
+            register,
+            value,
+            bits: value,
+        };
+        assert_eq!(
+            set_timer(&mut world, vcpu, value.into()),
+            Err(RequestError::Illegal(illegal))
+        );
     }
+    let bad = RequestError::BadRegister {
+        vcpu: 2,
+        register: register.key(),
+    };
+    assert_eq!(set_timer(&mut world, 2, 0b11), Err(bad));
     assert_eq!(world.a.hardware.timer, Some(timers()));
 }
 
@@ -133,4 +147,33 @@ fn a_timer_pd_that_does_not_take_its_record_back_is_told_of() {
     world.act(Side::A, &Request::Resume).unwrap();
     world.run_for(10_000);
     world.runs_at(Side::A);
+}
+
+#[test]
+fn a_value_that_no_guest_can_have_is_told_of_with_its_register_and_bits() {
+    let illegal = Illegal {
+        vcpu: 1,
+        register: Register::PSTATE,
+        value: 0x3c9,
+        bits: 9,
+    };
+    let found = Some(channel::IllegalValue {
+        vcpu: 1,
+        register: Register::PSTATE.key(),
+        value: 0x3c9,
+        bits: 9,
+    });
+    let mut world = World::new();
+    world.b.hardware.faults.illegal = found;
+    let id = world.start(Side::A).unwrap();
+    let failure = world.ended(Side::A, id).failure;
+    assert_eq!(failure, Some(MoveFailure::Illegal(illegal)));
+    world.run_for(10_000);
+    world.runs_at(Side::A);
+
+    world.act(Side::A, &Request::Pause).unwrap();
+    world.run_for(10_000);
+    world.a.hardware.faults.illegal = found;
+    let answer = world.act(Side::A, &Request::SetRegister(SET));
+    assert_eq!(answer, Err(RequestError::Illegal(illegal)));
 }

@@ -19,7 +19,7 @@ mod types;
 pub mod vgic;
 pub mod vmm;
 
-pub use message::{MAX_WORDS, Message, ProtocolError, Reader};
+pub use message::{IllegalValue, MAX_WORDS, Message, ProtocolError, Reader};
 pub use types::{Intid, Ipa, MAX_VCPUS, Ticks, VcpuId};
 
 /// Channel identifiers, as `system.xml` assigns them in each domain.

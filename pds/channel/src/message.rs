@@ -46,6 +46,19 @@ pub enum ProtocolError {
     },
 }
 
+/// A register's value that no guest can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IllegalValue {
+    /// The number of the vCPU.
+    pub vcpu: u8,
+    /// The register's key in records.
+    pub register: u32,
+    /// The value.
+    pub value: u64,
+    /// The bits of it that are wrong.
+    pub bits: u64,
+}
+
 /// The label of every answer that is not a refusal.
 pub const ANSWER: u64 = 0;
 /// The label of an answer that says that the request was not understood.
@@ -124,6 +137,35 @@ impl Message {
     /// The answer to a request that cannot be carried out, with a reason of the channel's own.
     pub fn refused(reason: u64) -> Self {
         Self::new(LABEL_REFUSED).with(reason)
+    }
+
+    /// The answer to a request that would give a register a value which no guest can have; the reason is the channel's.
+    pub fn refused_value(reason: u64, value: IllegalValue) -> Self {
+        let IllegalValue {
+            vcpu,
+            register,
+            value,
+            bits,
+        } = value;
+        Self::refused(reason)
+            .with(vcpu.into())
+            .with(register.into())
+            .with(value)
+            .with(bits)
+    }
+
+    /// What an answer by [`Self::refused_value`] is about.
+    pub fn illegal_value(&self) -> Option<IllegalValue> {
+        let [_, vcpu, register, value, bits] = *self.words() else {
+            return None;
+        };
+        let (vcpu, register) = (u8::try_from(vcpu).ok()?, u32::try_from(register).ok()?);
+        (self.label == LABEL_REFUSED).then_some(IllegalValue {
+            vcpu,
+            register,
+            value,
+            bits,
+        })
     }
 
     /// What is asked or answered.

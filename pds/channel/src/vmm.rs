@@ -108,6 +108,8 @@ pub enum Refusal {
     BadRecord = 2,
     /// The register was not captured, or is not for writing, or the value is too wide for it.
     BadRegister = 3,
+    /// A register cannot have that value; the answer says which and why ([`Message::illegal_value`]).
+    IllegalValue = 4,
 }
 
 /// Exits since start, by cause.

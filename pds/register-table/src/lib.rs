@@ -21,6 +21,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod legal;
+
 /// Hands every row of the register table to the macro `$callback`, after `$arguments` in brackets.
 #[macro_export]
 macro_rules! register_table {
@@ -287,8 +289,21 @@ macro_rules! register_table {
             ID_AA64MMFR3_EL1 system(3, 0, 0, 7, 3);
             ID_AA64MMFR4_EL1 system(3, 0, 0, 7, 4);
         }
-        Constant Probe Ignore "AArch32, which no guest here can enter" {
+        Constant Probe Fields "what 32-bit programs may use, where there are such" {
             ID_PFR0_EL1 system(3, 0, 0, 1, 0);
+            ID_ISAR0_EL1 system(3, 0, 0, 2, 0);
+            ID_ISAR1_EL1 system(3, 0, 0, 2, 1);
+            ID_ISAR2_EL1 system(3, 0, 0, 2, 2);
+            ID_ISAR3_EL1 system(3, 0, 0, 2, 3);
+            ID_ISAR4_EL1 system(3, 0, 0, 2, 4);
+            ID_ISAR5_EL1 system(3, 0, 0, 2, 5);
+            ID_ISAR6_EL1 system(3, 0, 0, 2, 7);
+            MVFR0_EL1 system(3, 0, 0, 3, 0);
+            MVFR1_EL1 system(3, 0, 0, 3, 1);
+            MVFR2_EL1 system(3, 0, 0, 3, 2);
+            ID_PFR2_EL1 system(3, 0, 0, 3, 4);
+        }
+        Constant Probe Ignore "AArch32 at EL1, which no guest here can enter" {
             ID_PFR1_EL1 system(3, 0, 0, 1, 1);
             ID_DFR0_EL1 system(3, 0, 0, 1, 2);
             ID_AFR0_EL1 system(3, 0, 0, 1, 3);
@@ -296,18 +311,7 @@ macro_rules! register_table {
             ID_MMFR1_EL1 system(3, 0, 0, 1, 5);
             ID_MMFR2_EL1 system(3, 0, 0, 1, 6);
             ID_MMFR3_EL1 system(3, 0, 0, 1, 7);
-            ID_ISAR0_EL1 system(3, 0, 0, 2, 0);
-            ID_ISAR1_EL1 system(3, 0, 0, 2, 1);
-            ID_ISAR2_EL1 system(3, 0, 0, 2, 2);
-            ID_ISAR3_EL1 system(3, 0, 0, 2, 3);
-            ID_ISAR4_EL1 system(3, 0, 0, 2, 4);
-            ID_ISAR5_EL1 system(3, 0, 0, 2, 5);
             ID_MMFR4_EL1 system(3, 0, 0, 2, 6);
-            ID_ISAR6_EL1 system(3, 0, 0, 2, 7);
-            MVFR0_EL1 system(3, 0, 0, 3, 0);
-            MVFR1_EL1 system(3, 0, 0, 3, 1);
-            MVFR2_EL1 system(3, 0, 0, 3, 2);
-            ID_PFR2_EL1 system(3, 0, 0, 3, 4);
             ID_DFR1_EL1 system(3, 0, 0, 3, 5);
             ID_MMFR5_EL1 system(3, 0, 0, 3, 6);
         }

@@ -173,11 +173,12 @@ impl Rule {
 /// The fields whose rule is not what the register's other fields have, by their lowest bit.
 fn exceptions(register: Register) -> &'static [Field] {
     match register {
-        // Exception levels: a guest runs in AArch64 at EL1 and EL0 on every board, and has no other.
+        // Exception levels: at EL0 a guest may have seen that 32-bit programs run; at EL1 it runs in AArch64 on every
+        // board, and has no other.
         Register::ID_AA64PFR0_EL1 => {
             &const {
                 [
-                    field(0, 4, Rule::Any),
+                    field(0, 4, Rule::AtLeast),
                     field(4, 4, Rule::Any),
                     field(8, 4, Rule::Any),
                     field(12, 4, Rule::Any),
@@ -317,6 +318,16 @@ fn layout(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(),
     Ok(())
 }
 
+/// The identification registers of AArch32 (DDI 0487, D24.2, `CRm` 1 to 3): where there is no AArch32, they say nothing.
+fn is_of_32_bit_programs(register: Register) -> bool {
+    matches!(register.encoding(), Some([3, 0, 0, 1..=3, _]))
+}
+
+fn runs_32_bit_programs(machine: &MachineRecordV1) -> bool {
+    let levels = machine.constants.word(Register::ID_AA64PFR0_EL1);
+    levels.is_some_and(|levels| levels & 0xf == 2)
+}
+
 fn compare_register(
     register: Register,
     source: &MachineRecordV1,
@@ -326,6 +337,9 @@ fn compare_register(
         register: register.name(),
         side,
     };
+    if is_of_32_bit_programs(register) && !runs_32_bit_programs(source) {
+        return Ok(());
+    }
     let optional = register.source() != Source::Probe;
     let (needed, found) = (
         source.constants.word(register),

@@ -2,7 +2,8 @@
 //!
 //! Responsible for: which registers belong to a vCPU and what is done with each ([`register_table!`], [`Register`]);
 //! what each domain exports of its part of a machine, and its one encoding ([`record`]); which boards a machine may
-//! move between ([`admission`]). Never: touches a machine, or knows how a kernel accelerates one. List registers,
+//! move between ([`admission`]); what a guest could have at all ([`legal`]). Never: touches a machine, or knows how a
+//! kernel accelerates one. List registers,
 //! offsets and saved copies do not appear here.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@
 pub mod admission;
 pub mod console;
 mod file;
+pub mod legal;
 pub mod machine;
 pub mod record;
 mod register;

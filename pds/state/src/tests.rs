@@ -4,6 +4,7 @@ mod admission;
 mod documentation;
 mod golden;
 mod kvm;
+mod legal;
 mod mutation;
 mod register;
 mod roundtrip;

@@ -109,8 +109,13 @@ impl VcpuV1 {
     /// write it, if it belongs into another record, or if the value is too wide.
     #[must_use]
     pub fn amend(&mut self, register: Register, value: u128) -> bool {
+        self.takes(register, value) && self.registers.set(register, value)
+    }
+
+    /// Whether [`Self::amend`] would give a register this value.
+    pub fn takes(&self, register: Register, value: u128) -> bool {
         let state = register.policy() == Policy::Write && register.class() != Class::Timer;
-        state && self.registers.contains(register) && self.registers.set(register, value)
+        state && self.registers.contains(register) && register.width().holds(value)
     }
 
     fn check(&self) -> Result<(), RecordError> {

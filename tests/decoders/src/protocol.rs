@@ -12,6 +12,9 @@ use migration_pd::protocol::{
     Pace, Request, RequestError, Transfer, WireError,
 };
 
+use state::Register;
+use state::legal::Illegal;
+
 use crate::allocation::without_heap;
 
 /// The longest piece of a stream that one byte of input stands for.
@@ -170,12 +173,19 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         seeds.push(with_kind(request.kind(), |out| request.encode(out)));
     }
     let error = RequestError::StaleMove { newest: id };
+    let illegal = Illegal {
+        vcpu: 3,
+        register: Register::PSTATE,
+        value: 0x3c9,
+        bits: 9,
+    };
     for answer in [
         Answer::Accepted,
         Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
         Answer::Description(b"machine"),
         Answer::Examined(Domain::Vmm, b"record"),
         Answer::Refused(error),
+        Answer::Refused(RequestError::Illegal(illegal)),
     ] {
         seeds.push(with_kind(answer.kind(), |out| answer.encode(out)));
     }
@@ -186,6 +196,10 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
     for transfer in [
         Transfer::Accept { id, incarnation },
         Transfer::Refuse { id, failure },
+        Transfer::Refuse {
+            id,
+            failure: MoveFailure::Illegal(illegal),
+        },
         Transfer::Record {
             id,
             index: 3,

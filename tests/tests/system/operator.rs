@@ -102,9 +102,22 @@ fn what_cannot_be_set_changes_nothing(board: &mut Board) -> anyhow::Result<()> {
         (1, Register::X7, 7),
         (1, Register::CNTV_CVAL_EL0, 7),
         (9, Register::X7, 7),
+        (0, Register::PSTATE, 0x3c9),
+        (0, Register::PSTATE, 0x3d3),
+        (0, Register::VBAR_EL1, 4),
     ] {
         let refused = board.client()?.set_register(vcpu, register, value);
         ensure!(refused.is_err(), "{} was set", register.name());
+    }
+    for (register, value) in [(Register::PSTATE, 0x3c9_u128), (Register::PSTATE, 0x3d3)] {
+        let told = board.client()?.set_register(0, register, value);
+        let told = told.err().context("it was set")?.to_string();
+        let here = live::set(board.client()?, 0, &[(register, value)]);
+        let here = here.err().context("it was set")?.to_string();
+        for text in [told, here] {
+            let said = text.contains("PSTATE") && text.contains(&format!("{value:#x}"));
+            ensure!(said && text.contains("EL0t"), "{text}");
+        }
     }
     let after = live::read(board.client()?)?;
     ensure!(

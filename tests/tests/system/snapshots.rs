@@ -1,6 +1,6 @@
 //! A guest that is kept in a file goes on as if nothing had happened, and so does its copy wherever it is restored.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use godwit::image::Kernel;
 use godwit::inspect::access;
 use godwit::relay::Options;
@@ -35,6 +35,32 @@ mod sel4 {
     }
 }
 
+/// A snapshot of a guest at EL2 or in an AArch32 mode of the kernel's is refused with the reason, and leaves the board as
+/// it was.
+fn no_guest_could_be_that(
+    file: &SnapshotFile,
+    scratch: &Scratch,
+    board: &mut Board,
+) -> anyhow::Result<()> {
+    for state in [0x3c9, 0x3d3] {
+        let mut crafted = file.state().clone();
+        ensure!(
+            crafted.vcpus.vcpus[1]
+                .registers
+                .set_word(Register::PSTATE, state)
+        );
+        let path = scratch.path().join("crafted.snapshot");
+        snapshot::write(&path, &crafted, file)?;
+        let crafted = SnapshotFile::open(&path)?;
+        let refused = restore(&crafted, board, RestoreOptions::default());
+        let told = format!("{:#}", refused.err().context("it was restored")?);
+        let said = ["PSTATE of vCPU 1", &format!("{state:#x}"), "EL0t"];
+        ensure!(said.iter().all(|part| told.contains(part)), "{told}");
+        board.wait_for_phase(Phase::Empty)?;
+    }
+    Ok(())
+}
+
 /// Keeps the workload in a file, restores it to an empty board, and once more to that board when it is no longer fresh.
 fn keep_and_restore(from: Kernel, to: Kernel) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
@@ -57,6 +83,7 @@ fn keep_and_restore(from: Kernel, to: Kernel) -> anyhow::Result<()> {
     let file = SnapshotFile::open(&path)?;
     file.verify()?;
     ensure!(file.state().running && file.state().vcpus.vcpus.len() == 2);
+    no_guest_could_be_that(&file, &scratch, &mut there)?;
     restore(&file, &mut there, RestoreOptions::default())?;
     let copy = there.expect_all_checks()?;
     ensure!(

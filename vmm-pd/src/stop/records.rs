@@ -4,7 +4,8 @@
 //! that.
 
 use channel::vmm::{Phase, Refusal, answer};
-use channel::{MAX_VCPUS, Message, VcpuId};
+use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId};
+use state::legal::{Illegal, Processor};
 use state::{ConsoleRecordV1, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV1, record};
 
 use crate::abort::RAM_BASE;
@@ -39,15 +40,18 @@ impl Machine {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
             .and_then(|bytes| record::decode::<VcpusRecordV1>(bytes).ok());
-        let Some(VcpusRecordV1 { vcpus, console }) = decoded else {
+        let Some(record) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
+        if let Err(illegal) = self.processor().check(&record) {
+            return refused(illegal);
+        }
         // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.
         let features = self.standstill.features;
-        if !vcpus.iter().all(|vcpu| features.hold(&vcpu.registers)) {
+        if !(record.vcpus.iter()).all(|vcpu| features.hold(&vcpu.registers)) {
             return Message::refused(Refusal::BadRecord as u64);
         }
-        self.take_over(vcpus, &console);
+        self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
         answer(0)
     }
@@ -66,11 +70,26 @@ impl Machine {
 
     /// The operator gives a vCPU's register another value: the next restore writes it.
     pub(super) fn set_register(&mut self, vcpu: VcpuId, key: u32, value: u128) -> Message {
+        let processor = self.processor();
         let saved = self.standstill.saved_mut(vcpu);
-        match Register::from_key(key) {
-            Some(register) if saved.amend(register, value) => answer(0),
-            _ => Message::refused(Refusal::BadRegister as u64),
+        let known = Register::from_key(key).filter(|register| saved.takes(*register, value));
+        let Some(register) = known else {
+            return Message::refused(Refusal::BadRegister as u64);
+        };
+        let checked = processor.check_change(vcpu.index(), register, value, &saved.registers);
+        if let Err(illegal) = checked {
+            return refused(illegal);
         }
+        if saved.amend(register, value) {
+            answer(0)
+        } else {
+            Message::refused(Refusal::BadRegister as u64)
+        }
+    }
+
+    /// What of this board decides which values a register can have.
+    fn processor(&self) -> Processor {
+        Processor::of(&self.standstill.constants)
     }
 
     #[inline(never)]
@@ -95,6 +114,17 @@ impl Machine {
             Err(_) => Message::refused(Refusal::BadRecord as u64),
         }
     }
+}
+
+/// The answer that says which value no guest on this board can have.
+fn refused(illegal: Illegal) -> Message {
+    let value = IllegalValue {
+        vcpu: u8::try_from(illegal.vcpu).unwrap_or(u8::MAX),
+        register: illegal.register.key(),
+        value: illegal.value,
+        bits: illegal.bits,
+    };
+    Message::refused_value(Refusal::IllegalValue as u64, value)
 }
 
 /// A vCPU that was started and had not run when it was captured is as its start leaves it: PSCI's entry point and

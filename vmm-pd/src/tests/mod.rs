@@ -2,6 +2,7 @@
 
 mod accesses;
 mod board;
+mod programs;
 mod rearrange;
 mod trap;
 mod withdrawn;
@@ -519,6 +520,48 @@ fn a_register_that_is_set_while_the_guest_stands_still_is_what_it_goes_on_with()
     board.settle(&mut machine);
     assert_eq!(board.cores[1].thread.general[19], 0x1919);
     assert_ne!(board.cores[0].thread.general[19], 0x1919);
+}
+
+#[test]
+fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
+    let (mut board, mut machine) = two_running();
+    let bytes = record_of(&mut board, &mut machine);
+    for (register, value) in [
+        // EL2h, AArch32 Supervisor, and 32-bit programs on a processor that says of none.
+        (Register::PSTATE, 0x3c9),
+        (Register::PSTATE, 0x3d3),
+        (Register::PSTATE, 0x10),
+        (Register::VBAR_EL1, 1),
+        (Register::CSSELR_EL1, 0x20),
+    ] {
+        let set = Request::SetRegister {
+            vcpu: vcpu_id(1),
+            register: register.key(),
+            value: value.into(),
+        };
+        let told = machine.request(&mut board, set).illegal_value();
+        let told = told.expect("the answer says what is wrong");
+        assert_eq!(
+            (told.vcpu, told.register, told.value),
+            (1, register.key(), value)
+        );
+        let mut record: VcpusRecordV1 = record::decode(&bytes).expect("a record");
+        assert!(record.vcpus[1].registers.set_word(register, value));
+        let mut crafted = vec![0; 0x8000];
+        let length = record::encode(&record, &mut crafted).expect("room");
+        crafted.truncate(length);
+        let mut other = Board::new();
+        let mut empty = Machine::new(None);
+        empty.start(&mut other);
+        other.settle(&mut empty);
+        other.import = crafted;
+        let length = u32::try_from(length).expect("small");
+        let answer = empty.request(&mut other, Request::Import { length });
+        assert_eq!(answer.illegal_value(), Some(told));
+        assert_eq!(empty.status().phase, Phase::Empty);
+    }
+    let length = length_of(&machine.request(&mut board, Request::Export));
+    assert_eq!(board.exported(length), bytes, "nothing has changed");
 }
 
 // Pitfall: The timer fired between saving the GIC and saving the timer.

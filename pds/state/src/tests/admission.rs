@@ -143,8 +143,35 @@ fn all_ones_in_a_signed_field_means_none() {
 
 #[test]
 fn exception_levels_that_no_guest_has_are_not_compared() {
-    let only_aarch64 = with(Register::ID_AA64PFR0_EL1, 0x111);
-    assert_eq!(compare(&board(), &only_aarch64), Ok(()));
+    let no_aarch32_at_el1 = with(Register::ID_AA64PFR0_EL1, 0x112);
+    assert_eq!(compare(&board(), &no_aarch32_at_el1), Ok(()));
+}
+
+#[test]
+fn what_32_bit_programs_have_seen_must_be_there_where_there_are_such() {
+    let without = with(Register::ID_AA64PFR0_EL1, 0x221);
+    refused_for(Register::ID_AA64PFR0_EL1, &board(), &without);
+    assert_eq!(compare(&without, &board()), Ok(()));
+    for register in [Register::ID_ISAR5_EL1, Register::MVFR1_EL1] {
+        refused_for(
+            register,
+            &with(register, 0x1_1121),
+            &with(register, 0x1_0001),
+        );
+        let mut unknown = with(register, 0x1_1121);
+        assert!(unknown.constants.set(Register::ID_AA64PFR0_EL1, 0x221));
+        assert_eq!(
+            compare(&unknown, &without),
+            Ok(()),
+            "{register:?} says nothing"
+        );
+    }
+    // Of AArch32 at EL1, which no guest has.
+    let other = with(Register::ID_MMFR0_EL1, 0);
+    assert_eq!(
+        compare(&with(Register::ID_MMFR0_EL1, 0x1020_1105), &other),
+        Ok(())
+    );
 }
 
 #[test]
