@@ -10,8 +10,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use godwit::guest::{Guest, Program};
-use godwit::image::{Image, ImageRequest, Kernel, build_guest, build_image, workspace};
-use godwit::prepare::{self, LinuxGuest};
+use godwit::image::{
+    Image, ImageRequest, Kernel, build_guest, build_image, target_directory, workspace,
+};
+use godwit::prepare::{self, Entry, EntryKind, LinuxGuest, Package};
 
 use crate::spinner;
 
@@ -36,6 +38,8 @@ pub struct TestGuest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Linux,
+    /// With a BusyBox of Debian's armhf beside the other, `/bin/busybox32`.
+    LinuxWith32Bit,
     Probe,
     Spinner,
 }
@@ -48,6 +52,15 @@ impl TestGuest {
             kind: Kind::Linux,
             vcpus,
             arguments: format!("console=ttyAMA0 quiet godwit.mode={mode} godwit.style=quiet"),
+        }
+    }
+
+    /// The same with a shell, and with a BusyBox of 32 bits, `/bin/busybox32`.
+    #[must_use]
+    pub fn linux_with_32_bit(vcpus: u32) -> Self {
+        Self {
+            kind: Kind::LinuxWith32Bit,
+            ..Self::linux("shell", vcpus)
         }
     }
 
@@ -75,7 +88,7 @@ impl TestGuest {
     #[must_use]
     pub const fn ram_mib(&self) -> u64 {
         match self.kind {
-            Kind::Linux => LINUX_RAM,
+            Kind::Linux | Kind::LinuxWith32Bit => LINUX_RAM,
             Kind::Probe | Kind::Spinner => BARE_RAM,
         }
     }
@@ -92,6 +105,13 @@ impl TestGuest {
                 Program::Linux {
                     kernel: linux.kernel,
                     initramfs: Some(linux.initramfs),
+                }
+            }
+            Kind::LinuxWith32Bit => {
+                let linux = linux_guest()?;
+                Program::Linux {
+                    initramfs: Some(with_32_bit(&linux)?),
+                    kernel: linux.kernel,
                 }
             }
             Kind::Probe => Program::Flat {
@@ -130,6 +150,35 @@ fn linux_guest() -> anyhow::Result<LinuxGuest> {
     }
     let built = prepare::linux_guest(&workspace()?, &|step| println!("{step}"))?;
     Ok(linux.insert(built).clone())
+}
+
+/// The Linux guest's initramfs, and one more behind it, as Linux takes several: Debian's BusyBox for armhf, fetched if it
+/// is not there yet.
+fn with_32_bit(linux: &LinuxGuest) -> anyhow::Result<PathBuf> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let held = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = target_directory(&workspace()?)?.join("guest/armhf");
+    std::fs::create_dir_all(&directory)?;
+    let busybox = directory.join("busybox");
+    let package = Package {
+        name: "busybox-static",
+        file: "bin/busybox",
+        target: &busybox,
+    };
+    prepare::fetch_for("armhf", &[package], &directory, &|step| println!("{step}"))?;
+    let mut archive = std::fs::read(&linux.initramfs)?;
+    archive.resize(archive.len().next_multiple_of(4), 0);
+    archive.extend(prepare::initramfs(&[Entry {
+        name: "bin/busybox32".to_owned(),
+        mode: 0o755,
+        user: 0,
+        group: 0,
+        kind: EntryKind::File(std::fs::read(&busybox)?),
+    }]));
+    let path = directory.join("initramfs.cpio");
+    std::fs::write(&path, archive)?;
+    drop(held);
+    Ok(path)
 }
 
 /// An image of `guest` for a board with as much RAM as it needs.

@@ -11,7 +11,7 @@ use channel::VcpuId;
 use channel::vgic::{Request, view_readable};
 
 use crate::address::{self, Operands};
-use crate::exception::{Exception, is_el0};
+use crate::exception::{Exception, is_32_bit, is_el0};
 use crate::exit::{Access, Syndrome};
 use crate::instruction::Instruction;
 use crate::machine::{Machine, MachineError};
@@ -151,22 +151,28 @@ impl Machine {
             return self.nothing_there(port, vcpu, place);
         };
         let count = count_for(access.register);
+        // A store of zero needs nothing, and only AArch64 has the zero register.
+        let mut frame = if access.register < 31 || !access.write {
+            port.read(vcpu, count)?
+        } else {
+            P::Frame::default()
+        };
+        if is_32_bit(frame.state()) {
+            return self.nothing_there(port, vcpu, place);
+        }
         let next = place.program_counter.wrapping_add(4);
         if access.write {
-            let (mut frame, value) = if access.register < 31 {
-                let frame = port.read(vcpu, count)?;
+            let value = if access.register < 31 {
                 let value = frame.general(access.register);
-                let value = in_device_order(port, vcpu, frame.state(), access.width, value)?;
-                (frame, value)
+                in_device_order(port, vcpu, frame.state(), access.width, value)?
             } else {
-                (P::Frame::default(), 0)
+                0
             };
             frame.set_program_counter(next);
             port.write(vcpu, &mut frame, 1, true)?;
             self.store(port, vcpu, device, access.width, value)
         } else {
             let value = self.load(port, vcpu, device, access.width)?;
-            let mut frame = port.read(vcpu, count)?;
             let value = in_device_order(port, vcpu, frame.state(), access.width, value)?;
             frame.set_program_counter(next);
             if access.register < 31 {
@@ -279,11 +285,15 @@ impl Machine {
         vcpu: VcpuId,
         place: Place,
     ) -> Result<(), MachineError> {
-        let word = regime(port, vcpu)?.fetch(port, place.program_counter);
+        let mut registers = self.registers(port, vcpu, place.program_counter)?;
+        let word = if is_32_bit(registers.frame.state()) {
+            None
+        } else {
+            regime(port, vcpu)?.fetch(port, place.program_counter)
+        };
         let Some(instruction) = word.and_then(Instruction::decode) else {
             return self.nothing_there(port, vcpu, place);
         };
-        let mut registers = self.registers(port, vcpu, place.program_counter)?;
         let base = registers.base(instruction.base);
         let Some(transfers) = transfers(&instruction, base, place) else {
             return self.nothing_there(port, vcpu, place);
@@ -326,6 +336,9 @@ impl Machine {
             Some(place.program_counter)
         } else if !regime.enabled() && !place.syndrome.is_table_walk() {
             Some(place.ipa)
+        } else if is_32_bit(registers.frame.state()) {
+            // What it does is not known: its instructions are not decoded.
+            None
         } else {
             let word = regime.fetch(port, place.program_counter);
             word.and_then(|word| address::struck(word, &registers, place.ipa & 0xfff))

@@ -34,6 +34,10 @@ const ADDRESS_NOT_VALID: u64 = 1 << 10;
 const KEPT: u64 = 1 << 6 | 1 << 8;
 /// `PSTATE.M` and what it says: the exception level, and which stack pointer.
 const MODE: u64 = 0xf;
+/// `PSTATE.nRW`: AArch32.
+const EXECUTION_STATE: u64 = 1 << 4;
+/// `PSTATE.IT`, in AArch32.
+const CONDITIONAL: u64 = 0x0600_fc00;
 const MODE_EL0: u64 = 0x0;
 const MODE_EL1_OWN_STACK: u64 = 0x5;
 
@@ -111,9 +115,20 @@ pub(crate) const fn is_el0(state: u64) -> bool {
     state & MODE == MODE_EL0
 }
 
+/// Runs a 32-bit program, always in the guest's user mode.
+pub(crate) const fn is_32_bit(state: u64) -> bool {
+    state & EXECUTION_STATE != 0
+}
+
+/// A 32-bit program is inside an IT block: the next instructions depend on a condition that is part of the state.
+pub(crate) const fn is_conditional(state: u64) -> bool {
+    is_32_bit(state) && state & CONDITIONAL != 0
+}
+
 /// The offset of the vector for a synchronous exception, from where the vCPU was.
 const fn vector(state: u64) -> u64 {
     match state & MODE {
+        MODE_EL0 if is_32_bit(state) => 0x600,
         MODE_EL0 => 0x400,
         MODE_EL1_OWN_STACK => 0x200,
         _ => 0,

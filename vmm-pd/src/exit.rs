@@ -168,6 +168,8 @@ pub enum Exit {
     WaitForInterrupt,
     /// `WFE`.
     WaitForEvent,
+    /// `WFI` or `WFE` in 16 bits, which only 32-bit programs have.
+    NarrowWait(Syndrome),
     /// A trapped system register access.
     SystemRegister(Syndrome),
     /// A stage-2 abort.
@@ -234,6 +236,7 @@ impl Exit {
     fn trapped(syndrome: Syndrome) -> Self {
         match syndrome.class() {
             class::SMC => Self::SecureMonitorCall(syndrome),
+            class::WAIT if !syndrome.is_32_bit() => Self::NarrowWait(syndrome),
             class::WAIT if syndrome.is_wait_for_event() => Self::WaitForEvent,
             class::WAIT => Self::WaitForInterrupt,
             class::SYSTEM_REGISTER => Self::SystemRegister(syndrome),

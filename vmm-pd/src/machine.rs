@@ -24,9 +24,10 @@ use thiserror::Error;
 
 use crate::capture::CaptureError;
 use crate::console::Console;
+use crate::exception::is_conditional;
 use crate::exit::Exit;
 use crate::gate::TimeGoesOn;
-use crate::port::{COUNT_PROGRAM_COUNTER, Frame, KernelError, Port};
+use crate::port::{COUNT_PROGRAM_COUNTER, COUNT_STATE, Frame, KernelError, Port};
 use crate::stop::{Activity, Standstill};
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
@@ -242,16 +243,9 @@ impl Machine {
                 fetch,
                 syndrome,
             } => self.abort(port, vcpu, program_counter, ipa, fetch, syndrome),
-            Exit::WaitForInterrupt => {
-                self.statistics.wait += 1;
-                self.advance(port, vcpu, false)?;
-                self.wait(port, vcpu)
-            }
-            Exit::WaitForEvent => {
-                self.statistics.wait += 1;
-                self.advance(port, vcpu, false)?;
-                self.give_way(port, vcpu)
-            }
+            Exit::WaitForInterrupt => self.waits(port, vcpu, 4, false),
+            Exit::WaitForEvent => self.waits(port, vcpu, 4, true),
+            Exit::NarrowWait(syndrome) => self.waits(port, vcpu, 2, syndrome.is_wait_for_event()),
             Exit::Maintenance(list_register) => {
                 self.statistics.maintenance += 1;
                 self.interrupt_ended(port, vcpu, list_register)?;
@@ -281,6 +275,30 @@ impl Machine {
             Exit::Unexpected { label, detail } => {
                 Err(MachineError::UnexpectedFault { label, detail })
             }
+        }
+    }
+
+    /// A wait by an instruction of so many bytes.
+    #[inline]
+    fn waits<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        bytes: u64,
+        for_event: bool,
+    ) -> Result<(), MachineError> {
+        self.statistics.wait += 1;
+        let mut frame = port.read(vcpu, COUNT_STATE)?;
+        if is_conditional(frame.state()) {
+            // Going on would mean to write a state that the kernel does not take.
+            return self.undefined_instruction(port, vcpu, None);
+        }
+        frame.set_program_counter(frame.program_counter().wrapping_add(bytes));
+        port.write(vcpu, &mut frame, COUNT_PROGRAM_COUNTER, false)?;
+        if for_event {
+            self.give_way(port, vcpu)
+        } else {
+            self.wait(port, vcpu)
         }
     }
 

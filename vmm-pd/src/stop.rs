@@ -183,14 +183,16 @@ impl Machine {
             }
             Activity::PutBack(_, restore, timer, time) => {
                 let (timer, time) = (*timer, *time);
-                match restore.on_exit(port, exit)? {
+                let registers = &self.standstill.saved_mut(vcpu).registers;
+                match restore.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(restored) => self.put_back(port, vcpu, restored, timer, time),
                 }
             }
             Activity::Restore(_, restore, timer) => {
                 let timer = *timer;
-                match restore.on_exit(port, exit)? {
+                let registers = &self.standstill.saved_mut(vcpu).registers;
+                match restore.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(restored) => self.restored(port, vcpu, restored, timer),
                 }

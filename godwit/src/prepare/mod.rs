@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 pub use initramfs::{Entry, EntryKind, assemble, initramfs};
 pub use needs::{Need, prerequisites};
-pub use packages::{Package, fetch};
+pub use packages::{Package, fetch, fetch_for};
 
 use crate::files;
 use crate::image::{self, ImageError};

@@ -1,4 +1,4 @@
-//! Packages of Debian's arm64 archive, without installing them.
+//! Packages of Debian's archive, of the guests' architectures, without installing them.
 //!
 //! Responsible for: fetching and unpacking single files with apt and dpkg, from the system's own sources and checked
 //! with its keys, in a directory of our own. Never: touches the system's package state, so it needs no root.
@@ -26,11 +26,26 @@ pub struct Package<'a> {
 ///
 /// Apt cannot fetch a package, or a package lacks its file.
 pub fn fetch(packages: &[Package<'_>], directory: &Path, report: &dyn Fn(&str)) -> Result<()> {
-    fetch_with(packages, directory, "", report)
+    fetch_for("arm64", packages, directory, report)
+}
+
+/// The same of another of Debian's architectures.
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub fn fetch_for(
+    architecture: &str,
+    packages: &[Package<'_>],
+    directory: &Path,
+    report: &dyn Fn(&str),
+) -> Result<()> {
+    fetch_with(architecture, packages, directory, "", report)
 }
 
 /// The same with more for apt's configuration.
 fn fetch_with(
+    architecture: &str,
     packages: &[Package<'_>],
     directory: &Path,
     more: &str,
@@ -43,8 +58,10 @@ fn fetch_with(
     if wanted.is_empty() {
         return Ok(());
     }
-    let apt = Apt::new(directory.join("apt"), more)?;
-    report("asking Debian's archive for arm64 packages");
+    let apt = Apt::new(directory.join("apt"), architecture, more)?;
+    report(&format!(
+        "asking Debian's archive for {architecture} packages"
+    ));
     let complaint = apt.update()?;
     for package in wanted {
         let unfetched = |error| match error {
@@ -55,7 +72,7 @@ fn fetch_with(
             error => error,
         };
         let name = apt.real_name(package.name).map_err(unfetched)?;
-        report(&format!("fetching {name} (arm64)"));
+        report(&format!("fetching {name} ({architecture})"));
         let archive = apt.download(&name).map_err(unfetched)?;
         let unpacked = apt.unpack(&name, &archive)?;
         let source = find(&unpacked, package.file);
@@ -95,15 +112,15 @@ const CONFIGURATION: &str = "apt.conf";
 
 /// Configuration that apt reads after the system's own: places, architecture, and none of the system's hooks, which
 /// would tidy up the system's package state.
-fn configuration(root: &Path) -> String {
+fn configuration(root: &Path, architecture: &str) -> String {
     let root = root.display();
     format!(
         r#"Dir::State "{root}/state";
 Dir::State::status "{root}/state/status";
 Dir::Cache "{root}/cache";
-APT::Architecture "arm64";
+APT::Architecture "{architecture}";
 #clear APT::Architectures;
-APT::Architectures {{ "arm64"; }};
+APT::Architectures {{ "{architecture}"; }};
 // Apt would drop to a user who cannot write here.
 APT::Sandbox::User "root";
 Acquire::Languages "none";
@@ -116,7 +133,7 @@ Acquire::Languages "none";
 
 impl Apt {
     /// Nothing of what an interrupted run may have left there is trusted.
-    fn new(root: PathBuf, more: &str) -> Result<Self> {
+    fn new(root: PathBuf, architecture: &str, more: &str) -> Result<Self> {
         match std::fs::remove_dir_all(&root) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(file(&root, source));
@@ -130,7 +147,10 @@ impl Apt {
         let apt = Self { root };
         // Nothing is installed there.
         apt.write("state/status", "")?;
-        apt.write(CONFIGURATION, &(configuration(&apt.root) + more))?;
+        apt.write(
+            CONFIGURATION,
+            &(configuration(&apt.root, architecture) + more),
+        )?;
         Ok(apt)
     }
 
@@ -252,7 +272,7 @@ mod tests {
 
     #[test]
     fn apt_keeps_to_its_own_directory() {
-        let configuration = configuration(Path::new("/target/guest/apt"));
+        let configuration = configuration(Path::new("/target/guest/apt"), "arm64");
         for place in ["Dir::State ", "Dir::State::status ", "Dir::Cache "] {
             let line = configuration
                 .lines()
@@ -334,7 +354,7 @@ mod tests {
                 target: &target,
             };
             (
-                fetch_with(&[package], self.0.path(), &more, &|_| ()),
+                fetch_with("arm64", &[package], self.0.path(), &more, &|_| ()),
                 target,
             )
         }

@@ -18,6 +18,7 @@ mod operator;
 mod parked;
 mod physical_timer;
 mod probe;
+mod programs;
 mod registers;
 mod review;
 mod scripts;

@@ -52,7 +52,7 @@ impl Clean {
             return Ok(Progress::Running);
         }
         if let Some(restore) = &mut self.restore {
-            let progress = restore.on_exit(port, exit)?;
+            let progress = restore.on_exit(port, exit, &NOTHING)?;
             if progress == Progress::Running {
                 return Ok(Progress::Running);
             }

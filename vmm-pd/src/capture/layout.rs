@@ -15,6 +15,11 @@ pub const INTERFACE: u64 = 0x0801_0000;
 /// The size of a page in bytes.
 pub const PAGE: usize = 0x1000;
 
+/// Where the stub's page has an `ERET`: its last instruction.
+pub const RETURN: u64 = CODE + PAGE as u64 - 4;
+/// An IPA where no guest has anything: a fetch from there leaves the guest before any instruction has run.
+pub const NOWHERE: u64 = CODE - PAGE as u64;
+
 /// What the stub is to do, in `x0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]

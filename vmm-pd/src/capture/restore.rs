@@ -9,9 +9,10 @@ use state::{Register, RegisterFile};
 
 use super::layout::{self, Command, Leave, MAX_INTERRUPTS, position};
 use super::{CaptureError, DataPage, Features, Progress};
+use crate::exception::is_32_bit;
 use crate::exit::Exit;
 use crate::gate::TimeGoesOn;
-use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
+use crate::port::{COUNT_ALL, COUNT_PROGRAM_COUNTER, Frame, Port, VcpuRegister};
 
 /// A restore under way.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Restore {
     counters: usize,
     active: Vec<Injection, MAX_INTERRUPTS>,
     timer: VirtualTimer,
+    /// The stub has loaded everything, and the vCPU is on its way into a 32-bit program.
+    entering: bool,
 }
 
 /// A vCPU that holds its whole state apart from what lets it run: translation, timer, program counter.
@@ -56,6 +59,7 @@ impl Restore {
             counters: needed(features, registers)?,
             active: plan.active.injections().collect(),
             timer: *timer,
+            entering: false,
         };
         for injection in &restore.active {
             port.inject(*injection)?;
@@ -90,12 +94,16 @@ impl Restore {
         write_vectors(port, vcpu, registers);
     }
 
-    /// The vCPU left the stub.
+    /// The vCPU left the stub. `registers` are the ones given to [`Self::begin`].
     pub fn on_exit<P: Port + DataPage>(
         &mut self,
         port: &mut P,
         exit: Exit,
+        registers: &RegisterFile,
     ) -> Result<Progress<Restored>, CaptureError> {
+        if self.entering && is_arrival(&exit) {
+            return self.arrived(port, registers).map(Progress::Done);
+        }
         if !super::left(port, self.vcpu, exit, Leave::Loaded)? {
             return Ok(Progress::Running);
         }
@@ -103,10 +111,52 @@ impl Restore {
         if self.features.read_counters(port, self.vcpu)? < self.counters {
             return Err(CaptureError::Register(Register::PMCR_EL0));
         }
-        Ok(Progress::Done(Restored {
+        if runs_32_bit(registers) {
+            self.enter(port, registers)?;
+            return Ok(Progress::Running);
+        }
+        Ok(Progress::Done(self.done()))
+    }
+
+    const fn done(&self) -> Restored {
+        Restored {
             vcpu: self.vcpu,
             timer: self.timer,
-        }))
+        }
+    }
+
+    /// Brings the vCPU into the state of a 32-bit program, which the kernel keeps for a thread and does not let anybody
+    /// write: with all general registers in place, its one instruction is an `ERET` to an address where nothing is. That
+    /// the fetch aborts at stage 2 leaves everything as it is. Nothing can come in between: no interrupt is pending
+    /// yet, and the timer is off.
+    fn enter<P: Port>(
+        &mut self,
+        port: &mut P,
+        registers: &RegisterFile,
+    ) -> Result<(), CaptureError> {
+        let state = registers.word(Register::PSTATE).unwrap_or(0);
+        port.write_vcpu(self.vcpu, VcpuRegister::ElrEl1, layout::NOWHERE)?;
+        port.write_vcpu(self.vcpu, VcpuRegister::SpsrEl1, state)?;
+        let mut frame = load_thread::<P::Frame>(registers);
+        frame.set_program_counter(layout::RETURN);
+        frame.set_state(super::STATE);
+        self.entering = true;
+        Ok(port.write(self.vcpu, &mut frame, COUNT_ALL, true)?)
+    }
+
+    /// It is there; what the way took is put back.
+    fn arrived<P: Port>(
+        &self,
+        port: &mut P,
+        registers: &RegisterFile,
+    ) -> Result<Restored, CaptureError> {
+        for (target, register) in [
+            (VcpuRegister::ElrEl1, Register::ELR_EL1),
+            (VcpuRegister::SpsrEl1, Register::SPSR_EL1),
+        ] {
+            port.write_vcpu(self.vcpu, target, registers.word(register).unwrap_or(0))?;
+        }
+        Ok(self.done())
     }
 
     /// Each active interrupt was acknowledged, and nothing else was.
@@ -170,8 +220,31 @@ impl Ready {
         run: bool,
     ) -> Result<(), CaptureError> {
         let mut frame = load_thread::<P::Frame>(registers);
-        Ok(port.write(self.vcpu, &mut frame, COUNT_ALL, run)?)
+        // One in a 32-bit program has everything else already: seL4 takes no such state from us.
+        let count = if runs_32_bit(registers) {
+            COUNT_PROGRAM_COUNTER
+        } else {
+            COUNT_ALL
+        };
+        Ok(port.write(self.vcpu, &mut frame, count, run)?)
     }
+}
+
+/// Whether a vCPU with these registers runs a 32-bit program.
+fn runs_32_bit(registers: &RegisterFile) -> bool {
+    registers.word(Register::PSTATE).is_some_and(is_32_bit)
+}
+
+/// The exit of a vCPU that has got to where nothing is.
+fn is_arrival(exit: &Exit) -> bool {
+    matches!(
+        exit,
+        Exit::Abort {
+            program_counter: layout::NOWHERE,
+            fetch: true,
+            ..
+        }
+    )
 }
 
 /// How many event counters `registers` need. What else they have of what the stub loads, the processor must have.

@@ -452,6 +452,9 @@ core::arch::global_asm!(
     "1:",
     "smc #{scrubbed}",
     "b 1b",
+    // How a vCPU gets into a 32-bit program, with all registers in place (`restore.rs`).
+    ".org capture_stub + {page} - 4",
+    "eret",
     // One page, no less (nothing else is left in it) and no more (that does not assemble).
     ".org capture_stub + {page}",
     ".arch_extension nofp",

@@ -49,11 +49,14 @@ fn any_stubs() -> impl Strategy<Value = RegisterFile> {
 }
 
 fn any_thread() -> impl Strategy<Value = Thread> {
-    (any::<[u64; 31]>(), any::<[u64; 2]>(), any::<[u32; 3]>()).prop_map(
-        |(general, pointers, [program_counter, stack_pointer, state])| Thread {
+    // EL0t, EL1t, EL1h, and a 32-bit program.
+    let mode = prop::sample::select(vec![0_u64, 4, 5, 0x10]);
+    let words = (mode, any::<[u32; 3]>());
+    (any::<[u64; 31]>(), any::<[u64; 2]>(), words).prop_map(
+        |(general, pointers, (mode, [program_counter, stack_pointer, state]))| Thread {
             program_counter: program_counter.into(),
             stack_pointer: stack_pointer.into(),
-            state: state.into(),
+            state: u64::from(state) & !0x1f | mode,
             general,
             pointers,
         },
@@ -125,7 +128,7 @@ fn restore(
     let mut restore = Restore::begin(fake, VCPU, features(), registers, timer, plan)?;
     loop {
         let exit = fake.next_exit();
-        if let Progress::Done(restored) = restore.on_exit(fake, exit)? {
+        if let Progress::Done(restored) = restore.on_exit(fake, exit, registers)? {
             return Ok(restored);
         }
     }
@@ -445,6 +448,14 @@ fn an_interrupt_that_nobody_put_there_is_noticed() {
 }
 
 #[test]
+fn what_a_guest_wrote_into_the_reserved_half_of_cntkctl_does_not_end_it() {
+    let mut fake = Fake::parked(VCPU, RegisterFile::new());
+    fake.timer = [77, 1 << 40 | 0x203];
+    let (_, captured) = capture(&mut fake).unwrap();
+    assert_eq!(captured.timer.kernel_control, 0x203);
+}
+
+#[test]
 fn an_active_interrupt_that_the_interface_does_not_acknowledge_is_noticed() {
     let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let plan = plan(&[Slot::Active(60)], CpuInterface::default());
@@ -455,7 +466,7 @@ fn an_active_interrupt_that_the_interface_does_not_acknowledge_is_noticed() {
     fake.page[layout::NOTED] = 0;
     let exit = fake.next_exit();
     assert_eq!(
-        restore.on_exit(&mut fake, exit),
+        restore.on_exit(&mut fake, exit, &registers),
         Err(CaptureError::Interrupt { intid: 60 })
     );
 }

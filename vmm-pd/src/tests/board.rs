@@ -6,8 +6,8 @@ use channel::vgic::Injection;
 use channel::{MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId, timer, vgic};
 use state::RegisterFile;
 
-use crate::capture::DataPage;
-use crate::capture::tests::fake::{Asked, Fake, Thread};
+use crate::capture::tests::fake::{Asked, Fake, Thread, as_sel4_takes};
+use crate::capture::{DataPage, layout};
 use crate::exit::Exit;
 use crate::machine::{Boot, Machine};
 use crate::port::{COUNT_STATE, Frame, KernelError, Port, VcpuRegister, count_for};
@@ -207,8 +207,8 @@ impl DataPage for Board {
     }
 }
 
-/// Writes the first `count` registers of `from`, as seL4 does.
-fn write_partly(to: &mut Thread, from: &Thread, count: usize) {
+/// Copies the first `count` registers of `from`, in seL4's order.
+fn copy_partly(to: &mut Thread, from: &Thread, count: usize) {
     to.program_counter = from.program_counter;
     if count >= COUNT_STATE {
         to.stack_pointer = from.stack_pointer;
@@ -231,7 +231,7 @@ impl Port for Board {
             general: [0xdead_dead_dead_dead; 31],
             ..Thread::default()
         };
-        write_partly(&mut frame, &self.cores[vcpu.index()].thread, count);
+        copy_partly(&mut frame, &self.cores[vcpu.index()].thread, count);
         Ok(frame)
     }
     fn write(
@@ -241,10 +241,15 @@ impl Port for Board {
         count: usize,
         resume: bool,
     ) -> Result<(), KernelError> {
-        if frame.program_counter == crate::capture::layout::CODE {
+        let stub = [layout::CODE, layout::RETURN];
+        if stub.contains(&frame.program_counter) {
             return self.cores[vcpu.index()].write(vcpu, frame, count, resume);
         }
-        write_partly(&mut self.cores[vcpu.index()].thread, frame, count);
+        let thread = &mut self.cores[vcpu.index()].thread;
+        copy_partly(thread, frame, count);
+        if count >= COUNT_STATE {
+            thread.state = as_sel4_takes(thread.state);
+        }
         if resume {
             self.did.push(Did::Resumed(vcpu.index()));
         }

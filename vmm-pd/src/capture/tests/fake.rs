@@ -115,6 +115,14 @@ pub(crate) struct Fake {
     exits: VecDeque<(u64, Exit)>,
 }
 
+/// The state that seL4 gives a vCPU's thread when it is told this one: none of a 32-bit program.
+pub(crate) fn as_sel4_takes(state: u64) -> u64 {
+    match state & 0x1f {
+        0 | 4 | 5 => state,
+        _ => state & 0xf000_0000 | 0x140,
+    }
+}
+
 fn smc(leave: Leave) -> Exit {
     Exit::SecureMonitorCall(Syndrome(class::SMC << 26 | leave as u64))
 }
@@ -170,6 +178,27 @@ impl Fake {
 
     fn exit(&mut self, reached: u64, exit: Exit) {
         self.exits.push_back((reached, exit));
+    }
+
+    /// The `ERET` at the end of the stub's page, to where nothing is.
+    fn eret(&mut self) {
+        assert_eq!(self.object.get(&VcpuRegister::SCTLR), Some(&0x30d0_0800));
+        assert_eq!(self.object.get(&VcpuRegister::CntvCtl), Some(&0));
+        assert_eq!(self.thread.state, 0x3c5, "EL1h, everything masked");
+        let pending = self
+            .slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Pending(_)));
+        assert!(!pending, "an interrupt would be taken first");
+        self.thread.state = self.object[&VcpuRegister::SpsrEl1];
+        self.thread.program_counter = self.object[&VcpuRegister::ElrEl1];
+        let abort = Exit::Abort {
+            program_counter: self.thread.program_counter,
+            ipa: self.thread.program_counter,
+            fetch: true,
+            syndrome: Syndrome(class::INSTRUCTION_ABORT_LOWER << 26 | 1 << 25 | 7),
+        };
+        self.exit(progress::NOTHING, abort);
     }
 
     fn run(&mut self, command: Command) {
@@ -397,9 +426,20 @@ impl Port for Fake {
         count: usize,
         resume: bool,
     ) -> Result<(), KernelError> {
-        if frame.program_counter != layout::CODE {
-            assert_eq!(count, crate::port::COUNT_ALL);
+        if frame.program_counter == layout::RETURN {
+            assert!(resume && count == crate::port::COUNT_ALL);
             self.thread = frame.clone();
+            self.eret();
+            return Ok(());
+        }
+        if frame.program_counter != layout::CODE {
+            if count == crate::port::COUNT_ALL {
+                self.thread = frame.clone();
+                self.thread.state = as_sel4_takes(frame.state);
+            } else {
+                assert_eq!(count, crate::port::COUNT_PROGRAM_COUNTER);
+                self.thread.program_counter = frame.program_counter;
+            }
             if resume {
                 self.asked.push(Asked::LetGo);
             }

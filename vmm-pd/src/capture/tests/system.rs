@@ -230,7 +230,7 @@ impl System {
         .unwrap();
         loop {
             let exit = core.next_exit();
-            if let Progress::Done(_) = restore.on_exit(&mut core, exit).unwrap() {
+            if let Progress::Done(_) = restore.on_exit(&mut core, exit, registers).unwrap() {
                 break;
             }
         }
