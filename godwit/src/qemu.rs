@@ -4,6 +4,7 @@
 //! goes out of scope, and what it last said when something goes wrong. Never: knows what is in an image, and never
 //! interprets what goes over console or link.
 
+mod arguments;
 mod processor;
 mod spawn;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::image::Image;
 use crate::line::Carrier;
+use arguments::{command_line, line_path};
 
 /// Lines of QEMU's own messages that are kept.
 const STDERR_LINES: usize = 50;
@@ -381,96 +383,6 @@ impl Drop for Machine {
             let _ = std::fs::remove_file(socket);
         }
     }
-}
-
-/// The program and its arguments.
-fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {
-    let board = &options.image.board;
-    let template = board
-        .qemu
-        .as_ref()
-        .ok_or_else(|| MachineError::NotEmulated {
-            board: board.name.clone(),
-        })?;
-    let console_socket = match &options.console {
-        Console::Socket(path) => Some(path),
-        _ => None,
-    };
-    let line = options.link.as_deref().filter(|_| board.link_is_serial());
-    let line = line.map(line_path);
-    let sockets = console_socket.into_iter().chain(&options.link);
-    for path in sockets.chain(&line) {
-        if path.as_os_str().len() > SOCKET_PATH {
-            return Err(MachineError::SocketPath {
-                name: options.name.clone(),
-                path: path.clone(),
-            });
-        }
-    }
-    let mut console = match &options.console {
-        // Signals stay off: what is typed is for the guest.
-        Console::Stdio => "stdio,id=console,signal=off".to_owned(),
-        Console::Socket(path) => {
-            format!("socket,id=console,path={},server=on,wait=on", escaped(path))
-        }
-        Console::File(path) => format!("file,id=console,path={}", escaped(path)),
-    };
-    if let (Some(log), false) = (
-        &options.console_log,
-        matches!(options.console, Console::File(_)),
-    ) {
-        console += &format!(",logfile={}", escaped(log));
-    }
-    let link = options
-        .link
-        .as_deref()
-        .map(|path| match board.link_is_serial() {
-            true => line_path(path),
-            false => path.to_owned(),
-        });
-    let link = match link {
-        Some(path) => format!("socket,id=link,path={},server=on,wait=off", escaped(&path)),
-        None => "null,id=link".to_owned(),
-    };
-    // Nothing is in a machine that its board does not name: QEMU's own choice would bring a network card and its firmware,
-    // and would differ from version to version.
-    let mut arguments = vec!["-nodefaults".to_owned()];
-    arguments.extend(["-name".to_owned(), escaped_text(&options.name)]);
-    // The link first: QEMU waits at the console's socket, and nobody should have to connect in a certain order.
-    arguments.extend(["-chardev".to_owned(), link, "-chardev".to_owned(), console]);
-    let firmware = options.image.firmware.as_deref().unwrap_or(Path::new(""));
-    let ram = options.ram.as_ref().unwrap_or(&template.ram);
-    arguments.extend(template.arguments.iter().map(|argument| {
-        argument
-            .replace("{image}", &escaped(&options.image.path))
-            .replace(
-                "{load_address}",
-                &format!("{:#x}", options.image.load_address),
-            )
-            .replace("{ram}", ram)
-            .replace("{firmware}", &escaped(firmware))
-    }));
-    if options.icount {
-        arguments.extend(["-icount".to_owned(), "shift=0".to_owned()]);
-    }
-    arguments.extend(options.extra.iter().cloned());
-    Ok((template.program.clone(), arguments))
-}
-
-/// Where QEMU offers the line that a link goes over.
-fn line_path(link: &Path) -> PathBuf {
-    let mut path = link.as_os_str().to_owned();
-    path.push(".line");
-    path.into()
-}
-
-/// A value within one of QEMU's comma-separated arguments.
-fn escaped(path: &Path) -> String {
-    escaped_text(&path.to_string_lossy())
-}
-
-fn escaped_text(text: &str) -> String {
-    text.replace(',', ",,")
 }
 
 fn keep_messages(stderr: ChildStderr, messages: Arc<Mutex<VecDeque<String>>>) {

@@ -120,10 +120,23 @@ pub struct QemuTemplate {
     /// Its arguments, with `{image}`, `{load_address}`, `{ram}` and `{firmware}` to be filled in. They refer to two
     /// character devices that whoever starts it adds: `console` and `link`.
     pub arguments: Vec<String>,
+    /// More arguments, for versions that want them.
+    #[serde(default)]
+    pub newer: Vec<Newer>,
     /// The package of a program of ours that runs before the image.
     pub firmware: Option<String>,
     /// RAM unless somebody asks for another amount, as QEMU's `-m` takes it.
     pub ram: String,
+}
+
+/// What QEMU has to be told since some version.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Newer {
+    /// The version, numbers and points.
+    pub since: String,
+    /// The arguments.
+    pub arguments: Vec<String>,
 }
 
 /// What a region has on a board.
