@@ -10,9 +10,9 @@ use godwit::image::workspace;
 use godwit::session::Scratch;
 
 /// What every Debian has, besides what is tried here.
-const ESSENTIAL: [&str; 17] = [
-    "bash", "cat", "cut", "dirname", "env", "flock", "getent", "grep", "head", "mkdir", "mv", "rm",
-    "sed", "sh", "sleep", "sort", "tail",
+const ESSENTIAL: [&str; 18] = [
+    "awk", "bash", "cat", "cut", "dirname", "env", "flock", "getent", "grep", "head", "mkdir",
+    "mv", "rm", "sed", "sh", "sleep", "sort", "tail",
 ];
 
 /// Logs that it was run, in which language; fails as the file `fails` beside the log says, so often as it has lines.
@@ -27,7 +27,8 @@ fi
 "#;
 
 /// Programs and what they do after logging. A machine that lacks one has it in `store`, from where packages bring it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
+    ("df", r#"echo "x x x $(cat "$FAKE/free") x""#),
     (
         "id",
         r#"[ "$1" = -u ] && cat "$FAKE/user" || echo somebody"#,
@@ -117,6 +118,7 @@ impl Machine {
             ("qemu", "7.2.22"),
             ("rust", RUST),
             ("policy", ""),
+            ("free", "9000"),
         ] {
             machine.set(name, text);
         }
@@ -299,6 +301,16 @@ fn a_broken_mirror_is_told_with_apts_words_and_what_to_do() {
     // One source that fails does no harm if the others have it.
     machine.set("apt-get.fails", "E: Failed to fetch http://broken");
     assert!(machine.bring("demo").ran);
+}
+
+#[test]
+fn a_disk_without_room_is_told_before_apt_waits_for_it() {
+    let machine = Machine::without(&["cc"]);
+    machine.set("free", "5");
+    machine
+        .bring("demo")
+        .refused(&["the disk is full", "5 MB", "/var", "Make room"]);
+    assert_eq!(machine.installs(), [""; 0]);
 }
 
 #[test]

@@ -4,12 +4,12 @@
 //! from Debian's kernel, BusyBox and our workload, cached under `target/guest`. Never: knows what is to be installed, or
 //! changes the system's package sources or architectures.
 
+mod command;
 mod initramfs;
 mod needs;
 mod packages;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 pub use initramfs::{Entry, EntryKind, assemble, initramfs};
 pub use needs::{Need, prerequisites};
@@ -146,60 +146,9 @@ pub fn linux_guest(root: &Path, report: &dyn Fn(&str)) -> Result<LinuxGuest> {
     })
 }
 
-/// Runs a command and returns what it wrote, or fails with what it said.
-fn run(command: &mut Command) -> Result<String> {
-    let text = || {
-        let parts = std::iter::once(command.get_program()).chain(command.get_args());
-        parts
-            .map(|part| part.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let name = text();
-    command.stdin(Stdio::null()).env("LC_ALL", "C");
-    let output = command.output().map_err(|error| PrepareError::Command {
-        command: name.clone(),
-        output: error.to_string(),
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let full = ["No space left on device", "Disk quota exceeded"];
-    Err(match command.get_current_dir() {
-        Some(directory) if full.iter().any(|full| said.contains(full)) => PrepareError::Full {
-            command: name,
-            directory: directory.to_owned(),
-        },
-        _ => PrepareError::Command {
-            command: name,
-            output: said,
-        },
-    })
-}
-
 fn file(path: &Path, source: std::io::Error) -> PrepareError {
     PrepareError::File {
         path: path.to_owned(),
         source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_command_says_what_it_said() {
-        let error = run(Command::new("sh").args(["-c", "echo out; echo bad >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("sh -c") && error.contains("out") && error.contains("bad"),
-            "{error}"
-        );
-        assert_eq!(run(Command::new("echo").arg("hello")).unwrap(), "hello\n");
-        assert!(run(&mut Command::new("no-such-program-anywhere")).is_err());
     }
 }

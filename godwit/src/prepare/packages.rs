@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{PrepareError, Result, file, run};
+use super::command::run;
+use super::{PrepareError, Result, file};
 use crate::files;
 
 /// A file of a package.
