@@ -88,6 +88,11 @@ impl Bank {
         self.resident & !forwarded
     }
 
+    /// The interrupts in list registers that have been latched since they went there.
+    pub(crate) const fn again(&self) -> u32 {
+        self.resident & self.latch
+    }
+
     /// Finds out which interrupts can be delivered, given `GICD_CTLR`. To be called after every
     /// change.
     pub(crate) const fn settle(&mut self, control: u32) {

@@ -38,11 +38,12 @@ impl Gic {
         answer.restart(0);
         let bank = self.bank(vcpu, interrupt.bank());
         let due = bank.ready & interrupt.bit() != 0;
-        let withdrawn = bank.not_forwarded(self.control) & interrupt.bit() != 0;
+        let changed = bank.not_forwarded(self.control) | bank.again();
+        let suspect = changed & interrupt.bit() != 0;
         if due {
             self.owed = self.owed.or(self.targets(vcpu, interrupt));
         }
-        if withdrawn {
+        if suspect {
             self.suspect = match interrupt.bank() {
                 0 => VcpuSet::only(vcpu),
                 _ => self.all(),
@@ -200,13 +201,16 @@ impl Gic {
         if bank.deactivated & bit != 0 {
             return true;
         }
+        // Raised again: if it is pending still, the two are one. SGIs are left alone, of which another may be due from
+        // another vCPU, and which are sent while their handlers run all the time.
+        let again = bank.again() & bit != 0 && !interrupt.intid().is_sgi();
         let group = u8::from(bank.group & bit != 0);
         let as_injected =
             (bank.priority(interrupt.place()), group) == (occupant.priority, occupant.group);
         let forwarded = bank.not_forwarded(self.control) & bit == 0
             && !self.vcpu.get(vcpu).off
             && self.targets(vcpu, interrupt).contains(vcpu);
-        !(occupant.restored || forwarded && as_injected)
+        !(occupant.restored || forwarded && as_injected && !again)
     }
 
     /// Delivers to a vCPU whatever can be.

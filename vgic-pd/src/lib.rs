@@ -17,9 +17,9 @@
 //!   active, because software that polls this register wants to know whether a handler can still
 //!   run (Linux's `synchronize_irq`); `GICD_ISPENDR` shows what is pending besides. After a
 //!   capture both are exact.
-//! * An edge, or another request of the same SGI from the same vCPU, that comes while the
-//!   interrupt is in flight is delivered after the end of that one. A physical GIC would merge
-//!   it if the first was not acknowledged yet. Nothing is ever lost.
+//! * Another request of the same SGI from the same vCPU that comes while the interrupt is in
+//!   flight is delivered after the end of that one. A physical GIC would merge it if the first was
+//!   not acknowledged yet. Nothing is ever lost.
 //! * The source vCPU of a software generated interrupt is state of the distributor, exact and
 //!   recorded, one delivery for each source. It does not fit through seL4's interface, which
 //!   takes ten bits of interrupt number: `GICC_IAR` always shows source 0.
@@ -32,7 +32,8 @@
 //! An interrupt in flight that the distributor would no longer forward to that vCPU, or not like
 //! that, must not arrive there: it was disabled, alone or with its group or the distributor; its
 //! line has fallen, its latch or its source was cleared; it was set active; it has other targets;
-//! its priority or group has changed; the vCPU was switched off. The answer to whatever did that
+//! its priority or group has changed; the vCPU was switched off. Nor must one arrive twice that was
+//! raised again by an edge or by `GICD_ISPENDR` before it was taken. The answer to whatever did that
 //! names the vCPU ([`channel::vgic::Answer::rearrange`]), and `vmm-pd` captures and restores it
 //! where it stands, before it runs again. What was pending there comes back if it belongs there,
 //! and else goes where it does; what was active is from then on known to be, and is not looked

@@ -155,6 +155,35 @@ fn a_changed_priority_counts_at_once() {
 }
 
 #[test]
+fn what_is_raised_again_before_it_is_taken_arrives_once_and_afterwards_again() {
+    for taken in [false, true] {
+        let mut machine = Machine::enabled(1);
+        machine.write(0, 0xc08, 0b10 << 16);
+        for number in [40, 41] {
+            let raise = |machine: &mut Machine| match number {
+                40 => {
+                    machine.set_line(0, 40, false);
+                    machine.set_line(0, 40, true);
+                }
+                _ => {
+                    machine.write(0, 0x204, 1 << 9);
+                }
+            };
+            raise(&mut machine);
+            let first = taken.then(|| machine.acknowledge(0)).flatten();
+            raise(&mut machine);
+            if taken {
+                assert_eq!(first, Some(number));
+                machine.end(0);
+            }
+            assert_eq!(machine.acknowledge(0), Some(number));
+            machine.end(0);
+            assert_eq!(machine.acknowledge(0), None, "{number} {taken}");
+        }
+    }
+}
+
+#[test]
 fn what_has_been_taken_is_looked_for_once_and_then_left_alone() {
     let mut machine = pending();
     assert_eq!(machine.acknowledge(0), Some(40));

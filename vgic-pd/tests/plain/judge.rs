@@ -74,7 +74,13 @@ impl Plain {
         let as_injected =
             (interrupt.priority, interrupt.group1) == (flight.priority, flight.group1);
         let forwarded = interrupt.enabled && self.group_enabled(vcpu, intid) && !interrupt.active;
-        pending && forwarded && as_injected && self.targets(vcpu, intid) && !self.off[vcpu]
+        let again = interrupt.latched && intid >= 16;
+        pending
+            && forwarded
+            && !again
+            && as_injected
+            && self.targets(vcpu, intid)
+            && !self.off[vcpu]
     }
 
     /// Whether another vCPU may have what this one has in a list register.

@@ -45,7 +45,7 @@ const fn pair(name: &'static str, run: fn(&mut Checker)) -> Case {
     }
 }
 
-static CASES: [Case; 35] = [
+static CASES: [Case; 36] = [
     case("smc_unknown", calls::smc_unknown),
     case("smc_preserves", calls::smc_preserves),
     case("psci", calls::psci),
@@ -70,6 +70,7 @@ static CASES: [Case; 35] = [
     case("deactivated", interrupts::deactivated),
     case("timer_masked", interrupts::timer_masked),
     case("withdrawn", withdrawn::withdrawn),
+    case("raised_again", withdrawn::raised_again),
     case("reprioritised", withdrawn::reprioritised),
     case("line_fallen", withdrawn::line_fallen),
     case("timer_set_anew", withdrawn::timer_set_anew),

@@ -70,6 +70,16 @@ pub(super) fn withdrawn(checker: &mut Checker) {
     }
 }
 
+/// What is made pending twice before it is taken is taken once.
+pub(super) fn raised_again(checker: &mut Checker) {
+    set_up(FIRST, 0x80, 1);
+    pend(FIRST);
+    expect_pending(checker, FIRST);
+    pend(FIRST);
+    expect_taken(checker, FIRST);
+    expect_taken(checker, gic::SPURIOUS);
+}
+
 /// The priority of what is pending decides, as it is when it is taken.
 pub(super) fn reprioritised(checker: &mut Checker) {
     for intid in [FIRST, FIRST + 1] {
