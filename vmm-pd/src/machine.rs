@@ -130,6 +130,8 @@ pub struct Machine {
     pub(crate) activity: Activity,
     /// The vCPUs whose list registers hold what does not belong there, one bit each.
     pub(crate) rearrange: u8,
+    /// The vCPUs that may have a shared interrupt in a list register, one bit each.
+    pub(crate) hold_shared: u8,
     pub(crate) standstill: Standstill,
     pub(crate) statistics: Statistics,
     /// What the guest was told on the console that it asked for in vain, one bit each.
@@ -157,6 +159,7 @@ impl Machine {
             time: None,
             activity: Activity::None,
             rearrange: 0,
+            hold_shared: 0,
             standstill: Standstill::default(),
             statistics: Statistics::default(),
             missed: 0,
@@ -379,6 +382,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.hold_shared = 0;
         self.console = Console::new();
         self.console_line = false;
         self.missed = 0;
@@ -435,6 +439,7 @@ impl Machine {
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
         self.count = 0;
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.hold_shared = 0;
         self.console = Console::new();
         self.console_line = false;
         self.missed = 0;

@@ -359,6 +359,7 @@ impl Machine {
             found,
         })?)?;
         let injected = core::mem::take(&mut self.vcpu(vcpu).injected);
+        self.note_emptied(vcpu);
         // The timer's interrupt had ended, and with its end the kernel is to unmask it.
         let ended = (injected.iter().enumerate()).any(|(register, intid)| {
             answer.value & 1 << register != 0 && *intid == Some(Intid::VIRTUAL_TIMER)

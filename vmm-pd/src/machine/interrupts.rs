@@ -38,11 +38,11 @@ impl Machine {
         port: &mut P,
         vcpu: VcpuId,
     ) -> Result<(), MachineError> {
-        let injected = self.vcpu(vcpu).injected;
-        if self.vcpu(vcpu).timer_asserted && injected.contains(&Some(Intid::VIRTUAL_TIMER)) {
+        let known = self.vcpu(vcpu);
+        if known.timer_asserted && known.injected.contains(&Some(Intid::VIRTUAL_TIMER)) {
             self.lower_timer_if_gone(port, vcpu)?;
         }
-        if self.count > 1 && injected.iter().flatten().any(|intid| !intid.is_private()) {
+        if self.hold_shared & 1 << vcpu.index() != 0 {
             self.offer_to_others(port, vcpu)?;
         }
         Ok(())
@@ -158,6 +158,7 @@ impl Machine {
         } else {
             return Ok(());
         }
+        self.note_emptied(vcpu);
         let ended = self.ask_vgic(
             port,
             &Request::Maintenance {
@@ -213,6 +214,19 @@ impl Machine {
         let state = self.vcpu(injection.vcpu);
         if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
             *slot = Some(injection.intid);
+        }
+        if !injection.intid.is_private() {
+            self.hold_shared |= 1 << injection.vcpu.index();
+        }
+    }
+
+    /// List registers of a vCPU have become empty.
+    #[inline]
+    pub(crate) fn note_emptied(&mut self, vcpu: VcpuId) {
+        let own = 1 << vcpu.index();
+        let mut injected = self.vcpu(vcpu).injected.iter().flatten();
+        if injected.all(|intid| intid.is_private()) {
+            self.hold_shared &= !own;
         }
     }
 

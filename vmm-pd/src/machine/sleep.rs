@@ -12,7 +12,7 @@ use channel::{Ticks, VcpuId};
 impl Machine {
     /// The vCPU has nothing to do until an interrupt; its program counter has moved on.
     pub(super) fn wait<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
-        if self.count > 1 {
+        if self.hold_shared & !(1 << vcpu.index()) != 0 {
             self.offer_to(port, vcpu)?;
         }
         let state = self.vcpu(vcpu);

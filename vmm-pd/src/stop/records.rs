@@ -59,6 +59,7 @@ impl Machine {
     fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV1) {
         self.count = vcpus.len();
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
+        self.hold_shared = 0;
         self.standstill.saved = Default::default();
         for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
             *slot = vcpu;
