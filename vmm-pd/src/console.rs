@@ -7,6 +7,8 @@
 //!
 //! Where a virtual line differs from a wire:
 //!
+//! * a byte that was typed is delivered once the guest listens: what a driver clears away before it does, or flushes, comes
+//!   again ([`Console::put_back`]);
 //! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
 //!   something only while that ring is full or the transmitter is off;
 //! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
@@ -123,6 +125,10 @@ pub struct Console {
     receive_status: u8,
     /// What the guest has yet to read: `UARTDR` with its error bits.
     received: Deque<u16, FIFO_DEPTH>,
+    /// It is still to arrive, as far as the guest can see; see [`Self::put_back`].
+    put_back: bool,
+    /// How often that has been so since the guest last read something.
+    put_back_times: u8,
     /// What the guest wrote and the line has yet to take.
     unsent: Deque<u8, FIFO_DEPTH>,
 }
@@ -148,6 +154,8 @@ impl Console {
             low_power: 0,
             receive_status: 0,
             received: Deque::new(),
+            put_back: false,
+            put_back_times: 0,
             unsent: Deque::new(),
         }
     }
@@ -156,6 +164,10 @@ impl Console {
     /// input ([`Self::receive_room`]) and may change [`Self::interrupt_line`].
     pub fn read(&mut self, offset: u32, width: u8) -> u32 {
         let register = self.read_register(offset & !3);
+        if matches!(offset & !3, DR | FR | RIS | MIS) {
+            // Whoever looks again sees what has arrived meanwhile.
+            self.show_input();
+        }
         let lanes = register >> (8 * (offset & 3));
         match width {
             1 => lanes & 0xff,
@@ -186,8 +198,19 @@ impl Console {
             LCR_H => self.set_line_control(byte),
             CR => self.set_control(Control::from_bits_retain(half), put, room),
             IFLS => self.levels = byte & 0x3f,
-            IMSC => self.mask = Interrupts::from_bits_truncate(half),
-            ICR => self.raw.remove(Interrupts::from_bits_truncate(half)),
+            IMSC => {
+                self.mask = Interrupts::from_bits_truncate(half);
+                if self.listens() {
+                    self.show_input();
+                }
+            }
+            ICR => {
+                let cleared = Interrupts::from_bits_truncate(half);
+                self.raw.remove(cleared);
+                if cleared.intersects(Self::INPUT) {
+                    self.put_back();
+                }
+            }
             DMACR => self.dma_control = byte & 0x7,
             _ => {}
         }
@@ -225,10 +248,16 @@ impl Console {
             self.raw.insert(Interrupts::OE);
             return;
         }
-        if self.received.len() >= self.receive_trigger() {
-            self.raw.insert(Interrupts::RX);
+        if !self.put_back {
+            self.raise_input();
         }
-        self.time_out();
+    }
+
+    /// Lets the guest see what was [put back](Self::put_back); before a record is made.
+    pub fn show_input(&mut self) {
+        if core::mem::take(&mut self.put_back) {
+            self.raise_input();
+        }
     }
 
     /// The level of the interrupt line, `UARTINTR`.
@@ -274,6 +303,8 @@ impl Console {
             low_power: record.low_power,
             receive_status: record.receive_status,
             received,
+            put_back: false,
+            put_back_times: 0,
             unsent: Deque::new(),
         }
     }
@@ -299,9 +330,13 @@ impl Console {
 
     /// The oldest byte that was received; 0 when there is none, which the manual leaves open.
     fn read_data(&mut self) -> u16 {
+        if self.put_back {
+            return 0;
+        }
         let Some(word) = self.received.pop_front() else {
             return 0;
         };
+        self.put_back_times = 0;
         let [_, errors] = word.to_le_bytes();
         self.receive_status = self.receive_status & STATUS_OVERRUN | errors & !STATUS_OVERRUN;
         if self.received.len() < self.receive_trigger() {
@@ -310,6 +345,37 @@ impl Console {
         self.raw.remove(Interrupts::RT);
         self.time_out();
         word
+    }
+
+    /// The interrupts that say that something was received.
+    const INPUT: Interrupts = Interrupts::RX.union(Interrupts::RT);
+    /// How often input is put back before a guest has read any of it.
+    const MOST_PUT_BACKS: u8 = 8;
+
+    /// Whether the guest wants to be told of input.
+    const fn listens(&self) -> bool {
+        self.mask.intersects(Self::INPUT)
+    }
+
+    /// What was received and not read is on the line again, until the guest has looked for it once in vain or wants to be
+    /// told of it. A driver that is about to listen clears what is old first (Linux's `pl011_enable_interrupts` reads up to
+    /// 32 bytes away); on a wire it would lose what was sent too early, here nothing that was accepted is lost. One that
+    /// does this at each look all the same gets its input in the end.
+    fn put_back(&mut self) {
+        let unread = !self.received.is_empty() && !self.listens();
+        if unread && self.put_back_times < Self::MOST_PUT_BACKS {
+            self.put_back_times += 1;
+            self.put_back = true;
+            self.raw.remove(Self::INPUT);
+        }
+    }
+
+    /// What the guest has yet to read asks for its interrupts.
+    fn raise_input(&mut self) {
+        if self.received.len() >= self.receive_trigger() {
+            self.raw.insert(Interrupts::RX);
+        }
+        self.time_out();
     }
 
     /// The receive time-out (DDI 0183G, 2.8.3), which counts from the last byte or the last read,
@@ -361,10 +427,14 @@ impl Console {
 
     fn set_line_control(&mut self, value: u8) {
         if (self.line_control ^ value) & FIFO_ENABLE != 0 {
-            // Switching the FIFOs flushes them (DDI 0183G, 3.3.8).
-            self.received.clear();
+            // Switching the FIFOs flushes them (DDI 0183G, 3.3.8); input comes again.
             self.unsent.clear();
-            self.raw.remove(Interrupts::RX | Interrupts::RT);
+            self.put_back();
+            self.line_control = value;
+            self.raw.remove(Self::INPUT);
+            if !self.put_back && !self.received.is_empty() {
+                self.raise_input();
+            }
         }
         self.line_control = value;
     }
@@ -406,8 +476,13 @@ impl Console {
         flags.set(Flags::BUSY, !self.unsent.is_empty());
         flags.set(Flags::TXFE, self.unsent.is_empty());
         flags.set(Flags::TXFF, self.unsent.len() >= self.depth());
-        flags.set(Flags::RXFE, self.received.is_empty());
-        flags.set(Flags::RXFF, self.received.len() >= self.depth());
+        let received = if self.put_back {
+            0
+        } else {
+            self.received.len()
+        };
+        flags.set(Flags::RXFE, received == 0);
+        flags.set(Flags::RXFF, received >= self.depth());
         flags
     }
 

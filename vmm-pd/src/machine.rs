@@ -124,6 +124,9 @@ pub struct Machine {
     pub(crate) vcpus: [Vcpu; MAX_VCPUS],
     pub(crate) console: Console,
     console_line: bool,
+    /// What the guest was doing when it ended, for as long as its last words are on their way: who hears that it has ended
+    /// knows that it has said everything.
+    last_words: Option<Phase>,
     pub(crate) boot: Option<Boot>,
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
@@ -155,6 +158,7 @@ impl Machine {
             vcpus: [Vcpu::default(); MAX_VCPUS],
             console: Console::new(),
             console_line: false,
+            last_words: None,
             boot,
             time: None,
             activity: Activity::None,
@@ -172,7 +176,7 @@ impl Machine {
     /// The answer to `migration-pd`'s question.
     pub fn status(&self) -> Status {
         Status {
-            phase: self.phase,
+            phase: self.last_words.unwrap_or(self.phase),
             vcpus: u8::try_from(self.count).unwrap_or(0),
             failure: self.failure,
             detail: self.detail,
@@ -202,9 +206,19 @@ impl Machine {
 
     pub(crate) fn set_phase<P: Port>(&mut self, port: &mut P, phase: Phase) {
         if self.phase != phase {
+            let before = self.status().phase;
             self.phase = phase;
-            port.phase_changed();
+            self.last_words = self.has_last_words(port).then_some(before);
+            if self.last_words.is_none() {
+                port.phase_changed();
+            }
         }
+    }
+
+    /// Whether the guest has ended and what it said last has not left the board yet.
+    fn has_last_words<P: Port>(&self, port: &mut P) -> bool {
+        matches!(self.phase, Phase::Off | Phase::Failed)
+            && (self.console.has_output() || !port.console_is_sent())
     }
 
     /// A vCPU left the guest.
@@ -341,6 +355,10 @@ impl Machine {
     /// `serial-pd` notified: there is input, or room for output again.
     pub fn console_ready<P: Port>(&mut self, port: &mut P) {
         self.send_console_output(port);
+        if self.last_words.is_some() && !self.has_last_words(port) {
+            self.last_words = None;
+            port.phase_changed();
+        }
         if self.phase == Phase::Running {
             self.take_console_input(port);
             if let Err(error) = self.update_console_line(port) {

@@ -193,6 +193,8 @@ pub trait Port: DataPage {
     fn console_room(&mut self) -> usize;
     /// Puts a byte of console output into the ring; there is room.
     fn console_put(&mut self, byte: u8);
+    /// Whether all console output has left the board. After false, `serial-pd` notifies when it has.
+    fn console_is_sent(&mut self) -> bool;
     /// Takes a byte of console input out of the ring. After `None`, `serial-pd` notifies when
     /// there is one.
     fn console_take(&mut self) -> Option<u8>;

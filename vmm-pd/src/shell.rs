@@ -453,6 +453,12 @@ impl Port for Shell {
         let _ = self.console.producer.push(&[byte]);
     }
 
+    fn console_is_sent(&mut self) -> bool {
+        let producer = &mut self.console.producer;
+        let all = producer.capacity();
+        producer.wait(all).unwrap_or(true)
+    }
+
     fn console_take(&mut self) -> Option<u8> {
         let mut byte = [0];
         while self.console.consumer.pop(&mut byte) != Ok(1) {

@@ -43,8 +43,6 @@ impl<U: Uart> Serial<U> {
             },
             output: Output {
                 ring: rings.consumer,
-                batch: [0; BATCH],
-                waiting: 0..0,
             },
             uart,
             stopped: false,
@@ -118,13 +116,11 @@ impl Input {
     }
 }
 
-/// From `vmm-pd` to the UART.
+/// From `vmm-pd` to the UART. A byte is taken out of the ring when the UART has it, and not before: when the ring is empty
+/// `vmm-pd` knows that everything has been said.
 #[derive(Debug)]
 struct Output {
     ring: Consumer,
-    /// Bytes out of the ring, of which [`Self::waiting`] are yet to go to the UART.
-    batch: [u8; BATCH],
-    waiting: core::ops::Range<usize>,
 }
 
 impl Output {
@@ -132,16 +128,15 @@ impl Output {
     fn work<U: Uart>(&mut self, uart: &mut U) -> Result<bool, RingError> {
         let mut moved = false;
         loop {
-            let waiting = self.batch.get(self.waiting.clone()).unwrap_or_default();
-            let count = uart.transmit(waiting);
-            self.waiting.start += count;
-            moved |= count > 0;
-            if !self.waiting.is_empty() {
+            let mut batch = [0; BATCH];
+            let count = self.ring.look(&mut batch)?;
+            let sent = uart.transmit(batch.get(..count).unwrap_or_default());
+            self.ring.consume(sent)?;
+            moved |= sent > 0;
+            if sent < count {
                 uart.interrupt_on_room(true);
                 return Ok(moved);
             }
-            let count = self.ring.pop(&mut self.batch)?;
-            self.waiting = 0..count;
             if count == 0 && !self.ring.wait(0)? {
                 uart.interrupt_on_room(false);
                 return Ok(moved);

@@ -347,6 +347,17 @@ impl Consumer {
     ///
     /// As [`Self::available`].
     pub fn pop(&mut self, bytes: &mut [u8]) -> Result<usize, RingError> {
+        let count = self.look(bytes)?;
+        self.consume(count)?;
+        Ok(count)
+    }
+
+    /// Copies as many bytes as there are and fit into `bytes`, and takes none; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::available`].
+    pub fn look(&mut self, bytes: &mut [u8]) -> Result<usize, RingError> {
         let count = self.available()?.min(bytes.len());
         let mut rest = bytes;
         for Span { offset, length } in self.consumed.spans(0, count) {
@@ -355,7 +366,6 @@ impl Consumer {
             unsafe { copy_from_neighbour(self.region.as_ptr().add(offset), now) };
             rest = later;
         }
-        self.consume(count)?;
         Ok(count)
     }
 

@@ -21,6 +21,7 @@ const GIC_VERSION: u8 = 2;
 impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
+        self.console.show_input();
         let mut vcpus = VcpusRecordV1 {
             console: self.console.export(),
             ..Default::default()

@@ -97,6 +97,8 @@ pub(super) struct Board {
     /// Room for output, each time that somebody asks.
     pub(super) room: usize,
     pub(super) input: VecDeque<u8>,
+    /// Whether all output has left the board.
+    pub(super) console_sent: bool,
     pub(super) loaded: Vec<usize>,
     pub(super) flushed: usize,
     /// An invocation that the kernel refuses from now on.
@@ -119,6 +121,7 @@ impl Board {
             output: Vec::new(),
             room: 1,
             input: VecDeque::new(),
+            console_sent: true,
             loaded: Vec::new(),
             flushed: 0,
             refuses_injection: false,
@@ -352,6 +355,9 @@ impl Port for Board {
     }
     fn console_put(&mut self, byte: u8) {
         self.output.push(byte);
+    }
+    fn console_is_sent(&mut self) -> bool {
+        self.console_sent
     }
     fn console_take(&mut self) -> Option<u8> {
         self.input.pop_front()

@@ -145,6 +145,26 @@ fn system_off_happens_exactly_once() {
 }
 
 #[test]
+fn a_guest_is_off_when_its_last_words_have_left_the_board() {
+    let (mut board, mut machine) = two_running();
+    let before = board.phases;
+    board.console_sent = false;
+    board.exits(&mut machine, 0, SMC, &[SYSTEM_OFF]);
+    machine.console_ready(&mut board);
+    assert_eq!(machine.status().phase, Phase::Running);
+    board.console_sent = true;
+    assert_eq!(
+        (board.phases - before, machine.status().phase),
+        (0, Phase::Running)
+    );
+    machine.console_ready(&mut board);
+    assert_eq!(
+        (board.phases - before, machine.status().phase),
+        (1, Phase::Off)
+    );
+}
+
+#[test]
 fn a_reset_starts_the_guest_again_with_nothing_left_of_it() {
     let (mut board, mut machine) = two_running();
     enable(&mut board, &mut machine, 1, 27);

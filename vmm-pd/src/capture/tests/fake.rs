@@ -541,6 +541,9 @@ impl Port for Fake {
     fn console_put(&mut self, _: u8) {
         unreachable!("a capture prints nothing")
     }
+    fn console_is_sent(&mut self) -> bool {
+        unreachable!("a capture writes no output")
+    }
     fn console_take(&mut self) -> Option<u8> {
         unreachable!("a capture reads no input")
     }
