@@ -1,5 +1,6 @@
 //! The operator's program as a library, for the system tests.
 
+pub mod attach;
 pub mod cli;
 pub mod client;
 pub mod console;
@@ -10,6 +11,7 @@ pub mod guest_output;
 pub mod image;
 pub mod inspect;
 pub mod isolation;
+pub mod keeper;
 pub mod line;
 pub mod link;
 pub mod output;

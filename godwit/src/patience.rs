@@ -25,6 +25,10 @@ pub const CONNECT: Duration = Duration::from_secs(2);
 pub const START: Duration = Duration::from_secs(300);
 /// For QEMU to offer its sockets.
 pub const SOCKETS: Duration = Duration::from_secs(60);
+/// For whoever has a board started to connect to its keeper.
+pub const OWNER: Duration = Duration::from_secs(20);
+/// For somebody who connects to a keeper to say what he wants.
+pub const GREETING: Duration = Duration::from_secs(1);
 /// For the link to a board to come back when it broke in the middle of a move.
 pub const RECONNECT: Duration = Duration::from_secs(10);
 /// For a board to take something at all, beyond what its link's speed makes necessary.

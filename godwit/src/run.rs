@@ -1,28 +1,27 @@
-//! A board in the foreground: its guest's console in the terminal, its link for others.
+//! A board that is started, and its keeper.
 //!
-//! Responsible for: one board from its image to its end: registered under a name while it runs, reachable at a public
-//! link, its guest's console joined to the caller's input and output, and the reason why it ended. Never: outlives its
-//! caller, or lets a client of the link harm the guest.
+//! Responsible for: one board from its image to a [keeper](crate::keeper) that runs it: registered under a name from the
+//! beginning, so that others find it or hear that the name is taken; and nothing left of it if that does not succeed,
+//! however this process ends. Never: runs anything that ends with this process.
 
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
-use std::time::{Duration, SystemTime};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use migration_pd::protocol::MoveFailure;
-use migration_pd::protocol::management::{GuestFailure, MoveReport, Phase, Stage, StatusReport};
+use migration_pd::protocol::management::{GuestFailure, StatusReport};
 
-use crate::console::{Bridge, ESCAPE_NAME, RawTerminal, Turn};
-use crate::image::{ImageError, ImageRequest, build_image};
-use crate::patience::SOCKETS;
-use crate::qemu::{Console, Machine, MachineError, MachineOptions};
+use crate::image::{ImageError, ImageRequest, Kernel, build_image, target_directory, workspace};
+use crate::keeper::Order;
+use crate::patience::START;
 use crate::running::{Facts, Registration, Registry, RegistryError};
-use crate::tap::{Heard, Tap};
 
-/// A guest that has ended has said its last words once its console was quiet for so long,
-const QUIET: Duration = Duration::from_millis(200);
-/// and at the latest after so long.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// What the directories of running boards' images begin with.
+const IMAGES: &str = "run-";
+/// How long to wait before connecting is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -33,25 +32,10 @@ pub struct RunOptions {
     pub request: ImageRequest,
     /// What its guest is called.
     pub guest: String,
-    /// What the guest says once it listens to its console; input that is not typed at a terminal waits for it.
-    pub held_until: Option<String>,
     /// RAM of the board as QEMU's `-m` takes it; the board's own amount if absent.
     pub board_ram: Option<String>,
     /// Further arguments for QEMU.
     pub extra: Vec<String>,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunEnd {
-    /// The guest switched itself off.
-    PoweredOff,
-    /// The guest was stopped for a fault.
-    Failed(Fault),
-    /// The escape key was typed.
-    Left,
-    /// This process was asked to end.
-    Signal,
 }
 
 /// Why a guest was stopped.
@@ -76,7 +60,7 @@ impl From<&StatusReport> for Fault {
     }
 }
 
-/// Why there is nothing to run, or no longer.
+/// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The name.
@@ -90,15 +74,7 @@ pub enum RunError {
         /// Why.
         source: Box<ImageError>,
     },
-    /// QEMU.
-    #[error("board {name}: {source}")]
-    Machine {
-        /// The board.
-        name: String,
-        /// Why.
-        source: MachineError,
-    },
-    /// The console or the link.
+    /// The keeper.
     #[error("board {name}: {what}: {source}")]
     Io {
         /// The board.
@@ -110,57 +86,50 @@ pub enum RunError {
     },
 }
 
-/// Runs a board until its guest ends or the user leaves it. `notice` hears what a person should know meanwhile.
+/// A board that has a keeper.
+#[derive(Debug)]
+pub struct Started {
+    /// Its name.
+    pub name: String,
+    /// The connection to its keeper, on which nothing was said.
+    pub keeper: UnixStream,
+}
+
+/// Builds a board and starts its keeper, which waits for its owner's [first word](crate::keeper::protocol::Hello).
 ///
 /// # Errors
 ///
-/// The board cannot be built, registered or started, or QEMU ended by itself.
-pub fn run(
-    options: &RunOptions,
-    input: impl AsFd + Read,
-    output: impl Write,
-    notice: &mut dyn FnMut(&str),
-) -> Result<RunEnd, RunError> {
-    let entry = Registry::of_user()?.register(options.name.as_deref(), &facts(options))?;
-    let name = entry.name();
+/// The board cannot be registered, built, or given a keeper.
+pub fn start(options: &RunOptions) -> Result<Started, RunError> {
+    let registry = Registry::of_user()?;
+    registry.sweep();
+    let entry = registry.register(options.name.as_deref(), &facts(options))?;
+    let name = entry.name().to_owned();
     let failed = |what| {
-        let name = name.to_owned();
+        let name = name.clone();
         move |source| RunError::Io { name, what, source }
     };
-    let mut machine = start(options, &entry)?;
-    let machine_failed = |source| RunError::Machine {
-        name: name.to_owned(),
-        source,
-    };
-    let console = machine.connect_console(SOCKETS).transpose();
-    let console = console.map_err(machine_failed)?;
-    let console = console.ok_or_else(|| failed("opening its console")(missing_socket()))?;
-    let link = machine.connect_link(SOCKETS).transpose();
-    let link = link.map_err(machine_failed)?;
-    let link = link.ok_or_else(|| failed("opening its link")(missing_socket()))?;
-    let tap = UnixListener::bind(entry.link())
-        .and_then(|listener| Tap::start(link, listener))
-        .map_err(failed("offering its link"))?;
-    let raw = RawTerminal::enter(&input).map_err(failed("taking over the terminal"))?;
-    notice(&opening(name, &options.guest, raw.is_some()));
-    let mut foreground = Foreground {
+    let images = workspace()
+        .map_err(ImageError::Workspace)
+        .and_then(|root| target_directory(&root))
+        .map(|target| target.join("images"))
+        .map_err(|source| RunError::Image {
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+    prune(&registry, &images);
+    let directory = images.join(format!("{IMAGES}{name}"));
+    let begun = Begun::new(&entry, &directory).map_err(failed("preparing to build it"))?;
+    let order = order(options, &name)?;
+    let mut keeper = spawn(&order, &entry).map_err(failed("starting its keeper"))?;
+    let connected = connect(&entry.terminal(), &mut keeper);
+    let connected = connected.map_err(failed("connecting to its keeper"))?;
+    begun.complete();
+    entry.give_up();
+    Ok(Started {
         name,
-        bridge: Bridge::new(input, output, console, options.held_until.as_deref())
-            .map_err(failed("joining its console"))?,
-        tap,
-        notice,
-        phase: None,
-        known_empty: false,
-    };
-    match foreground.carry().map_err(failed("its console"))? {
-        Some(end) => Ok(end),
-        None => {
-            // Its sockets close a moment before the process is gone.
-            machine.wait().map_err(machine_failed)?;
-            machine.check().map_err(machine_failed)?;
-            Err(failed("its console")(missing_socket()))
-        }
-    }
+        keeper: connected,
+    })
 }
 
 fn facts(options: &RunOptions) -> Facts {
@@ -175,143 +144,106 @@ fn facts(options: &RunOptions) -> Facts {
     }
 }
 
-/// Builds the board's image and starts it.
-fn start(options: &RunOptions, entry: &Registration) -> Result<Machine, RunError> {
+/// A board that is being built: if this goes out of scope, or a signal ends this process, what there is of it is removed.
+struct Begun {
+    directory: PathBuf,
+    complete: Arc<AtomicBool>,
+}
+
+impl Begun {
+    fn new(entry: &Registration, directory: &Path) -> std::io::Result<Self> {
+        let complete = Arc::<AtomicBool>::default();
+        let begun = Self {
+            directory: directory.to_owned(),
+            complete: Arc::clone(&complete),
+        };
+        let mut files = entry.files();
+        let directory = directory.to_owned();
+        let mut signals = crate::console::ending_signals()?;
+        std::thread::spawn(move || {
+            let signal = std::io::Read::read_exact(&mut signals, &mut [0]);
+            if signal.is_ok() && !complete.load(Ordering::Relaxed) {
+                let _ = std::fs::remove_dir_all(directory);
+                for file in files.drain(..) {
+                    let _ = std::fs::remove_file(file);
+                }
+                std::process::exit(130);
+            }
+        });
+        Ok(begun)
+    }
+
+    /// The keeper has it.
+    fn complete(&self) {
+        self.complete.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.complete.swap(true, Ordering::Relaxed) {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Removes images of boards that do not run any more.
+fn prune(registry: &Registry, images: &Path) {
+    for entry in std::fs::read_dir(images).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let board = name.to_str().and_then(|name| name.strip_prefix(IMAGES));
+        if board.is_some_and(|board| registry.find(board).is_err()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Builds the board's image.
+fn order(options: &RunOptions, name: &str) -> Result<Order, RunError> {
     let request = ImageRequest {
-        name: format!("run-{}", entry.name()),
+        name: format!("{IMAGES}{name}"),
         ..options.request.clone()
     };
     let image = build_image(&request).map_err(|source| RunError::Image {
-        name: entry.name().to_owned(),
+        name: name.to_owned(),
         source: Box::new(source),
     })?;
-    Machine::start(MachineOptions {
-        name: entry.name().to_owned(),
-        image,
+    Ok(Order {
+        name: name.to_owned(),
+        board: request.board,
+        sel4: request.kernel == Kernel::Sel4,
+        image: image.path,
+        load_address: image.load_address,
+        guest_ram: image.guest_ram,
+        firmware: image.firmware,
         ram: options.board_ram.clone(),
-        console: Console::Socket(entry.machine_console()),
-        console_log: None,
-        link: Some(entry.machine_link()),
-        icount: false,
         extra: options.extra.clone(),
     })
-    .map_err(|source| RunError::Machine {
-        name: entry.name().to_owned(),
-        source,
-    })
 }
 
-fn opening(name: &str, guest: &str, at_terminal: bool) -> String {
-    let leave = if at_terminal {
-        format!("; {ESCAPE_NAME} leaves and ends it")
-    } else {
-        String::new()
-    };
-    format!("board {name}: {guest}{leave}")
+/// This program again, as the board's keeper; its standard input is the entry's lock.
+fn spawn(order: &Order, entry: &Registration) -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .arg("keep")
+        .arg(serde_json::to_string(order)?)
+        .stdin(Stdio::from(entry.hand_over()?))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
 }
 
-/// A machine is started with both its sockets; if not, this says so without ending the program.
-fn missing_socket() -> std::io::Error {
-    std::io::ErrorKind::NotConnected.into()
-}
-
-/// A board that runs in the foreground.
-struct Foreground<'a, I, O> {
-    name: &'a str,
-    bridge: Bridge<I, O>,
-    tap: Tap,
-    notice: &'a mut dyn FnMut(&str),
-    /// What its machine was last heard to do.
-    phase: Option<Phase>,
-    /// Whether a person knows already that it is empty.
-    known_empty: bool,
-}
-
-impl<I: AsFd + Read, O: Write> Foreground<'_, I, O> {
-    /// Carries the console until there is a reason to end; `None` if QEMU is gone.
-    fn carry(&mut self) -> std::io::Result<Option<RunEnd>> {
-        loop {
-            let end = match self.bridge.carry(self.tap.news())? {
-                Turn::News => self.listen()?,
-                Turn::Escape => Some(RunEnd::Left),
-                Turn::Signal => Some(RunEnd::Signal),
-                Turn::Closed => return Ok(None),
-            };
-            let Some(end) = end else {
-                continue;
-            };
-            if matches!(end, RunEnd::PoweredOff | RunEnd::Failed(_)) {
-                self.bridge.drain(QUIET, LAST_WORDS)?;
-            }
-            self.bridge.finish_line()?;
-            return Ok(Some(end));
+fn connect(socket: &Path, keeper: &mut Child) -> std::io::Result<UnixStream> {
+    let deadline = Instant::now() + START;
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => {}
         }
-    }
-
-    /// Takes in what the board says of itself.
-    fn listen(&mut self) -> std::io::Result<Option<RunEnd>> {
-        for heard in self.tap.take() {
-            let news = match heard {
-                Heard::Status(status) => {
-                    let before = self.phase.replace(status.phase);
-                    match status.phase {
-                        Phase::Off => return Ok(Some(RunEnd::PoweredOff)),
-                        Phase::Failed => return Ok(Some(RunEnd::Failed(Fault::from(&status)))),
-                        _ => self.changed(before, &status),
-                    }
-                }
-                Heard::MoveEnded(report) => self.moved(&report),
-                // QEMU ends, which the console will say, or nobody can manage the board any more.
-                Heard::Lost => Some("its link is lost".to_owned()),
-            };
-            if let Some(news) = news {
-                self.bridge.finish_line()?;
-                (self.notice)(&format!("board {}: {news}", self.name));
-            }
+        if let Some(status) = keeper.try_wait()? {
+            let text = format!("it has ended ({status})");
+            return Err(std::io::Error::other(text));
         }
-        Ok(None)
-    }
-
-    /// What a person should know of a change of phase.
-    fn changed(&mut self, before: Option<Phase>, status: &StatusReport) -> Option<String> {
-        let moving = status
-            .last_move
-            .is_some_and(|report| !report.stage.is_end());
-        let name = self.name;
-        match (before, status.phase) {
-            (before, now) if before == Some(now) || moving => None,
-            (_, Phase::Empty) if !std::mem::replace(&mut self.known_empty, true) => Some(format!(
-                "waits for a guest; from another terminal: godwit migrate BOARD {name}"
-            )),
-            (Some(Phase::Imported | Phase::Resuming), Phase::Running) => {
-                Some("its guest runs".to_owned())
-            }
-            (_, Phase::Stopped) => Some(format!(
-                "its guest is paused; godwit resume {name} lets it go on"
-            )),
-            _ => None,
-        }
-    }
-
-    /// What a person should know of the end of a move.
-    fn moved(&mut self, report: &MoveReport) -> Option<String> {
-        match (report.stage, &report.failure) {
-            (Stage::Gone, _) => {
-                self.known_empty = true;
-                Some("its guest has moved to the other board; this one is empty and can take a guest again".to_owned())
-            }
-            (Stage::Taken, _) => {
-                self.known_empty = false;
-                Some("a guest has arrived".to_owned())
-            }
-            (Stage::Failed, Some(MoveFailure::Copied)) => {
-                Some("a copy of its guest was taken, and it goes on as it was".to_owned())
-            }
-            (Stage::Failed, Some(failure)) => Some(format!("a move did not take place: {failure}")),
-            _ => None,
-        }
+        std::thread::sleep(PAUSE);
     }
 }
-
-#[cfg(test)]
-mod tests;

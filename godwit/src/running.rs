@@ -7,7 +7,7 @@
 mod job;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 const NAME: usize = 32;
 /// Names of boards that were given none.
 const NAMES: std::ops::RangeInclusive<char> = 'a'..='z';
+/// What a board's sockets end in: its link, QEMU's end of it and the line below that, QEMU's console, and the keeper's.
+const SOCKETS: [&str; 5] = ["link", "qemu", "qemu.line", "console", "tty"];
 
 /// What a running board is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Running {
     pub name: String,
     /// The socket of its link.
     pub link: PathBuf,
+    /// The socket of its keeper.
+    pub terminal: PathBuf,
     /// What it is.
     pub facts: Facts,
 }
@@ -196,27 +200,82 @@ impl Registry {
             });
         }
         let path = self.path(name, "board");
-        let Some(mut file) = lock(&path).map_err(|source| failed(&path, source))? else {
+        let Some(file) = lock(&path).map_err(|source| failed(&path, source))? else {
             return Ok(None);
         };
-        let text = serde_json::to_string(facts).map_err(std::io::Error::from);
-        text.and_then(|text| {
-            file.set_len(0)?;
-            file.write_all(text.as_bytes())
-        })
-        .map_err(|source| failed(&path, source))?;
+        write(&file, facts).map_err(|source| failed(&path, source))?;
         let registration = Registration {
             registry: self.clone(),
             name: name.to_owned(),
-            _lock: file,
+            lock: Some(file),
         };
         registration.remove_sockets();
         Ok(Some(registration))
     }
 
+    /// Takes over the entry of a board from the process that registered it and [handed](Registration::hand_over) it over.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot be read or written.
+    pub fn adopt(&self, name: &str, mut file: File) -> Result<Registration> {
+        let path = self.path(name, "board");
+        let mut text = String::new();
+        let adopted = file.rewind().and_then(|()| {
+            file.read_to_string(&mut text)?;
+            let facts: Facts = serde_json::from_str(&text)?;
+            let process = std::process::id();
+            write(&file, &Facts { process, ..facts })
+        });
+        adopted.map_err(|source| failed(&path, source))?;
+        Ok(Registration {
+            registry: self.clone(),
+            name: name.to_owned(),
+            lock: Some(file),
+        })
+    }
+
+    /// Removes what processes that were killed have left behind.
+    pub fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten() {
+            let Some(name) = entry
+                .ok()
+                .and_then(|entry| entry.file_name().into_string().ok())
+            else {
+                continue;
+            };
+            let path = self.directory.join(&name);
+            let locks = name.ends_with(".board") || name.ends_with(".job");
+            if !locks || !path.is_file() {
+                continue;
+            }
+            // Whoever gets the lock knows that the process has ended.
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            let same = file.metadata().map(|metadata| metadata.ino()).ok()
+                == std::fs::metadata(&path).map(|metadata| metadata.ino()).ok();
+            if !free || !same {
+                continue;
+            }
+            if let Some(name) = name.strip_suffix(".board") {
+                self.remove_sockets(name);
+            }
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn remove_sockets(&self, name: &str) {
+        for suffix in SOCKETS {
+            let _ = std::fs::remove_file(self.path(name, suffix));
+        }
+    }
+
     /// The boards that run, by name.
     #[must_use]
     pub fn boards(&self) -> Vec<Running> {
+        self.sweep();
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
         let mut boards: Vec<_> = entries
             .flatten()
@@ -254,6 +313,7 @@ impl Registry {
         Some(Running {
             name: name.to_owned(),
             link: self.path(name, "link"),
+            terminal: self.path(name, "tty"),
             facts: serde_json::from_str(&text).ok()?,
         })
     }
@@ -261,6 +321,13 @@ impl Registry {
     fn path(&self, name: &str, suffix: &str) -> PathBuf {
         self.directory.join(format!("{name}.{suffix}"))
     }
+}
+
+fn write(mut file: &File, facts: &Facts) -> std::io::Result<()> {
+    let text = serde_json::to_vec(facts)?;
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&text)
 }
 
 /// Opens and locks a board's file; `None` if another process has it.
@@ -315,7 +382,8 @@ fn failed(path: &Path, source: std::io::Error) -> RegistryError {
 pub struct Registration {
     registry: Registry,
     name: String,
-    _lock: File,
+    /// Nothing once another process has the entry.
+    lock: Option<File>,
 }
 
 impl Registration {
@@ -343,17 +411,47 @@ impl Registration {
         self.registry.path(&self.name, "console")
     }
 
+    /// The socket that others reach the board's keeper at.
+    #[must_use]
+    pub fn terminal(&self) -> PathBuf {
+        self.registry.path(&self.name, "tty")
+    }
+
+    /// Every file of this entry that there may be.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let suffixes = SOCKETS.into_iter().chain(["board"]);
+        suffixes
+            .map(|suffix| self.registry.path(&self.name, suffix))
+            .collect()
+    }
+
+    /// The entry's file, which another process is to have; this one gives it up with [`Self::give_up`].
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn hand_over(&self) -> std::io::Result<File> {
+        let lock = self.lock.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        lock.try_clone()
+    }
+
+    /// Another process has adopted the entry, and removes it when the board ends.
+    pub fn give_up(mut self) {
+        self.lock = None;
+    }
+
     fn remove_sockets(&self) {
-        for socket in [self.link(), self.machine_link(), self.machine_console()] {
-            let _ = std::fs::remove_file(socket);
-        }
+        self.registry.remove_sockets(&self.name);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.remove_sockets();
-        let _ = std::fs::remove_file(self.registry.path(&self.name, "board"));
+        if self.lock.is_some() {
+            self.remove_sockets();
+            let _ = std::fs::remove_file(self.registry.path(&self.name, "board"));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::style::notice;
@@ -98,6 +99,14 @@ impl BoardName {
     /// Whether several commands can use its link at the same time.
     pub(super) const fn is_shared(&self) -> bool {
         matches!(self, Self::Running(_))
+    }
+
+    /// The socket of its keeper, if it runs here.
+    pub(super) fn terminal(&self) -> Option<PathBuf> {
+        match self {
+            Self::Running(name) => Some(Registry::of_user().ok()?.find(name).ok()?.terminal),
+            Self::Link(_) => None,
+        }
     }
 
     /// Whether it is known where its link is.

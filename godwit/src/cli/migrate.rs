@@ -1,6 +1,7 @@
 //! `godwit migrate` and `godwit settle`.
 
 use std::io::IsTerminal as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{SIGNAL, SUCCESS, style};
+use crate::keeper;
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
 use crate::running::Role;
 
@@ -125,8 +127,15 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         MoveProgress::lines()
     };
     let options = arguments.tuning.options();
+    let mut screen_told = false;
     let moved = relay::migrate(&mut source, &mut destination, &options, &mut |state| {
         job.progress(&state.to_string());
+        let stage = state.report.stage;
+        let stands_still = matches!(stage, Stage::Finishing | Stage::Preparing | Stage::InDoubt);
+        if stands_still && !std::mem::replace(&mut screen_told, true) {
+            // Best effort: the guest is the same without.
+            let _ = tell_last_screen(from, to);
+        }
         if let Some(line) = progress.update(&state) {
             style::notice(&line);
         }
@@ -146,6 +155,15 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         style::show(&format!("{json}\n"))?;
     }
     Ok(SUCCESS)
+}
+
+/// Lets the terminal that the guest is about to be seen at show what it has said last, if both boards run here.
+fn tell_last_screen(from: &BoardName, to: &BoardName) -> std::io::Result<()> {
+    if let (Some(from), Some(to)) = (from.terminal(), to.terminal()) {
+        let screen = keeper::last_screen(UnixStream::connect(from)?)?;
+        keeper::tell_last_screen(UnixStream::connect(to)?, screen)?;
+    }
+    Ok(())
 }
 
 fn json(from: &BoardName, to: &BoardName, summary: &Summary) -> Json {

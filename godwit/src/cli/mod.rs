@@ -58,6 +58,10 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
+    Console(run::ConsoleArguments),
+    End(run::EndArguments),
+    #[command(hide = true)]
+    Keep(run::KeepArguments),
     Image(image::Arguments),
     Isolation(isolation::Arguments),
     Boards(boards::Arguments),
@@ -92,6 +96,9 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Console(arguments) => run::watch_console(&arguments),
+        Command::End(arguments) => run::end(&arguments),
+        Command::Keep(arguments) => run::keep(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Isolation(arguments) => isolation::run(&arguments),
         Command::Boards(arguments) => boards::run(&arguments),

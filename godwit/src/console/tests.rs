@@ -1,4 +1,4 @@
-//! Consoles joined to streams and to a real pseudo-terminal.
+//! A real pseudo-terminal, and what is typed at one.
 
 use std::fs::File;
 
@@ -7,119 +7,8 @@ use rustix::termios::LocalModes;
 
 use super::*;
 
-const QUIET: Duration = Duration::from_millis(50);
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// A bridge whose input, console and news are in the test's hands.
-struct Setting {
-    bridge: Bridge<UnixStream, Vec<u8>>,
-    typist: UnixStream,
-    guest: UnixStream,
-    news: UnixStream,
-    teller: UnixStream,
-}
-
-fn setting(held_until: Option<&str>) -> Setting {
-    let [(typist, input), (guest, console), (teller, news)] =
-        [(); 3].map(|()| UnixStream::pair().unwrap());
-    guest.set_read_timeout(Some(LIMIT)).unwrap();
-    let bridge = Bridge::new(input, Vec::new(), console, held_until).unwrap();
-    Setting {
-        bridge,
-        typist,
-        guest,
-        news,
-        teller,
-    }
-}
-
-impl Setting {
-    /// Carries until the teller's byte has been seen behind everything else.
-    fn carry(&mut self) -> Turn {
-        self.teller.write_all(&[0]).unwrap();
-        let turn = self.bridge.carry(&self.news).unwrap();
-        (&self.news).read_exact(&mut [0]).unwrap();
-        turn
-    }
-
-    fn heard(&mut self, count: usize) -> String {
-        let mut bytes = vec![0; count];
-        self.guest.read_exact(&mut bytes).unwrap();
-        String::from_utf8(bytes).unwrap()
-    }
-}
-
-#[test]
-fn bytes_are_carried_unchanged_in_both_directions() {
-    let mut setting = setting(None);
-    setting.typist.write_all(b"ls\n\x1d\xff").unwrap();
-    setting.guest.write_all(b"# \x1b[6n\xfe").unwrap();
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.bridge.output, b"# \x1b[6n\xfe");
-    let mut bytes = [0; 5];
-    setting.guest.read_exact(&mut bytes).unwrap();
-    assert_eq!(
-        &bytes, b"ls\n\x1d\xff",
-        "no key is special but a terminal's"
-    );
-}
-
-#[test]
-fn input_waits_until_the_guest_listens() {
-    let mut setting = setting(Some("ready"));
-    setting.typist.write_all(b"poweroff\n").unwrap();
-    setting.guest.write_all(b"booting, rea").unwrap();
-    assert_eq!(setting.carry(), Turn::News);
-    setting.guest.set_nonblocking(true).unwrap();
-    let early = setting.guest.read(&mut [0]);
-    assert_eq!(early.unwrap_err().kind(), ErrorKind::WouldBlock);
-    setting.guest.set_nonblocking(false).unwrap();
-    setting.guest.write_all(b"dy\n").unwrap();
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.heard(9), "poweroff\n");
-}
-
-#[test]
-fn the_end_of_the_input_is_not_the_end_of_the_console() {
-    let mut setting = setting(None);
-    let (other, _) = UnixStream::pair().unwrap();
-    setting.typist.write_all(b"x").unwrap();
-    setting.typist = other;
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.heard(1), "x");
-    setting.guest.write_all(b"still here").unwrap();
-    assert_eq!(setting.carry(), Turn::News);
-    assert_eq!(setting.bridge.output, b"still here");
-}
-
-#[test]
-fn a_console_that_is_gone_ends_it() {
-    let mut setting = setting(None);
-    setting.guest.write_all(b"bye").unwrap();
-    let (other, _) = UnixStream::pair().unwrap();
-    setting.guest = other;
-    assert_eq!(setting.bridge.carry(&setting.news).unwrap(), Turn::Closed);
-    assert_eq!(setting.bridge.output, b"bye");
-}
-
-#[test]
-fn last_words_are_carried_and_notices_begin_on_a_line_of_their_own() {
-    let mut setting = setting(None);
-    setting.guest.write_all(b"Power down\r").unwrap();
-    setting.bridge.drain(QUIET, LIMIT).unwrap();
-    setting.bridge.finish_line().unwrap();
-    setting.bridge.finish_line().unwrap();
-    assert_eq!(setting.bridge.output, b"Power down\r\n");
-    setting.guest.write_all(b"one\r\n").unwrap();
-    setting.bridge.drain(QUIET, LIMIT).unwrap();
-    setting.bridge.finish_line().unwrap();
-    assert_eq!(setting.bridge.output, b"Power down\r\none\r\n");
-}
-
 /// Both ends of a pseudo-terminal.
-fn terminal() -> (File, File) {
+pub(crate) fn terminal() -> (File, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -145,20 +34,58 @@ fn a_terminal_is_what_it_was_once_this_ends() {
 }
 
 #[test]
-fn the_escape_key_leaves_and_what_was_typed_before_stays_with_the_guest() {
-    let (mut master, terminal) = terminal();
-    let _raw = RawTerminal::enter(&terminal).unwrap();
-    let (mut guest, console) = UnixStream::pair().unwrap();
-    let (_teller, news) = UnixStream::pair().unwrap();
-    let mut bridge = Bridge::new(terminal, Vec::new(), console, Some("never")).unwrap();
-    master.write_all(b"a\x03").unwrap();
-    let typist = std::thread::spawn(move || {
-        let mut bytes = [0; 2];
-        guest.read_exact(&mut bytes).unwrap();
-        master.write_all(&[ESCAPE]).unwrap();
-        (bytes, master, guest)
-    });
-    assert_eq!(bridge.carry(&news).unwrap(), Turn::Escape);
-    let (bytes, _master, _guest) = typist.join().unwrap();
-    assert_eq!(&bytes, b"a\x03", "Ctrl-C is the guest's");
+fn a_terminal_has_a_size_if_it_says_so() {
+    let (master, terminal) = terminal();
+    assert_eq!(size(&terminal), None);
+    let mut wanted = tcgetwinsize(&terminal).unwrap();
+    (wanted.ws_row, wanted.ws_col) = (33, 101);
+    rustix::termios::tcsetwinsize(&master, wanted).unwrap();
+    assert_eq!(size(&terminal), Some((33, 101)));
+    assert_eq!(size(File::open("/dev/null").unwrap()), None);
+}
+
+#[test]
+fn one_key_is_not_the_guests_and_what_follows_it_is_a_command() {
+    let typed = |bytes: &[u8]| Keys::default().typed(bytes);
+    let guest = |text: &[u8]| (text.to_vec(), Vec::new());
+    assert_eq!(typed(b"ls\x03\n\xff"), guest(b"ls\x03\n\xff"));
+    let cases: [(&[u8], &[u8], &[Command]); 6] = [
+        (b"a\x1d", b"a", &[Command::Ask]),
+        (b"a\x1d\x1db", b"a\x1db", &[Command::Ask]),
+        (b"\x1dxq", b"q", &[Command::Ask, Command::Nothing]),
+        (b"\x1ddlost", b"", &[Command::Ask, Command::Detach]),
+        (b"\x1dq", b"", &[Command::Ask, Command::End]),
+        (
+            b"\x1d?d",
+            b"",
+            &[Command::Ask, Command::Help, Command::Detach],
+        ),
+    ];
+    for (bytes, rest, commands) in cases {
+        let (guest, found) = typed(bytes);
+        assert_eq!(
+            (guest.as_slice(), found.as_slice()),
+            (rest, commands),
+            "{bytes:?}"
+        );
+        // However it is cut.
+        let (mut keys, mut guest, mut found) = (Keys::default(), Vec::new(), Vec::new());
+        for byte in bytes {
+            let (more, asked) = keys.typed(&[*byte]);
+            let left = matches!(found.last(), Some(Command::Detach | Command::End));
+            guest.extend(more.into_iter().filter(|_| !left));
+            found.extend(asked);
+        }
+        assert_eq!(
+            (guest.as_slice(), found.as_slice()),
+            (rest, commands),
+            "{bytes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_text_is_seen_however_it_is_cut() {
+    let mut watch = Watch::new("ready");
+    assert!(!watch.sees(b"booting, rea") && watch.sees(b"dy\n"));
 }

@@ -3,9 +3,13 @@
 //! Responsible for: a short path of its own (a Unix socket's path has 107 bytes) that only its owner can enter, gone
 //! when it goes out of scope unless somebody wants to keep it. Never: shared by two programs.
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// In a directory that somebody wants to keep.
+const KEPT: &str = "kept";
 
 /// A directory that exists as long as this.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ impl Scratch {
     /// The operating system's.
     pub fn new() -> std::io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| sweep(&std::env::temp_dir()));
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("godwit-{}-{number}", std::process::id());
@@ -42,8 +48,30 @@ impl Scratch {
     }
 
     /// Leaves it where it is when this goes out of scope.
-    pub const fn keep(&mut self) {
+    pub fn keep(&mut self) {
         self.kept = true;
+        // Best effort: without it, the next program takes it for something left behind.
+        let _ = std::fs::write(self.path.join(KEPT), "");
+    }
+}
+
+/// Removes directories of programs of this user that were killed.
+fn sweep(directory: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let process = name.to_str().and_then(|name| {
+            let (process, number) = name.strip_prefix("godwit-")?.split_once('-')?;
+            number.parse::<u32>().ok()?;
+            process.parse::<u32>().ok()
+        });
+        let ours = path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user);
+        let ended = process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists());
+        if ours && ended && !path.join(KEPT).exists() {
+            let _ = std::fs::remove_dir_all(path);
+        }
     }
 }
 
@@ -68,6 +96,27 @@ mod tests {
         second.keep();
         drop((first, second));
         assert!(!paths[0].exists() && paths[1].exists());
-        std::fs::remove_dir(&paths[1]).unwrap();
+        std::fs::remove_dir_all(&paths[1]).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_program_left_behind_is_removed_and_nothing_else() {
+        let scratch = Scratch::new().unwrap();
+        let directory = scratch.path();
+        // No process has a number as high (`PID_MAX_LIMIT`).
+        let names = [
+            "godwit-4194305-0",
+            "godwit-4194305-1",
+            "godwit-1-0",
+            "godwit-x-0",
+            "other-4194305-0",
+        ];
+        for name in names {
+            std::fs::create_dir(directory.join(name)).unwrap();
+        }
+        std::fs::write(directory.join(names[1]).join(KEPT), "").unwrap();
+        sweep(directory);
+        let there = names.map(|name| directory.join(name).exists());
+        assert_eq!(there, [false, true, true, true, true]);
     }
 }

@@ -5,6 +5,7 @@
 //! only what happens and in which order.
 
 mod boot;
+mod console;
 mod debug;
 mod demo;
 mod destinations;

@@ -1,0 +1,7 @@
+//! The operator's program once more, for tests that start it from a shell: a test finds the programs of its own package.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    godwit::cli::main()
+}
