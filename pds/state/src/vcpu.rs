@@ -118,6 +118,19 @@ impl VcpuV1 {
         state && self.registers.contains(register) && register.width().holds(value)
     }
 
+    /// Whether it has every register that a vCPU has on any board; one that is off has none.
+    pub fn is_complete(&self) -> bool {
+        let everywhere = |register: &Register| {
+            let own = matches!(
+                register.class(),
+                Class::Core | Class::System | Class::FloatingPoint
+            );
+            own && register.policy() == Policy::Write
+        };
+        let mut needed = Register::ALL.into_iter().filter(everywhere);
+        self.power != PowerV1::On || needed.all(|register| self.registers.contains(register))
+    }
+
     fn check(&self) -> Result<(), RecordError> {
         if let Some(defect) = self.registers.defect() {
             return Err(defect.into());

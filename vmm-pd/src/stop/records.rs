@@ -4,7 +4,7 @@
 //! that.
 
 use channel::vmm::{Phase, Refusal, answer};
-use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId};
+use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId, timer, vgic};
 use state::legal::{Illegal, Processor};
 use state::{ConsoleRecordV1, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV1, record};
 
@@ -49,7 +49,8 @@ impl Machine {
         }
         // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.
         let features = self.standstill.features;
-        if !(record.vcpus.iter()).all(|vcpu| features.hold(&vcpu.registers)) {
+        let held = |vcpu: &VcpuV1| vcpu.is_complete() && features.hold(&vcpu.registers);
+        if !record.vcpus.iter().all(held) || !neighbours_have(port, record.vcpus.len()) {
             return Message::refused(Refusal::BadRecord as u64);
         }
         self.take_over(record.vcpus, &record.console);
@@ -116,6 +117,18 @@ impl Machine {
             Err(_) => Message::refused(Refusal::BadRecord as u64),
         }
     }
+}
+
+/// Whether `vgic-pd` and `timer-pd` have these many vCPUs too: their records come first.
+fn neighbours_have<P: Port>(port: &mut P, vcpus: usize) -> bool {
+    VcpuId::all().all(|vcpu| {
+        let hold = false;
+        let interrupts = port.vgic(&vgic::Request::Occupants { vcpu, hold });
+        let interrupts = interrupts.and_then(|answer| vgic::Occupants::decode(&answer));
+        let timer = port.timer(&timer::Request::Wake { vcpu });
+        let timer = timer.and_then(|answer| timer::decode_answer(&answer));
+        [interrupts.is_ok(), timer.is_ok()] == [vcpu.index() < vcpus; 2]
+    })
 }
 
 /// The answer that says which value no guest on this board can have.

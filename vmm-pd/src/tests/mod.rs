@@ -455,6 +455,25 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
     );
     assert_eq!(empty.status().phase, Phase::Empty, "all or nothing");
     other.import = record.clone();
+    assert!(
+        empty.request(&mut other, import).answer().is_err(),
+        "its neighbours have no vCPUs"
+    );
+    other.take_neighbours_of(&mut board);
+    let mut lossy: VcpusRecordV1 = record::decode(&record).expect("a record");
+    lossy.vcpus[0].registers.remove(Register::V31);
+    let mut bytes = vec![0; 0x8000];
+    let lossy_length = record::encode(&lossy, &mut bytes).expect("room");
+    bytes.truncate(lossy_length);
+    other.import = bytes;
+    let lossy = Request::Import {
+        length: u32::try_from(lossy_length).expect("small"),
+    };
+    assert!(
+        empty.request(&mut other, lossy).answer().is_err(),
+        "a register is missing"
+    );
+    other.import = record.clone();
     assert!(empty.request(&mut other, import).answer().is_ok());
     assert_eq!(
         (empty.status().phase, empty.status().vcpus),
@@ -483,6 +502,7 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
     taken.start(&mut other);
     other.settle(&mut taken);
     other.import = record;
+    other.take_neighbours_of(&mut board);
     let length = u32::try_from(other.import.len()).expect("small");
     assert!(
         taken
@@ -490,7 +510,6 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
             .answer()
             .is_ok()
     );
-    other.take_neighbours_of(&mut board);
     taken.request(&mut other, Request::Resume);
     let loaded = |board: &Board| board.cores[0].registers.word(Register::TTBR0_EL1);
     assert_eq!(loaded(&other), Some(0x4321_0000));
