@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Reviews the image for this kernel only; without it, that of every kernel that the board runs.
     #[arg(long, value_parser = super::guest::kernel())]
     kernel: Option<Kernel>,
+    /// Reviews images that leave the guest its debug registers, and says what that gives up; with the embedded kernel only.
+    #[arg(long, conflicts_with_all = ["no_image", "update"])]
+    guest_debug: bool,
     /// Reviews the description only, without building an image.
     #[arg(long, conflicts_with = "kernel")]
     no_image: bool,
@@ -50,9 +53,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         None => ("system.xml".to_owned(), build::description(&root, &board)?),
     };
     let mut review = Review::of_description(&name, &xml, &board, &policy)?;
+    review.guest_debug = arguments.guest_debug;
     let kernels = match arguments.kernel {
         _ if arguments.no_image => Vec::new(),
         Some(kernel) => vec![kernel],
+        None if arguments.guest_debug => vec![Kernel::Embedded],
         None => board.kernels.clone(),
     };
     for kernel in kernels {

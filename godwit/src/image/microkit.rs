@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use register_table::remains;
 use sel4_sys::InvocationLabels;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -229,6 +230,9 @@ impl Sdk {
         OPTIONS
             .into_iter()
             .try_for_each(|option| sdk.require(option))?;
+        remains::NEEDS
+            .iter()
+            .try_for_each(|need| sdk.require((need.option, need.on, need.why)))?;
         sdk.require_one_core()?;
         Ok(sdk)
     }

@@ -53,9 +53,16 @@ pub fn add_image(
     };
     let board = review.board;
     board.check_kernel(kernel)?;
+    if review.guest_debug && kernel == Kernel::Sel4 {
+        return Err(crate::image::ImageError::GuestDebug.into());
+    }
+    let request = ImageRequest {
+        guest_debug: review.guest_debug,
+        ..request(board, kernel)
+    };
     let facts = match kernel {
         Kernel::Embedded => {
-            let (programs, kernel) = programs(root, &system, board, &request(board, kernel))?;
+            let (programs, kernel) = programs(root, &system, board, &request)?;
             let Some(kernel) = kernel else {
                 return Ok(());
             };

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::facts::{Fact, Facts};
-use super::{IsolationError, Review, build, picture, report};
+use super::{IsolationError, Review, build, picture, remains, report};
 
 /// The document, in the workspace.
 pub const DOCUMENT: &str = "docs/isolation.md";
@@ -41,6 +41,7 @@ pub fn filled(review: &Review<'_>, document: &str) -> Result<String, IsolationEr
         ("domains", domains(review)),
         ("hardware", hardware(review)),
         ("accepted", accepted(review)),
+        ("remains", remains::document()),
     ];
     let mut text = document.to_owned();
     for (name, content) in parts {

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod flow;
 pub mod picture;
 pub mod policy;
+pub mod remains;
 pub mod report;
 #[cfg(test)]
 mod tests;
@@ -210,6 +211,8 @@ pub struct Review<'a> {
     pub system: Option<System>,
     /// The sources, the description first.
     pub sources: Vec<Facts>,
+    /// Images are made with `--guest-debug`.
+    pub guest_debug: bool,
     /// Sources that were not available, each with the reason.
     pub missing: Vec<String>,
     /// Everything that is wrong, sorted, nothing twice.
@@ -240,6 +243,7 @@ impl<'a> Review<'a> {
             board,
             system: None,
             sources: Vec::new(),
+            guest_debug: false,
             missing: Vec::new(),
             findings: Vec::new(),
             accepted: Vec::new(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::facts::{Fact, Facts, MONITOR, OWN_MEMORY};
 use super::flow::Flows;
-use super::{Accepted, Finding, Review};
+use super::{Accepted, Finding, Review, remains};
 
 /// A table of short texts.
 #[derive(Clone, Debug)]
@@ -230,6 +230,12 @@ pub fn text(review: &Review<'_>) -> String {
         }
     }
     text.push_str(&accepted(review));
+    if review.guest_debug {
+        text.push_str("\nGiven up by --guest-debug\n");
+        for line in remains::GIVEN_UP {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
     if review.findings.is_empty() {
         text.push_str("\nNo violation of policy.toml.\n");
         return text;
@@ -285,6 +291,7 @@ struct Json<'a> {
     holds: bool,
     sources: Vec<JsonSource<'a>>,
     missing: &'a [String],
+    given_up: &'a [&'a str],
     flows: Vec<JsonFlow<'a>>,
     accepted: &'a [Accepted],
     violations: &'a [Finding],
@@ -342,6 +349,11 @@ pub fn json(review: &Review<'_>) -> Result<String, serde_json::Error> {
         holds: review.holds(),
         sources: sources.collect(),
         missing: &review.missing,
+        given_up: if review.guest_debug {
+            &remains::GIVEN_UP
+        } else {
+            &[]
+        },
         flows: closure,
         accepted: &review.accepted,
         violations: &review.findings,

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod legal;
+pub mod remains;
 
 /// Hands every row of the register table to the macro `$callback`, after `$arguments` in brackets.
 #[macro_export]

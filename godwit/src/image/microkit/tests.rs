@@ -11,9 +11,17 @@ impl Fake {
         let fake = Self(path);
         std::fs::create_dir_all(fake.0.join("board/b/release/include/kernel")).unwrap();
         fake.put("VERSION", "2.3.0\n");
-        let options = OPTIONS
-            .map(|(option, needed, _)| format!("\"{option}\": {needed}"))
-            .join(", ");
+        let needs = remains::NEEDS.iter().map(|need| (need.option, need.on));
+        let options: BTreeMap<_, _> = OPTIONS
+            .map(|(option, needed, _)| (option, needed))
+            .into_iter()
+            .chain(needs)
+            .collect();
+        let options: Vec<_> = options
+            .iter()
+            .map(|(option, on)| format!("\"{option}\": {on}"))
+            .collect();
+        let options = options.join(", ");
         fake.put(
             "board/b/release/include/kernel/gen_config.json",
             &format!("{{\"PRINTING\": true, \"MAX_NUM_NODES\": \"1\", {options}}}"),
@@ -84,7 +92,9 @@ fn other_versions_and_boards_are_refused() {
 // Pitfall: The kernel moved the counter's offset by itself.
 #[test]
 fn a_kernel_with_a_wrong_option_is_refused_by_its_name() {
-    for (option, needed, _) in OPTIONS {
+    let needs = remains::NEEDS.iter().map(|need| (need.option, need.on));
+    let options = OPTIONS.map(|(option, needed, _)| (option, needed));
+    for (option, needed) in options.into_iter().chain(needs) {
         let fake = Fake::new(option);
         let file = "board/b/release/include/kernel/gen_config.json";
         fake.change(

@@ -8,7 +8,7 @@ mod mutations;
 use super::build;
 use super::policy::Policy;
 use super::*;
-use crate::image::{Board, workspace};
+use crate::image::{Board, Kernel, workspace};
 
 const BOARD: &str = "qemu_virt_aarch64";
 
@@ -111,6 +111,21 @@ fn the_document_and_the_picture_are_current() {
     assert!(document::filled(&review, &text).unwrap() == text, "{hint}");
     let drawn = build::read(&root.join(document::PICTURE)).unwrap();
     assert!(picture::draw(&review) == drawn, "{hint}");
+}
+
+#[test]
+fn what_guest_debug_gives_up_is_in_the_report() {
+    let (policy, board) = (policy(), board(BOARD));
+    let xml = description(&board);
+    let mut review = Review::of_description("system.xml", &xml, &board, &policy).unwrap();
+    assert!(!report::text(&review).contains(remains::GIVEN_UP[0]));
+    review.guest_debug = true;
+    let (text, json) = (report::text(&review), report::json(&review).unwrap());
+    for line in remains::GIVEN_UP {
+        assert!(text.contains(line) && json.contains(line), "{line}");
+    }
+    let sel4 = build::add_image(&mut review, &workspace().unwrap(), &xml, Kernel::Sel4);
+    assert!(sel4.unwrap_err().to_string().contains("--guest-debug"));
 }
 
 #[test]
