@@ -21,7 +21,7 @@ mod tests;
 
 use bitflags::bitflags;
 use heapless::Deque;
-use state::ConsoleRecordV1;
+use state::{ConsoleRecordV1, ConsoleRecordV2};
 
 /// How deep the FIFOs are (DDI 0183, 1.2: 16 up to revision r1p4), when they are enabled.
 const FIFO_DEPTH: usize = 16;
@@ -265,32 +265,35 @@ impl Console {
         self.raw.intersects(self.mask)
     }
 
-    /// The record of this device. What the guest wrote counts as sent: bytes that still wait go
-    /// out here, not where the record goes.
-    pub fn export(&self) -> ConsoleRecordV1 {
-        let mut raw = self.raw;
-        if !self.unsent.is_empty() {
-            raw.insert(Interrupts::TX);
-        }
-        ConsoleRecordV1 {
+    /// The record of this device. What waits for room in the receive FIFO, the machine adds.
+    pub fn export(&self) -> ConsoleRecordV2 {
+        let device = ConsoleRecordV1 {
             control: self.control.bits(),
             line_control: self.line_control,
             integer_baud_rate: self.integer_baud_rate,
             fractional_baud_rate: self.fractional_baud_rate,
             fifo_levels: self.levels,
             interrupt_mask: self.mask.bits(),
-            raw_interrupts: raw.bits(),
+            raw_interrupts: self.raw.bits(),
             dma_control: self.dma_control,
             low_power: self.low_power,
             receive_status: self.receive_status,
             received: self.received.iter().copied().collect(),
+        };
+        ConsoleRecordV2 {
+            device,
+            unsent: self.unsent.iter().copied().collect(),
+            ..ConsoleRecordV2::default()
         }
     }
 
     /// The device that a record describes.
-    pub fn import(record: &ConsoleRecordV1) -> Self {
+    pub fn import(record: &ConsoleRecordV2) -> Self {
         let mut received = Deque::new();
-        received.extend(record.received.iter().copied());
+        received.extend(record.device.received.iter().copied());
+        let mut unsent = Deque::new();
+        unsent.extend(record.unsent.iter().copied());
+        let record = &record.device;
         Self {
             control: Control::from_bits_retain(record.control),
             line_control: record.line_control,
@@ -305,7 +308,7 @@ impl Console {
             received,
             put_back: false,
             put_back_times: 0,
-            unsent: Deque::new(),
+            unsent,
         }
     }
 

@@ -20,6 +20,8 @@ use channel::timer::{self, VirtualTimer};
 use channel::vgic::{LIST_REGISTERS, Request};
 use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
+use heapless::Deque;
+use state::console::MAX_WAITING;
 use thiserror::Error;
 
 use crate::capture::CaptureError;
@@ -127,6 +129,8 @@ pub struct Machine {
     /// What the guest was doing when it ended, for as long as its last words are on their way: who hears that it has ended
     /// knows that it has said everything.
     last_words: Option<Phase>,
+    /// What was typed on the board that the guest came from, and waits for room in the console.
+    pub(crate) waiting: Deque<u8, MAX_WAITING>,
     pub(crate) boot: Option<Boot>,
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
@@ -159,6 +163,7 @@ impl Machine {
             console: Console::new(),
             console_line: false,
             last_words: None,
+            waiting: Deque::new(),
             boot,
             time: None,
             activity: Activity::None,
@@ -359,6 +364,10 @@ impl Machine {
             self.last_words = None;
             port.phase_changed();
         }
+        if matches!(self.phase, Phase::Empty | Phase::Off | Phase::Failed) {
+            // There is no guest that it could be for, and the next one must not get it.
+            port.console_drop();
+        }
         if self.phase == Phase::Running {
             self.take_console_input(port);
             if let Err(error) = self.update_console_line(port) {
@@ -385,7 +394,7 @@ impl Machine {
     /// for input that is there already, `serial-pd` does not notify again.
     pub(crate) fn take_console_input<P: Port>(&mut self, port: &mut P) {
         while self.console.receive_room() > 0 {
-            let Some(byte) = port.console_take() else {
+            let Some(byte) = self.waiting.pop_front().or_else(|| port.console_take()) else {
                 break;
             };
             self.console.receive(byte);
@@ -455,6 +464,9 @@ impl Machine {
     /// before it lets another one in.
     pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
+        port.clear_copies();
+        port.console_drop();
+        self.waiting.clear();
         self.count = 0;
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;

@@ -182,6 +182,8 @@ pub trait Port: DataPage {
     fn ram_size(&self) -> u64;
     /// The 8 aligned bytes at `ipa`, if that is RAM.
     fn ram_read(&self, ipa: u64) -> Option<u64>;
+    /// Every copy of a record that this domain holds, and every vCPU's data page, becomes all zero.
+    fn clear_copies(&mut self);
     /// Writes a slice of guest RAM, by its number, back from the caches and drops it there, as a reset of the board
     /// would; false if RAM ends before it.
     fn ram_flush(&mut self, slice: usize) -> bool;
@@ -198,6 +200,10 @@ pub trait Port: DataPage {
     /// Takes a byte of console input out of the ring. After `None`, `serial-pd` notifies when
     /// there is one.
     fn console_take(&mut self) -> Option<u8>;
+    /// Copies console input that waits in the ring, oldest first, and takes none; returns how much.
+    fn console_look(&mut self, into: &mut [u8]) -> usize;
+    /// Takes all console input out of the ring, unseen; `serial-pd` notifies when there is more.
+    fn console_drop(&mut self);
 }
 
 #[cfg(test)]

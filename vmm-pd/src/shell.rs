@@ -30,8 +30,6 @@ const CAPTURE_CODE_SIZE: usize = 0x2000;
 const CAPTURE_DATA_SIZE: usize = 0x4000;
 const VIEWS_SIZE: usize = 0x4000;
 const RECORD_SIZE: usize = 0x8000;
-/// The most that a record of four vCPUs and a console takes, rounded up.
-const RECORD_COPY: usize = 0x4000;
 const CONSOLE_RING_SIZE: usize = 0x4000;
 
 /// A vCPU thread's registers, as seL4 hands them over.
@@ -90,7 +88,7 @@ pub(crate) struct Shell {
     export: Region,
     import: Region,
     /// A record to import, out of the neighbour's reach.
-    import_copy: [u8; RECORD_COPY],
+    import_copy: [u8; RECORD_SIZE],
     console: Duplex,
     clock: Clock,
 }
@@ -157,7 +155,7 @@ impl Shell {
                 views: Region::new(memory_region_symbol!(vgic_view: *mut u8), VIEWS_SIZE),
                 export: Region::new(memory_region_symbol!(vmm_export: *mut u8), RECORD_SIZE),
                 import: Region::new(memory_region_symbol!(vmm_import: *mut u8), RECORD_SIZE),
-                import_copy: [0; RECORD_COPY],
+                import_copy: [0; RECORD_SIZE],
                 console: Duplex::new(
                     memory_region_symbol!(vmm_to_serial: *mut u8),
                     CONSOLE_RING_SIZE,
@@ -419,6 +417,12 @@ impl Port for Shell {
         true
     }
 
+    fn clear_copies(&mut self) {
+        self.export.clear();
+        self.import_copy.fill(0);
+        self.capture_data.clear();
+    }
+
     fn load_segment(&mut self, index: usize, slice: usize) -> bool {
         let segment = self
             .bundle
@@ -467,5 +471,18 @@ impl Port for Shell {
             }
         }
         Some(byte[0])
+    }
+
+    fn console_look(&mut self, into: &mut [u8]) -> usize {
+        self.console.consumer.look(into).unwrap_or(0)
+    }
+
+    fn console_drop(&mut self) {
+        let consumer = &mut self.console.consumer;
+        while let Ok(count) = consumer.available() {
+            if consumer.consume(count).is_err() || consumer.wait(0) != Ok(true) {
+                return;
+            }
+        }
     }
 }

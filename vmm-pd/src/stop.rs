@@ -257,6 +257,7 @@ impl Machine {
         self.standstill.constants = constants;
         match self.boot {
             None => {
+                port.console_drop();
                 self.set_phase(port, Phase::Empty);
                 Ok(())
             }
@@ -457,7 +458,9 @@ impl Machine {
                 ready.release(port, &saved.registers, saved.power != PowerV1::Off)?;
             }
         }
-        // What came while the guest stood still has been notified already.
+        // What came while the guest stood still has been notified already, and what it wrote on another board waits for
+        // this one's terminal.
+        self.send_console_output(port);
         self.take_console_input(port);
         self.update_console_line(port)
     }

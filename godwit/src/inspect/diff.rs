@@ -153,7 +153,8 @@ fn items(state: &State, vcpus: usize) -> Items {
         list.registers(&vcpu.registers);
     }
     list.place(100, "console");
-    let console = &state.vcpus.console;
+    let record = &state.vcpus.console;
+    let console = &record.device;
     let registers = [
         ("UARTCR", u32::from(console.control)),
         ("UARTLCR_H", console.line_control.into()),
@@ -170,6 +171,8 @@ fn items(state: &State, vcpus: usize) -> Items {
         list.add(name, format!("{value:#x}"));
     }
     list.add("received", format!("{:x?}", console.received));
+    list.add("unsent", record.unsent.escape_ascii().to_string());
+    list.add("waiting", record.waiting.escape_ascii().to_string());
     interrupts(&mut list, state, vcpus);
     timers(&mut list, state);
     machine(&mut list, state);

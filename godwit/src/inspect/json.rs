@@ -66,7 +66,8 @@ fn registers(file: &RegisterFile) -> Value {
 }
 
 fn console(state: &State) -> Value {
-    let console = &state.vcpus.console;
+    let record = &state.vcpus.console;
+    let console = &record.device;
     json!({
         "UARTCR": console.control,
         "UARTLCR_H": console.line_control,
@@ -79,6 +80,8 @@ fn console(state: &State) -> Value {
         "UARTILPR": console.low_power,
         "UARTRSR": console.receive_status,
         "received": console.received.as_slice(),
+        "unsent": record.unsent.as_slice(),
+        "waiting": record.waiting.as_slice(),
     })
 }
 

@@ -130,15 +130,19 @@ pub fn line(register: Register, value: u128) -> String {
 }
 
 fn write_console(text: &mut String, state: &State) -> fmt::Result {
-    let console = &state.vcpus.console;
+    let record = &state.vcpus.console;
+    let console = &record.device;
     writeln!(
         text,
-        "\nconsole: UARTCR {:#x}, UARTLCR_H {:#x}, UARTIMSC {:#x}, UARTRIS {:#x}, {} bytes received and not read",
+        "\nconsole: UARTCR {:#x}, UARTLCR_H {:#x}, UARTIMSC {:#x}, UARTRIS {:#x}, {} bytes received and not read, {} typed \
+         and waiting for room, {} written and not sent",
         console.control,
         console.line_control,
         console.interrupt_mask,
         console.raw_interrupts,
-        console.received.len()
+        console.received.len(),
+        record.waiting.len(),
+        record.unsent.len()
     )
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use state::record::{self, Record, RecordError};
-use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV1, VgicRecordV1};
+use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV2, VgicRecordV1};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -35,7 +35,7 @@ pub struct State {
     /// What it was on.
     pub machine: MachineRecordV1,
     /// Its vCPUs and its console.
-    pub vcpus: VcpusRecordV1,
+    pub vcpus: VcpusRecordV2,
     /// Its interrupt controller.
     pub vgic: VgicRecordV1,
     /// Its time.

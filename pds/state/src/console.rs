@@ -1,7 +1,7 @@
 //! The console device's part of `vmm-pd`'s record: a PL011 (DDI 0183).
 //!
-//! Responsible for: the registers and FIFO contents of the UART that the guest sees. Never: what is under way
-//! between `vmm-pd` and `serial-pd`; what the guest has written counts as sent.
+//! Responsible for: the registers and FIFO contents of the UART that the guest sees, and what was typed and waits for room
+//! in it. Never: what `serial-pd` has taken to print; that belongs to the board's terminal.
 
 use crate::record::RecordError;
 use heapless::Vec;
@@ -35,6 +35,33 @@ pub struct ConsoleRecordV1 {
     pub receive_status: u8,
     /// What was received and not read: `UARTDR` with its four error bits, oldest first.
     pub received: Vec<u16, RECEIVE_FIFO>,
+}
+
+/// How many bytes that were typed and wait travel at most: as many as the ring from `serial-pd` holds (`system.xml`).
+pub const MAX_WAITING: usize = 0x4000 - 64;
+
+/// How deep the transmit FIFO is.
+pub const TRANSMIT_FIFO: usize = 16;
+
+/// The console device, and what waits on either side of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConsoleRecordV2 {
+    /// The device.
+    pub device: ConsoleRecordV1,
+    /// What the guest has written and the line has not taken, oldest first.
+    pub unsent: Vec<u8, TRANSMIT_FIFO>,
+    /// What was typed and the receive FIFO had no room for, oldest first.
+    pub waiting: Vec<u8, MAX_WAITING>,
+}
+
+impl From<ConsoleRecordV1> for ConsoleRecordV2 {
+    /// In version 1, what the guest had written counted as sent, and what waited stayed behind.
+    fn from(device: ConsoleRecordV1) -> Self {
+        Self {
+            device,
+            ..Self::default()
+        }
+    }
 }
 
 impl ConsoleRecordV1 {

@@ -20,7 +20,7 @@ mod timer;
 mod vcpu;
 pub mod vgic;
 
-pub use console::ConsoleRecordV1;
+pub use console::{ConsoleRecordV1, ConsoleRecordV2};
 pub use file::{Defect, RegisterFile};
 pub use machine::MachineRecordV1;
 /// The table itself; see the crate [`mod@register_table`].
@@ -28,7 +28,7 @@ pub use register_table::register_table;
 
 pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};
 pub use timer::{TimerRecordV1, VcpuTimerV1};
-pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1};
+pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1, VcpusRecordV2};
 pub use vgic::{CpuInterfaceV1, InterruptV1, VcpuInterruptsV1, VgicRecordV1};
 
 /// The most vCPUs that a record describes; the guest's machine has no more (`system.xml`).

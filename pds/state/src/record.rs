@@ -30,7 +30,7 @@ const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// [`crate::VcpusRecordV1`], from `vmm-pd`.
+    /// [`crate::VcpusRecordV2`], from `vmm-pd`.
     Vcpus = 1,
     /// [`crate::VgicRecordV1`], from `vgic-pd`.
     Vgic = 2,
@@ -193,6 +193,11 @@ pub trait Record: Serialize + DeserializeOwned + sealed::Sealed {
 
     /// What its types do not say: ranges, and what belongs together.
     fn check(&self) -> Result<(), RecordError>;
+
+    /// The record that `bytes` are, of an earlier version that is still read; nothing if this is none.
+    fn of_earlier(_version: u16, _bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+        None
+    }
 }
 
 impl Kind {
@@ -297,7 +302,7 @@ pub fn encode<T: Record>(record: &T, bytes: &mut [u8]) -> Result<usize, RecordEr
     Ok(Header::SIZE + payload.len())
 }
 
-/// Reads the record that `bytes` are, all of them.
+/// Reads the record that `bytes` are, all of them: of its own version, or of one before that is still read.
 pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, RecordError> {
     let (header, payload) = Header::check(bytes)?;
     if header.kind != T::KIND {
@@ -307,10 +312,11 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, RecordError> {
         });
     }
     if header.version != T::VERSION {
-        return Err(RecordError::UnknownVersion {
+        let unknown = RecordError::UnknownVersion {
             kind: header.kind,
             version: header.version,
-        });
+        };
+        return T::of_earlier(header.version, bytes).unwrap_or(Err(unknown));
     }
     let kind = T::KIND;
     let (record, left) =

@@ -3,13 +3,22 @@
 //! Responsible for: what a vCPU is while it stands still. Never: its interrupts (`vgic-pd`'s record) or its timer
 //! (`timer-pd`'s).
 
-use crate::record::{Kind, Record, RecordError, sealed};
+use crate::record::{self, Kind, Record, RecordError, sealed};
 use crate::register::{Class, Policy, Register};
-use crate::{ConsoleRecordV1, MAX_VCPUS, RegisterFile};
+use crate::{ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// What `vmm-pd` exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpusRecordV2 {
+    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
+    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
+    /// The console device, with what waits to be read and to be sent.
+    pub console: ConsoleRecordV2,
+}
+
+/// What `vmm-pd` exported before what waits at the console travelled.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VcpusRecordV1 {
     /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
@@ -148,6 +157,31 @@ impl VcpuV1 {
     }
 }
 
+impl From<VcpusRecordV1> for VcpusRecordV2 {
+    fn from(VcpusRecordV1 { vcpus, console }: VcpusRecordV1) -> Self {
+        Self {
+            vcpus,
+            console: console.into(),
+        }
+    }
+}
+
+impl sealed::Sealed for VcpusRecordV2 {}
+
+impl Record for VcpusRecordV2 {
+    const KIND: Kind = Kind::Vcpus;
+    const VERSION: u16 = 2;
+
+    fn check(&self) -> Result<(), RecordError> {
+        check(&self.vcpus, &self.console.device)
+    }
+
+    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+        (version == VcpusRecordV1::VERSION)
+            .then(|| record::decode::<VcpusRecordV1>(bytes).map(Self::from))
+    }
+}
+
 impl sealed::Sealed for VcpusRecordV1 {}
 
 impl Record for VcpusRecordV1 {
@@ -155,13 +189,18 @@ impl Record for VcpusRecordV1 {
     const VERSION: u16 = 1;
 
     fn check(&self) -> Result<(), RecordError> {
-        if self.vcpus.is_empty() {
-            return Err(RecordError::Range {
-                field: "vcpus",
-                value: 0,
-            });
-        }
-        self.vcpus.iter().try_for_each(VcpuV1::check)?;
-        self.console.check()
+        check(&self.vcpus, &self.console)
     }
+}
+
+/// What both versions have to hold.
+fn check(vcpus: &[VcpuV1], console: &ConsoleRecordV1) -> Result<(), RecordError> {
+    if vcpus.is_empty() {
+        return Err(RecordError::Range {
+            field: "vcpus",
+            value: 0,
+        });
+    }
+    vcpus.iter().try_for_each(VcpuV1::check)?;
+    console.check()
 }

@@ -4,8 +4,8 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use state::record::{self, Record, encode};
 use state::vgic::InterruptV1;
 use state::{
-    ConsoleRecordV1, MachineRecordV1, PowerV1, Register, TimerRecordV1, VcpuInterruptsV1,
-    VcpuTimerV1, VcpuV1, VcpusRecordV1, VgicRecordV1,
+    ConsoleRecordV1, ConsoleRecordV2, MachineRecordV1, PowerV1, Register, TimerRecordV1,
+    VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV2, VgicRecordV1,
 };
 
 /// Pages of the machine's RAM: few, so that a snapshot of it is small.
@@ -31,7 +31,7 @@ pub(crate) fn machine() -> MachineRecordV1 {
     machine
 }
 
-pub(crate) fn vcpus() -> VcpusRecordV1 {
+pub(crate) fn vcpus() -> VcpusRecordV2 {
     let mut on = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -47,11 +47,15 @@ pub(crate) fn vcpus() -> VcpusRecordV1 {
         },
         ..VcpuV1::default()
     };
-    VcpusRecordV1 {
+    VcpusRecordV2 {
         vcpus: [on, pending].into_iter().collect(),
-        console: ConsoleRecordV1 {
-            received: [0x41, 0x142].into_iter().collect(),
-            ..ConsoleRecordV1::default()
+        console: ConsoleRecordV2 {
+            device: ConsoleRecordV1 {
+                received: [0x41, 0x142].into_iter().collect(),
+                ..ConsoleRecordV1::default()
+            },
+            unsent: [b'z'].into_iter().collect(),
+            waiting: [b'a', b'b'].into_iter().collect(),
         },
     }
 }

@@ -5,8 +5,9 @@
 
 use channel::vmm::{Phase, Refusal, answer};
 use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId, timer, vgic};
+use state::console::MAX_WAITING;
 use state::legal::{Illegal, Processor};
-use state::{ConsoleRecordV1, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV1, record};
+use state::{ConsoleRecordV2, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV2, record};
 
 use crate::abort::RAM_BASE;
 use crate::console::Console;
@@ -22,10 +23,11 @@ impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
         self.console.show_input();
-        let mut vcpus = VcpusRecordV1 {
+        let mut vcpus = VcpusRecordV2 {
             console: self.console.export(),
             ..Default::default()
         };
+        self.note_waiting(port, &mut vcpus.console.waiting);
         for saved in self.standstill.saved.iter().take(self.count) {
             // There are as many places as vCPUs.
             let _ = vcpus.vcpus.push(saved.clone());
@@ -40,7 +42,7 @@ impl Machine {
     pub(super) fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
-            .and_then(|bytes| record::decode::<VcpusRecordV1>(bytes).ok());
+            .and_then(|bytes| record::decode::<VcpusRecordV2>(bytes).ok());
         let Some(record) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
@@ -53,12 +55,14 @@ impl Machine {
         if !record.vcpus.iter().all(held) || !neighbours_have(port, record.vcpus.len()) {
             return Message::refused(Refusal::BadRecord as u64);
         }
+        // What was typed until now was typed at an empty board.
+        port.console_drop();
         self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
         answer(0)
     }
 
-    fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV1) {
+    fn take_over(&mut self, vcpus: heapless::Vec<VcpuV1, MAX_VCPUS>, console: &ConsoleRecordV2) {
         self.count = vcpus.len();
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;
@@ -69,6 +73,19 @@ impl Machine {
         }
         self.console = Console::import(console);
         self.missed = 0;
+        self.waiting.clear();
+        self.waiting.extend(console.waiting.iter().copied());
+    }
+
+    /// What was typed and the console had no room for, as much of it as travels. It stays here as well: the guest may go on
+    /// on this board.
+    fn note_waiting<P: Port>(&mut self, port: &mut P, into: &mut heapless::Vec<u8, MAX_WAITING>) {
+        into.extend(self.waiting.iter().copied());
+        let noted = into.len();
+        // Within its capacity.
+        let _ = into.resize(MAX_WAITING, 0);
+        let looked = port.console_look(into.get_mut(noted..).unwrap_or_default());
+        into.truncate(noted + looked);
     }
 
     /// The operator gives a vCPU's register another value: the next restore writes it.

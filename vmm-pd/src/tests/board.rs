@@ -99,6 +99,8 @@ pub(super) struct Board {
     pub(super) input: VecDeque<u8>,
     /// Whether all output has left the board.
     pub(super) console_sent: bool,
+    /// How many bytes of output the line still takes.
+    pub(super) line_room: usize,
     pub(super) loaded: Vec<usize>,
     pub(super) flushed: usize,
     /// An invocation that the kernel refuses from now on.
@@ -122,6 +124,7 @@ impl Board {
             room: 1,
             input: VecDeque::new(),
             console_sent: true,
+            line_room: usize::MAX,
             loaded: Vec::new(),
             flushed: 0,
             refuses_injection: false,
@@ -350,10 +353,15 @@ impl Port for Board {
         }
         slice < SLICES
     }
+    fn clear_copies(&mut self) {
+        self.export.fill(0);
+        self.cores.iter_mut().for_each(|core| core.page.fill(0));
+    }
     fn console_room(&mut self) -> usize {
-        self.room
+        self.room.min(self.line_room)
     }
     fn console_put(&mut self, byte: u8) {
+        self.line_room -= 1;
         self.output.push(byte);
     }
     fn console_is_sent(&mut self) -> bool {
@@ -361,6 +369,16 @@ impl Port for Board {
     }
     fn console_take(&mut self) -> Option<u8> {
         self.input.pop_front()
+    }
+    fn console_look(&mut self, into: &mut [u8]) -> usize {
+        let count = self.input.len().min(into.len());
+        for (place, byte) in into.iter_mut().zip(&self.input) {
+            *place = *byte;
+        }
+        count
+    }
+    fn console_drop(&mut self) {
+        self.input.clear();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accesses;
 mod board;
+mod console;
 mod programs;
 mod rearrange;
 mod trap;
@@ -10,7 +11,7 @@ mod withdrawn;
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
 use channel::{Message, VcpuId};
-use state::{PowerV1, Register, VcpusRecordV1, record};
+use state::{PowerV1, Register, VcpusRecordV2, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
@@ -460,7 +461,7 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         "its neighbours have no vCPUs"
     );
     other.take_neighbours_of(&mut board);
-    let mut lossy: VcpusRecordV1 = record::decode(&record).expect("a record");
+    let mut lossy: VcpusRecordV2 = record::decode(&record).expect("a record");
     lossy.vcpus[0].registers.remove(Register::V31);
     let mut bytes = vec![0; 0x8000];
     let lossy_length = record::encode(&lossy, &mut bytes).expect("room");
@@ -584,7 +585,7 @@ fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
             (told.vcpu, told.register, told.value),
             (1, register.key(), value)
         );
-        let mut record: VcpusRecordV1 = record::decode(&bytes).expect("a record");
+        let mut record: VcpusRecordV2 = record::decode(&bytes).expect("a record");
         assert!(record.vcpus[1].registers.set_word(register, value));
         let mut crafted = vec![0; 0x8000];
         let length = record::encode(&record, &mut crafted).expect("room");
@@ -635,19 +636,30 @@ fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
 
 /// Lets an empty board take over a record of the machine on `from`, and run it.
 fn run_record(record: Vec<u8>, from: &mut Board) -> Board {
+    let (mut board, mut machine) = empty();
+    go_on_with(record, from, &mut board, &mut machine);
+    board
+}
+
+/// A board without a guest.
+fn empty() -> (Board, Machine) {
     let mut board = Board::new();
     let mut machine = Machine::new(None);
     machine.start(&mut board);
     board.settle(&mut machine);
+    (board, machine)
+}
+
+/// Lets a machine that is empty take over a record of the machine on `from`, and run it.
+fn go_on_with(record: Vec<u8>, from: &mut Board, board: &mut Board, machine: &mut Machine) {
     board.take_neighbours_of(from);
     let length = u32::try_from(record.len()).expect("small");
     board.import = record;
-    let imported = machine.request(&mut board, Request::Import { length });
+    let imported = machine.request(board, Request::Import { length });
     assert!(imported.answer().is_ok());
-    machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    machine.request(board, Request::Resume);
+    board.settle(machine);
     assert_eq!(machine.status().phase, Phase::Running);
-    board
 }
 
 // Pitfall: `CPU_ON`'s entry and context were lost when it was saved before it ran.
@@ -665,7 +677,7 @@ fn a_vcpu_that_was_started_and_has_not_run_keeps_its_entry_and_context() {
 fn a_vcpu_whose_start_is_pending_in_the_record_starts_there() {
     let (mut board, mut machine) = two_running();
     let bytes = record_of(&mut board, &mut machine);
-    let mut record: VcpusRecordV1 = record::decode(&bytes).expect("a record");
+    let mut record: VcpusRecordV2 = record::decode(&bytes).expect("a record");
     record.vcpus[1].power = PowerV1::OnPending {
         entry: ENTRY + 0x40,
         context: 99,

@@ -5,8 +5,9 @@
 
 use state::vgic::{BITMAP, CpuInterfaceV1, InterruptV1, SOFTWARE_GENERATED};
 use state::{
-    Class, ConsoleRecordV1, MAX_VCPUS, MachineRecordV1, PowerV1, Register, RegisterFile, Source,
-    TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV1, VgicRecordV1,
+    Class, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, MachineRecordV1, PowerV1, Register,
+    RegisterFile, Source, TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV2,
+    VgicRecordV1,
 };
 
 /// Whether a Cortex-A53 has so many breakpoints, watchpoints and event counters (DDI 0500); the architecture has room
@@ -33,8 +34,9 @@ fn registers(belongs: impl Fn(Register) -> bool) -> RegisterFile {
     file
 }
 
-fn console() -> ConsoleRecordV1 {
-    ConsoleRecordV1 {
+/// Nothing of what waits for room in it, which takes a byte each.
+fn console() -> ConsoleRecordV2 {
+    let device = ConsoleRecordV1 {
         control: u16::MAX,
         line_control: u8::MAX,
         integer_baud_rate: u16::MAX,
@@ -46,11 +48,16 @@ fn console() -> ConsoleRecordV1 {
         low_power: u8::MAX,
         receive_status: 0xf,
         received: core::iter::repeat_n(0xfff, 16).collect(),
+    };
+    ConsoleRecordV2 {
+        device,
+        unsent: core::iter::repeat_n(u8::MAX, 16).collect(),
+        ..ConsoleRecordV2::default()
     }
 }
 
 /// So many vCPUs that are on. One in [`PowerV1::OnPending`] takes 18 bytes more; `vmm-pd` writes none.
-pub(crate) fn vcpus(count: usize) -> VcpusRecordV1 {
+pub(crate) fn vcpus(count: usize) -> VcpusRecordV2 {
     let vcpu = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -60,7 +67,7 @@ pub(crate) fn vcpus(count: usize) -> VcpusRecordV1 {
         }),
         ..VcpuV1::default()
     };
-    VcpusRecordV1 {
+    VcpusRecordV2 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: console(),
     }

@@ -1,4 +1,4 @@
-//! Golden bytes: version 1 of each record, as every build from now on must read and write it.
+//! Golden bytes: every version of each record, as every build from now on must read it, and write the last.
 //!
 //! A test here that fails says that the format has changed. Then the version must change too.
 
@@ -97,8 +97,15 @@ fn vgic() {
     );
 }
 
-#[test]
-fn vcpus() {
+const VCPUS_1: &str = "
+         475753520100010098000000719c24c10301000001000c80804000bc8040ffffffffffffffffff01
+         c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
+         a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
+         4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
+         3001020802618a10";
+
+/// One of each power state, with registers of each width.
+fn some_vcpus() -> heapless::Vec<VcpuV1, MAX_VCPUS> {
     let mut on = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -127,31 +134,55 @@ fn vcpus() {
         },
         ..VcpuV1::default()
     };
-    let record = VcpusRecordV1 {
-        vcpus: [on, pending, VcpuV1::default()].into_iter().collect(),
-        console: ConsoleRecordV1 {
-            control: 0x301,
-            line_control: 0x70,
-            integer_baud_rate: 13,
-            fractional_baud_rate: 1,
-            fifo_levels: 0x12,
-            interrupt_mask: 0x50,
-            raw_interrupts: 0x30,
-            dma_control: 1,
-            low_power: 2,
-            receive_status: 8,
-            received: [b'a'.into(), 0x80a].into_iter().collect(),
+    [on, pending, VcpuV1::default()].into_iter().collect()
+}
+
+fn some_console() -> ConsoleRecordV1 {
+    ConsoleRecordV1 {
+        control: 0x301,
+        line_control: 0x70,
+        integer_baud_rate: 13,
+        fractional_baud_rate: 1,
+        fifo_levels: 0x12,
+        interrupt_mask: 0x50,
+        raw_interrupts: 0x30,
+        dma_control: 1,
+        low_power: 2,
+        receive_status: 8,
+        received: [b'a'.into(), 0x80a].into_iter().collect(),
+    }
+}
+
+#[test]
+fn vcpus_of_version_2() {
+    let record = VcpusRecordV2 {
+        vcpus: some_vcpus(),
+        console: ConsoleRecordV2 {
+            device: some_console(),
+            unsent: [b'x', 0x80].into_iter().collect(),
+            waiting: b"typed".iter().copied().collect(),
         },
     };
     is_golden(
         &record,
         "
-         475753520100010098000000719c24c10301000001000c80804000bc8040ffffffffffffffffff01
+         4757535201000200a1000000e2ac88bc0301000001000c80804000bc8040ffffffffffffffffff01
          c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
          a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
          4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
-         3001020802618a10",
+         3001020802618a10027880057479706564",
     );
+}
+
+#[test]
+fn vcpus_of_version_1_are_read_with_nothing_waiting() {
+    let record = VcpusRecordV1 {
+        vcpus: some_vcpus(),
+        console: some_console(),
+    };
+    is_golden(&record, VCPUS_1);
+    let read = decode::<VcpusRecordV2>(&bytes(VCPUS_1));
+    assert_eq!(read, Ok(VcpusRecordV2::from(record)));
 }
 
 #[test]

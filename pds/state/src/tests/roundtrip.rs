@@ -56,11 +56,16 @@ fn belongs_to_vcpu(register: Register) -> bool {
     register == Register::MPIDR_EL1 || !matches!(register.class(), Class::Constant | Class::Timer)
 }
 
-pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV1> {
+pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV2> {
     let vcpu = (any_power(), any::<bool>(), any_registers(belongs_to_vcpu));
     let received = prop::collection::vec(0u16..0x1000, 0..=16);
-    (prop::collection::vec(vcpu, 1..=4), received, 0u16..0x800).prop_map(
-        |(vcpus, received, raw_interrupts)| VcpusRecordV1 {
+    let waiting = (
+        prop::collection::vec(any::<u8>(), 0..=16),
+        prop::collection::vec(any::<u8>(), 0..600),
+    );
+    let vcpus = prop::collection::vec(vcpu, 1..=4);
+    (vcpus, received, waiting, 0u16..0x800).prop_map(
+        |(vcpus, received, (unsent, waiting), raw_interrupts)| VcpusRecordV2 {
             vcpus: vcpus
                 .into_iter()
                 .map(|(power, waiting, registers)| VcpuV1 {
@@ -70,10 +75,14 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV1> {
                     ..VcpuV1::default()
                 })
                 .collect(),
-            console: ConsoleRecordV1 {
-                raw_interrupts,
-                received: received.into_iter().collect(),
-                ..ConsoleRecordV1::default()
+            console: ConsoleRecordV2 {
+                device: ConsoleRecordV1 {
+                    raw_interrupts,
+                    received: received.into_iter().collect(),
+                    ..ConsoleRecordV1::default()
+                },
+                unsent: unsent.into_iter().collect(),
+                waiting: waiting.into_iter().collect(),
             },
         },
     )
@@ -219,6 +228,7 @@ proptest! {
             prop_assert_eq!(bytes_of(&record), bytes);
         }
         let _ = decode::<VcpusRecordV1>(&wrap(Kind::Vcpus as u16, 1, &payload));
+        let _ = decode::<VcpusRecordV2>(&wrap(Kind::Vcpus as u16, 2, &payload));
         let _ = decode::<VgicRecordV1>(&wrap(Kind::Vgic as u16, 1, &payload));
         let _ = decode::<MachineRecordV1>(&wrap(Kind::Machine as u16, 1, &payload));
     }
@@ -340,14 +350,19 @@ fn the_largest_record_fits_its_region() {
             assert!(cortex_a53.registers.set(register, value));
         }
     }
-    let record = |vcpu: VcpuV1, count| VcpusRecordV1 {
+    let record = |vcpu: VcpuV1, count, waiting| VcpusRecordV2 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
-        console: ConsoleRecordV1 {
-            received: [0xfff; 16].into_iter().collect(),
-            ..ConsoleRecordV1::default()
+        console: ConsoleRecordV2 {
+            device: ConsoleRecordV1 {
+                received: [0xfff; 16].into_iter().collect(),
+                ..ConsoleRecordV1::default()
+            },
+            unsent: [0xff; 16].into_iter().collect(),
+            waiting: core::iter::repeat_n(0xff, waiting).collect(),
         },
     };
-    assert!(bytes_of(&record(full, MAX_VCPUS)).len() <= record::MAX_SIZE);
-    let one = bytes_of(&record(cortex_a53, 1)).len();
+    let largest = record(full, MAX_VCPUS, console::MAX_WAITING);
+    assert!(bytes_of(&largest).len() <= record::MAX_SIZE);
+    let one = bytes_of(&record(cortex_a53, 1, 0)).len();
     assert!(one < 2200, "a Cortex-A53's worst case has {one} bytes");
 }

@@ -532,6 +532,9 @@ impl Port for Fake {
     fn ram_flush(&mut self, _: usize) -> bool {
         unreachable!("a capture flushes no RAM")
     }
+    fn clear_copies(&mut self) {
+        unreachable!("a capture clears nothing")
+    }
     fn load_segment(&mut self, _: usize, _: usize) -> bool {
         unreachable!("a capture loads nothing")
     }
@@ -545,6 +548,12 @@ impl Port for Fake {
         unreachable!("a capture writes no output")
     }
     fn console_take(&mut self) -> Option<u8> {
+        unreachable!("a capture reads no input")
+    }
+    fn console_look(&mut self, _: &mut [u8]) -> usize {
+        unreachable!("a capture reads no input")
+    }
+    fn console_drop(&mut self) {
         unreachable!("a capture reads no input")
     }
 }
