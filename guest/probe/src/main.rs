@@ -5,6 +5,7 @@
 //! * `registers` (default): see [`registers`];
 //! * `clock`: see [`clock`];
 //! * `exceptions`: see [`exceptions`];
+//! * `input`: see [`input`];
 //! * `physical_timer`: see [`physical_timer`];
 //! * `script`: see [`script`].
 //!
@@ -16,6 +17,7 @@
 mod clock;
 mod controller;
 mod exceptions;
+mod input;
 mod mmu;
 mod physical_timer;
 mod registers;
@@ -40,6 +42,7 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
         "clock" => clock::run(vcpu, machine),
         "exceptions" => exceptions::run(vcpu, machine),
         "script" => script::run(vcpu),
+        "input" => input::run(vcpu),
         "physical_timer" => physical_timer::run(vcpu),
         _ => {
             println!("probe: FAILED, no such mode");

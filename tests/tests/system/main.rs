@@ -5,6 +5,7 @@
 //! only what happens and in which order.
 
 mod boot;
+mod buffers;
 mod console;
 mod debug;
 mod demo;
@@ -16,6 +17,7 @@ mod link_cut;
 mod moves;
 mod neighbours;
 mod operator;
+
 mod parked;
 mod physical_timer;
 mod probe;

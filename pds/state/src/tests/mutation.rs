@@ -71,7 +71,7 @@ proptest! {
 
     #[test]
     fn a_damaged_record_of_vcpus_is_refused_or_canonical(record in any_vcpus(), damage in any_damage()) {
-        only_canonical(&record, &damage);
+        only_canonical(&*record, &damage);
     }
 
     #[test]

@@ -56,7 +56,8 @@ fn belongs_to_vcpu(register: Register) -> bool {
     register == Register::MPIDR_EL1 || !matches!(register.class(), Class::Constant | Class::Timer)
 }
 
-pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV2> {
+/// Boxed, because it is large and moved about a lot before it is used.
+pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
     let vcpu = (any_power(), any::<bool>(), any_registers(belongs_to_vcpu));
     let received = prop::collection::vec(0u16..0x1000, 0..=16);
     let waiting = (
@@ -65,25 +66,27 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = VcpusRecordV2> {
     );
     let vcpus = prop::collection::vec(vcpu, 1..=4);
     (vcpus, received, waiting, 0u16..0x800).prop_map(
-        |(vcpus, received, (unsent, waiting), raw_interrupts)| VcpusRecordV2 {
-            vcpus: vcpus
-                .into_iter()
-                .map(|(power, waiting, registers)| VcpuV1 {
-                    power,
-                    waiting,
-                    registers,
-                    ..VcpuV1::default()
-                })
-                .collect(),
-            console: ConsoleRecordV2 {
-                device: ConsoleRecordV1 {
-                    raw_interrupts,
-                    received: received.into_iter().collect(),
-                    ..ConsoleRecordV1::default()
+        |(vcpus, received, (unsent, waiting), raw_interrupts)| {
+            Box::new(VcpusRecordV2 {
+                vcpus: vcpus
+                    .into_iter()
+                    .map(|(power, waiting, registers)| VcpuV1 {
+                        power,
+                        waiting,
+                        registers,
+                        ..VcpuV1::default()
+                    })
+                    .collect(),
+                console: ConsoleRecordV2 {
+                    device: ConsoleRecordV1 {
+                        raw_interrupts,
+                        received: received.into_iter().collect(),
+                        ..ConsoleRecordV1::default()
+                    },
+                    unsent: unsent.into_iter().collect(),
+                    waiting: waiting.into_iter().collect(),
                 },
-                unsent: unsent.into_iter().collect(),
-                waiting: waiting.into_iter().collect(),
-            },
+            })
         },
     )
 }
@@ -207,7 +210,7 @@ proptest! {
     fn records_come_back_as_they_were(
         vcpus in any_vcpus(), vgic in any_vgic(), timer in any_timer(), machine in any_machine(),
     ) {
-        comes_back(&vcpus);
+        comes_back(&*vcpus);
         comes_back(&vgic);
         comes_back(&timer);
         comes_back(&machine);
