@@ -70,7 +70,7 @@ fn type_in(board: &mut Board) -> anyhow::Result<()> {
 fn read(board: &mut Board) -> anyhow::Result<Vec<u8>> {
     tell(board)?;
     let line = board.session.expect_line("probe: read ", ANSWER)?;
-    let (_, digits) = line.split_once("bytes: ").context("no bytes")?;
+    let (_, digits) = line.split_once("bytes:").context("no bytes")?;
     let digits = digits.trim();
     (0..digits.len() / 2)
         .map(|byte| Ok(u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16)?))
