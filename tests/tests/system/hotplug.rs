@@ -1,7 +1,6 @@
 //! A Linux guest whose CPUs come and go, and whose interrupts are sent here and there, loses none.
 
 use anyhow::ensure;
-use godwit::image::Kernel;
 use godwit::session::Scratch;
 use migration_pd::protocol::management::Phase;
 use tests::board::Board;
