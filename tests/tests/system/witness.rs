@@ -71,8 +71,10 @@ fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
         compare(file.state(), &testimony, &mut seen)?;
         board.client()?.resume(ANSWER)?;
         board.session.send(b"g")?;
-        board.expect_probe_round(0)?;
     }
+    // The guest says at its next place that it has found nothing wrong. Its word for each round may be cut in two by the
+    // witness, which speaks whenever list registers are rearranged.
+    parked(&mut board)?;
     println!("{seen:?}");
     ensure!(
         seen.pending > 0 && seen.active > 1,
