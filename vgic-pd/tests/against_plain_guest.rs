@@ -50,7 +50,6 @@ enum Event {
         level: bool,
     },
     Sgi {
-        from: usize,
         to: usize,
         place: usize,
     },
@@ -148,8 +147,10 @@ impl Pair {
                 self.plain.set_line(vcpu, number.into(), level);
                 self.real.set_line(vcpu, number, level);
             }
-            Event::Sgi { from, to, place } => {
+            Event::Sgi { to, place } => {
                 let sgi = INTERRUPTS[place % 2];
+                // From one vCPU each: of several, an implementation chooses which goes first (IHI 0048B, 4.4.4).
+                let from = usize::from(sgi) % VCPUS;
                 if self.plain.get(to, sgi.into()).sources & 1 << from == 0 {
                     self.write(from, 0xf00, 4, 1 << (16 + to) | u32::from(sgi));
                 }
@@ -255,7 +256,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => (3..INTERRUPTS.len(), 0_u8..4).prop_map(|(place, targets)| Event::Targets { place, targets }),
         1 => prop_oneof![Just(3), 0_u32..4].prop_map(Event::Control),
         6 => (vcpu.clone(), place.clone(), any::<bool>()).prop_map(|(vcpu, place, level)| Event::Line { vcpu, place, level }),
-        3 => (vcpu.clone(), vcpu.clone(), place).prop_map(|(from, to, place)| Event::Sgi { from, to, place }),
+        3 => (vcpu.clone(), place).prop_map(|(to, place)| Event::Sgi { to, place }),
         1 => (vcpu.clone(), prop::bool::weighted(0.7)).prop_map(|(vcpu, on)| Event::Power { vcpu, on }),
         1 => vcpu.clone().prop_map(|vcpu| Event::Wait { vcpu }),
         6 => vcpu.clone().prop_map(|vcpu| Event::Acknowledge { vcpu }),
