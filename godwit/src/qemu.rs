@@ -48,8 +48,6 @@ pub struct MachineOptions {
     pub name: String,
     /// What it boots.
     pub image: Image,
-    /// RAM as QEMU's `-m` takes it; the board's own amount if absent.
-    pub ram: Option<String>,
     /// Where its console goes.
     pub console: Console,
     /// Where to keep a copy of what the console says, for [`Machine::last_console_lines`].

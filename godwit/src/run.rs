@@ -32,8 +32,6 @@ pub struct RunOptions {
     pub request: ImageRequest,
     /// What its guest is called.
     pub guest: String,
-    /// RAM of the board as QEMU's `-m` takes it; the board's own amount if absent.
-    pub board_ram: Option<String>,
     /// Further arguments for QEMU.
     pub extra: Vec<String>,
 }
@@ -216,7 +214,6 @@ fn order(options: &RunOptions, name: &str) -> Result<Order, RunError> {
         load_address: image.load_address,
         guest_ram: image.guest_ram,
         firmware: image.firmware,
-        ram: options.board_ram.clone(),
         extra: options.extra.clone(),
     })
 }

@@ -141,6 +141,7 @@ impl GuestArguments {
             guest,
             ram_mib: self.ram,
             placement: Placement::Anywhere,
+            board_ram: None,
             guest_debug: board.guest_debug,
             hardware: false,
             domain_overrides: BTreeMap::new(),

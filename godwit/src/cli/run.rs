@@ -12,7 +12,7 @@ use super::guest::{BoardArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::attach::{Attach, Left, Signals, attach};
 use crate::console::{self, ESCAPE_NAME, RawTerminal};
-use crate::image::workspace;
+use crate::image::{ImageRequest, ram_size, workspace};
 use crate::keeper::protocol::End;
 use crate::keeper::{self, Order};
 use crate::patience::START;
@@ -34,9 +34,9 @@ pub(super) struct Arguments {
     /// The board's name for other commands; the first free letter unless given.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The board's own RAM as QEMU's -m takes it.
-    #[arg(long, value_name = "SIZE")]
-    board_ram: Option<String>,
+    /// The board's own RAM as QEMU's -m takes it; as much as the guest needs unless given.
+    #[arg(long, value_name = "SIZE", value_parser = ram_size)]
+    board_ram: Option<u64>,
     /// Comes back as soon as the board runs; `godwit console` shows its guest's console.
     #[arg(long)]
     detach: bool,
@@ -79,11 +79,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let options = RunOptions {
         name: arguments.name.clone(),
-        request: arguments
-            .guest
-            .request(&arguments.board, "run", chosen.guest)?,
+        request: ImageRequest {
+            board_ram: arguments.board_ram,
+            ..arguments
+                .guest
+                .request(&arguments.board, "run", chosen.guest)?
+        },
         guest: chosen.name,
-        board_ram: arguments.board_ram.clone(),
         extra: Vec::new(),
     };
     // Before anything is there that a signal would have to end.

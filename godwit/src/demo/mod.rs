@@ -433,7 +433,7 @@ impl<'a> Stage<'a> {
         let options = self.options.board(side);
         BoardFacts {
             board: options.board.clone(),
-            ram: options.ram.clone(),
+            ram: options.ram_text(),
             placement: options.placement.clone(),
             up_ms: whole(self.boards[side.index()].session.uptime().as_millis()),
         }

@@ -95,17 +95,25 @@ pub struct DemoOptions {
 pub struct BoardOptions {
     /// Which board, as under `board/`.
     pub board: String,
-    /// Its RAM, as QEMU takes it.
-    pub ram: String,
+    /// Bytes of its own RAM; more if the guest needs more.
+    pub ram: u64,
     /// Where the guest's RAM lies in it: a placement that the board names.
     pub placement: String,
 }
 
+impl BoardOptions {
+    /// Its RAM, as QEMU takes it.
+    #[must_use]
+    pub fn ram_text(&self) -> String {
+        format!("{}G", self.ram >> 30)
+    }
+}
+
 impl Default for DemoOptions {
     fn default() -> Self {
-        let board = |ram: &str, placement: &str| BoardOptions {
+        let board = |ram: u64, placement: &str| BoardOptions {
             board: "qemu_virt_aarch64".to_owned(),
-            ram: ram.to_owned(),
+            ram,
             placement: placement.to_owned(),
         };
         Self {
@@ -117,7 +125,7 @@ impl Default for DemoOptions {
             watch: Duration::from_secs(4),
             seed: None,
             boot_timeout: Duration::from_secs(180),
-            boards: [board("2G", "low"), board("3G", PLACEMENT_OF_B)],
+            boards: [board(2 << 30, "low"), board(3 << 30, PLACEMENT_OF_B)],
             moves: crate::relay::Options::default(),
             rewritten_mib: None,
             keep: false,
@@ -152,7 +160,7 @@ impl DemoOptions {
         self.rewritten_mib = board.link_is_serial().then_some(REWRITTEN_OVER_A_LINE);
         // A board of the same kind as the first still has another amount.
         if name != self.boards[0].board {
-            self.boards[1].ram.clone_from(&qemu.ram);
+            self.boards[1].ram = qemu.ram_bytes().map_err(wrong)?;
         }
         self.boards[1].board = board.name;
         Ok(())
@@ -179,6 +187,13 @@ impl DemoOptions {
     /// The image of a board: the guest is on A.
     pub(super) fn request(&self, side: Side, files: &LinuxGuest) -> ImageRequest {
         let board = self.board(side);
+        // Guest RAM that is larger than the space between two placements lies where there is room.
+        let known = workspace()
+            .ok()
+            .and_then(|root| Board::load(&root, &board.board).ok());
+        let fits = known.is_some_and(|known| {
+            known.placement_holds(&board.placement, self.ram_mib.saturating_mul(1 << 20))
+        });
         ImageRequest {
             name: self.image_name(side),
             kernel: self.kernel,
@@ -187,7 +202,11 @@ impl DemoOptions {
             sel4_crates: self.sel4_crates,
             guest: (side == Side::A).then(|| self.guest(files)),
             ram_mib: self.ram_mib,
-            placement: Placement::Named(board.placement.clone()),
+            placement: match fits {
+                true => Placement::Named(board.placement.clone()),
+                false => Placement::Anywhere,
+            },
+            board_ram: fits.then_some(board.ram),
             guest_debug: false,
             hardware: false,
             domain_overrides: BTreeMap::new(),
@@ -236,10 +255,7 @@ impl DemoOptions {
     }
 
     pub(super) fn session(&self, side: Side, image: Image) -> SessionOptions {
-        SessionOptions {
-            ram: Some(self.board(side).ram.clone()),
-            ..SessionOptions::new(side.name(), image)
-        }
+        SessionOptions::new(side.name(), image)
     }
 
     /// What a person should know of a board.
@@ -259,7 +275,7 @@ impl DemoOptions {
         format!(
             "board {}: {description}, {} of RAM, the guest's at {place}",
             side.name(),
-            options.ram
+            options.ram_text()
         )
     }
 }

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use migration_pd::agent::heap_needed;
+use migration_pd::fingerprint::PAGE_SIZE;
 use roxmltree::{Document, Node};
 use serde::Deserialize;
 
-use super::ImageError;
+use super::system::LARGE_PAGE;
+use super::{ImageError, capacity};
 
 /// A board, as its `board.toml` describes it.
 #[derive(Clone, Debug, Deserialize)]
@@ -127,6 +130,19 @@ pub struct QemuTemplate {
     pub firmware: Option<String>,
     /// RAM unless somebody asks for another amount, as QEMU's `-m` takes it.
     pub ram: String,
+    /// Where that begins.
+    pub ram_start: u64,
+}
+
+impl QemuTemplate {
+    /// Bytes of RAM unless somebody asks for another amount.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::RamSize`].
+    pub fn ram_bytes(&self) -> Result<u64, ImageError> {
+        capacity::ram_size(&self.ram).map_err(ImageError::RamSize)
+    }
 }
 
 /// What QEMU has to be told since some version.
@@ -239,6 +255,15 @@ impl Board {
             })
     }
 
+    /// Whether so many bytes of guest RAM fit between a placement and the next, or the end of RAM.
+    #[must_use]
+    pub fn placement_holds(&self, name: &str, guest_ram: u64) -> bool {
+        self.placements.get(name).is_some_and(|at| {
+            let next = self.placements.values().filter(|next| *next > at).min();
+            next.unwrap_or(&self.ram.end) - at >= guest_ram
+        })
+    }
+
     /// The devices that a package drives.
     pub fn devices<'a>(&'a self, package: &'a str) -> impl Iterator<Item = &'a Device> {
         [&self.console, &self.link, &self.timer]
@@ -317,6 +342,12 @@ impl Board {
         }
         let guest_ram = region(&document, GUEST_RAM)?;
         edits.set(&guest_ram, "size", &format!("{:#x}", parameters.guest_ram));
+        let heap = region(&document, MIGRATION_HEAP)?;
+        edits.set(
+            &heap,
+            "size",
+            &format!("{:#x}", heap_size(parameters.guest_ram)),
+        );
         if let Some(address) = parameters.guest_ram_at {
             edits.set(&guest_ram, "phys_addr", &format!("{address:#x}"));
         }
@@ -326,6 +357,14 @@ impl Board {
 
 /// The region that is the guest's memory.
 pub const GUEST_RAM: &str = "guest_ram";
+/// The region in which `migration-pd` keeps what it knows of each page of that.
+const MIGRATION_HEAP: &str = "migration_heap";
+
+/// Bytes of [`MIGRATION_HEAP`] for a guest with so much RAM, in whole pages of that region.
+fn heap_size(guest_ram: u64) -> u64 {
+    let pages = u32::try_from(guest_ram / PAGE_SIZE as u64).unwrap_or(u32::MAX);
+    heap_needed(pages).next_multiple_of(LARGE_PAGE)
+}
 
 fn region<'a, 'input>(
     document: &'a Document<'input>,

@@ -14,7 +14,7 @@ use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
 use super::{
-    Config, ImageError, Kernel, Sel4Crates, embedded, stage, symbols, upstream, workspace,
+    Config, ImageError, Kernel, Sel4Crates, capacity, embedded, stage, symbols, upstream, workspace,
 };
 use crate::files;
 use crate::guest::{self, Guest};
@@ -45,6 +45,8 @@ pub struct ImageRequest {
     pub ram_mib: u64,
     /// Where guest RAM lies physically.
     pub placement: Placement,
+    /// Bytes of the board's own RAM where QEMU emulates it; as much as it needs if absent.
+    pub board_ram: Option<u64>,
     /// Leaves the guest, which is trusted, its processor's debug registers and performance monitor.
     pub guest_debug: bool,
     /// For the board itself, not for QEMU's model of it ([`Board::on_hardware`]).
@@ -65,6 +67,7 @@ impl Default for ImageRequest {
             guest: None,
             ram_mib: 128,
             placement: Placement::Anywhere,
+            board_ram: None,
             guest_debug: false,
             hardware: false,
             domain_overrides: BTreeMap::new(),
@@ -96,6 +99,8 @@ pub struct Image {
     pub kernel: Kernel,
     /// Bytes of guest RAM.
     pub guest_ram: u64,
+    /// Bytes of the board's own RAM under QEMU.
+    pub board_ram: Option<u64>,
     /// A text that says what lies where and who may reach it.
     pub report: PathBuf,
     /// A program that runs before it under QEMU, if the board needs one there.
@@ -123,12 +128,27 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         Kernel::Sel4 => Some(Sdk::find(&board, request.config)?),
     };
     let parameters = parameters(request, &board)?;
+    let (board, board_ram) = capacity::emulated(
+        board,
+        request.kernel,
+        parameters.guest_ram,
+        request.board_ram,
+    )?;
     let bundle = padded(guest::bundle(request.guest.as_ref(), parameters.guest_ram)?);
     let prefill = Prefill::from([(BUNDLE.to_owned(), bundle)]);
     let path = root.join("system.xml");
     let xml = std::fs::read_to_string(&path).map_err(|source| ImageError::Read { path, source })?;
     let xml = board.substitute(&xml, &parameters)?;
     let system = System::parse("system.xml", &xml, &prefill)?;
+    let memory = match &sdk {
+        Some(sdk) => sdk.memory()?,
+        None => vec![board.ram.range()],
+    };
+    let Parameters {
+        guest_ram,
+        guest_ram_at,
+    } = parameters;
+    capacity::check(&system, &board, &memory, guest_ram, guest_ram_at)?;
 
     // The embedded kernel knows no calls to the firmware.
     if request.kernel == Kernel::Embedded && system.domains.iter().any(|domain| domain.firmware) {
@@ -167,7 +187,8 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         load_address,
         board,
         kernel: request.kernel,
-        guest_ram: parameters.guest_ram,
+        guest_ram,
+        board_ram,
         report,
         firmware,
     })

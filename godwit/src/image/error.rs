@@ -142,6 +142,40 @@ pub enum ImageError {
         /// Physical address, 0 if it is the builder's choice.
         address: u64,
     },
+    /// The guest is to have more RAM than the board holds.
+    #[error(
+        "a guest with {asked} MiB of RAM does not fit on board {board}{}: at most {largest} MiB do",
+        at.map_or_else(String::new, |at| format!(" at {at:#x}"))
+    )]
+    TooMuchRam {
+        /// The board.
+        board: String,
+        /// MiB.
+        asked: u64,
+        /// MiB.
+        largest: u64,
+        /// Where it was to lie.
+        at: Option<u64>,
+    },
+    /// An emulated board is to have less RAM than it needs to start.
+    #[error(
+        "board {board} needs at least {} MiB of its own RAM with the {kernel} kernel, not {}",
+        least.div_ceil(1 << 20),
+        asked >> 20
+    )]
+    BoardRam {
+        /// The board.
+        board: String,
+        /// What it runs.
+        kernel: super::Kernel,
+        /// Bytes.
+        asked: u64,
+        /// Bytes.
+        least: u64,
+    },
+    /// A board's file says what is not an amount of RAM.
+    #[error("board.toml: {0}")]
+    RamSize(String),
     /// The board's memory is full.
     #[error(
         "no room for {what}: {size:#x} bytes, the largest free piece of the board's RAM has {largest:#x}"

@@ -77,12 +77,15 @@ fn filled_in(template: &QemuTemplate, options: &MachineOptions) -> Vec<String> {
     let image = escaped(&options.image.path);
     let address = format!("{:#x}", options.image.load_address);
     let firmware = escaped(options.image.firmware.as_deref().unwrap_or(Path::new("")));
-    let ram = options.ram.as_ref().unwrap_or(&template.ram);
+    let ram = match options.image.board_ram {
+        Some(bytes) => format!("{}M", bytes >> 20),
+        None => template.ram.clone(),
+    };
     let filled = template.arguments.iter().map(|argument| {
         argument
             .replace("{image}", &image)
             .replace("{load_address}", &address)
-            .replace("{ram}", ram)
+            .replace("{ram}", &ram)
             .replace("{firmware}", &firmware)
     });
     filled.collect()

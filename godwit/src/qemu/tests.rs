@@ -11,10 +11,10 @@ fn options(name: &str) -> MachineOptions {
             board,
             kernel: Kernel::Embedded,
             guest_ram: 128 << 20,
+            board_ram: Some(2 << 30),
             report: PathBuf::new(),
             firmware: None,
         },
-        ram: None,
         console: Console::Socket(PathBuf::from("/tmp/console")),
         console_log: Some(PathBuf::from("/tmp/console.log")),
         link: Some(PathBuf::from("/tmp/link")),
@@ -34,15 +34,15 @@ fn a_machine_boots_its_image_at_its_boards_address() {
         line.contains("loader,file=/images/a,,b/loader.img,addr=0x70000000,cpu-num=0"),
         "{line}"
     );
-    assert!(line.contains("-m 2G"), "{line}");
-    let more = MachineOptions {
-        ram: Some("3G".to_owned()),
+    assert!(line.contains("-m 2048M"), "{line}");
+    let mut more = MachineOptions {
         icount: true,
         ..options("a")
     };
+    more.image.board_ram = Some(3 << 30);
     let line = arguments(&more);
     assert!(
-        line.contains("-m 3G") && line.ends_with("-icount shift=0"),
+        line.contains("-m 3072M") && line.ends_with("-icount shift=0"),
         "{line}"
     );
 }

@@ -48,8 +48,6 @@ pub struct SessionOptions {
     pub name: String,
     /// What it boots.
     pub image: Image,
-    /// RAM as QEMU's `-m` takes it; the board's own amount if absent.
-    pub ram: Option<String>,
     /// Counts instructions instead of time.
     pub icount: bool,
     /// Further arguments for QEMU.
@@ -63,7 +61,6 @@ impl SessionOptions {
         Self {
             name: name.to_owned(),
             image,
-            ram: None,
             icount: false,
             extra: Vec::new(),
         }
@@ -160,7 +157,6 @@ impl Session {
         let mut machine = Machine::start(MachineOptions {
             name: options.name.clone(),
             image: options.image,
-            ram: options.ram,
             console: Console::Socket(console_path),
             console_log: Some(log.clone()),
             link: Some(link.clone()),

@@ -36,7 +36,6 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
     let mut machine = Machine::start(MachineOptions {
         name: format!("idle Linux on {kernel}"),
         image,
-        ram: None,
         console: Console::Socket(socket),
         console_log: None,
         link: None,

@@ -58,7 +58,6 @@ pub(crate) fn measure(kernel: Kernel, time: Time, count: u64) -> anyhow::Result<
     let mut machine = Machine::start(MachineOptions {
         name: format!("bench on {kernel}"),
         image,
-        ram: None,
         console: Console::Socket(socket),
         console_log: None,
         link: None,
