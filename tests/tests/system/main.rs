@@ -13,6 +13,7 @@ mod destinations;
 mod hotplug;
 mod idle;
 mod isolation;
+mod large_guest;
 mod link_cut;
 mod moves;
 mod neighbours;
