@@ -213,6 +213,7 @@ fn order(options: &RunOptions, name: &str) -> Result<Order, RunError> {
         image: image.path,
         load_address: image.load_address,
         guest_ram: image.guest_ram,
+        board_ram: image.board_ram,
         firmware: image.firmware,
         extra: options.extra.clone(),
     })

@@ -127,6 +127,7 @@ impl TestGuest {
             program,
             vcpus: self.vcpus,
             arguments: self.arguments.clone(),
+            seeds: None,
         })
     }
 }

@@ -137,6 +137,7 @@ impl Intrusion {
             program: Program::Flat { file, load: LOAD },
             vcpus: 1,
             arguments: String::new(),
+            seeds: None,
         })
     }
 }

@@ -118,6 +118,7 @@ impl GuestArguments {
                 program,
                 vcpus: self.vcpus,
                 arguments: arguments.clone(),
+                seeds: None,
             }),
             name,
             listens,

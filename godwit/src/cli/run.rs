@@ -12,6 +12,7 @@ use super::guest::{BoardArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::attach::{Attach, Left, Signals, attach};
 use crate::console::{self, ESCAPE_NAME, RawTerminal};
+use crate::guest::Seeds;
 use crate::image::{ImageRequest, ram_size, workspace};
 use crate::keeper::protocol::End;
 use crate::keeper::{self, Order};
@@ -76,6 +77,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     {
         // Ours knows these; of somebody else's nothing is known.
         guest.arguments += &format!(" godwit.rows={rows} godwit.columns={columns}");
+    }
+    if let Some(guest) = &mut chosen.guest {
+        // The image is for this start alone.
+        guest.seeds = Some(Seeds::fresh().context("the host's random numbers")?);
     }
     let options = RunOptions {
         name: arguments.name.clone(),

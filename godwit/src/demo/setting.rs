@@ -251,6 +251,7 @@ impl DemoOptions {
             },
             vcpus: self.vcpus,
             arguments,
+            seeds: None,
         }
     }
 

@@ -47,6 +47,44 @@ pub struct MachineDescription<'a> {
     pub arguments: &'a str,
     /// Where the initramfs lies, as IPAs.
     pub initramfs: Option<Range<u64>>,
+    /// Random numbers for one start.
+    pub seeds: Option<Seeds>,
+}
+
+/// Random numbers that a guest begins with (`/chosen` in the Devicetree Specification's schema): without them, Linux has
+/// no entropy for minutes and lies at the same addresses every time. For one start only: what has been used once is known.
+#[derive(Clone)]
+pub struct Seeds {
+    /// `kaslr-seed`.
+    kaslr: u64,
+    /// `rng-seed`.
+    rng: [u8; RNG_SEED],
+}
+
+/// Bytes of `rng-seed`: what Linux's generator takes in at once, twice.
+const RNG_SEED: usize = 64;
+
+impl Seeds {
+    /// From the host's generator.
+    ///
+    /// # Errors
+    ///
+    /// The host has none.
+    pub fn fresh() -> std::result::Result<Self, getrandom::Error> {
+        let mut rng = [0; RNG_SEED];
+        getrandom::fill(&mut rng)?;
+        Ok(Self {
+            kaslr: getrandom::u64()?,
+            rng,
+        })
+    }
+}
+
+impl std::fmt::Debug for Seeds {
+    /// Without the numbers, which are nobody's business.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Seeds")
+    }
 }
 
 /// Writes a device tree.
@@ -80,6 +118,10 @@ fn chosen(tree: &mut FdtWriter, machine: &MachineDescription<'_>) -> Result<()> 
     if let Some(initramfs) = &machine.initramfs {
         tree.property_u64("linux,initrd-start", initramfs.start)?;
         tree.property_u64("linux,initrd-end", initramfs.end)?;
+    }
+    if let Some(seeds) = &machine.seeds {
+        tree.property_u64("kaslr-seed", seeds.kaslr)?;
+        tree.property("rng-seed", &seeds.rng)?;
     }
     tree.end_node(node)
 }
@@ -176,6 +218,7 @@ mod tests {
             ram: 128 << 20,
             arguments: "console=ttyAMA0 quiet",
             initramfs,
+            seeds: None,
         })
         .unwrap()
     }
@@ -221,6 +264,31 @@ mod tests {
             cells(&tree, "/chosen", "linux,initrd-end"),
             [0, 0x4412_3456]
         );
+    }
+
+    #[test]
+    fn seeds_are_there_if_wanted_and_never_twice_the_same() {
+        let seeds = || {
+            let bytes = device_tree(&MachineDescription {
+                vcpus: 1,
+                ram: 128 << 20,
+                arguments: "",
+                initramfs: None,
+                seeds: Some(Seeds::fresh().unwrap()),
+            })
+            .unwrap();
+            let tree = Fdt::new(&bytes).unwrap();
+            let of = |name| cells(&tree, "/chosen", name);
+            (of("kaslr-seed"), of("rng-seed"))
+        };
+        let (first, second) = (seeds(), seeds());
+        assert_eq!((first.0.len(), first.1.len()), (2, RNG_SEED / 4));
+        assert_ne!(first.0, second.0);
+        assert!(first.1.iter().zip(&second.1).all(|(a, b)| a != b));
+        let bytes = tree(1);
+        let chosen = Fdt::new(&bytes).unwrap();
+        let chosen = chosen.find_node("/chosen").unwrap();
+        assert!(chosen.property("rng-seed").is_none());
     }
 
     #[test]

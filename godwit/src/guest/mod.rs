@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use guest_bundle::{BundleError, Contents, MAX_VCPUS, RAM_BASE, SegmentContents};
 
-pub use device_tree::{MachineDescription, device_tree};
+pub use device_tree::{MachineDescription, Seeds, device_tree};
 
 /// Device trees, initramfs and kernels begin at multiples of this, so that Linux maps each with large pages.
 const ALIGNMENT: u64 = 2 << 20;
@@ -27,6 +27,8 @@ pub struct Guest {
     pub vcpus: u32,
     /// Its command line: the device tree's `bootargs`.
     pub arguments: String,
+    /// Random numbers to begin with, if its image is for one start only.
+    pub seeds: Option<Seeds>,
 }
 
 /// What a guest runs.
@@ -171,6 +173,7 @@ fn linux_bundle(
         initramfs: initramfs_at
             .zip(initramfs.as_ref())
             .map(|(at, content)| at..at + content.len() as u64),
+        seeds: guest.seeds.clone(),
     })?;
     let mut segments = vec![
         SegmentContents {
@@ -216,6 +219,7 @@ fn flat_bundle(guest: &Guest, file: &Path, load: u64, ram: u64) -> Result<Vec<u8
         ram,
         arguments: &guest.arguments,
         initramfs: None,
+        seeds: guest.seeds.clone(),
     };
     let tree = device_tree(&description)?;
     // As far above the binary as possible: nothing says how much memory it uses behind its last byte.

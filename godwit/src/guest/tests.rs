@@ -33,6 +33,7 @@ fn guest(program: Program) -> Guest {
         program,
         vcpus: 2,
         arguments: "quiet".to_owned(),
+        seeds: None,
     }
 }
 
@@ -202,6 +203,7 @@ fn a_command_line_that_would_be_cut_is_refused() {
         let error = refused(
             Some(&Guest {
                 arguments,
+                seeds: None,
                 ..guest(flat)
             }),
             RAM,

@@ -56,8 +56,8 @@ pub struct Order {
     pub guest_ram: u64,
     /// What runs before the image.
     pub firmware: Option<PathBuf>,
-    /// RAM of the board as QEMU takes it.
-    pub ram: Option<String>,
+    /// RAM of the board, in bytes.
+    pub board_ram: Option<u64>,
     /// Further arguments for QEMU.
     pub extra: Vec<String>,
 }
@@ -248,13 +248,13 @@ impl Running {
                 false => Kernel::Embedded,
             },
             guest_ram: order.guest_ram,
+            board_ram: order.board_ram,
             report: PathBuf::new(),
             firmware: order.firmware.clone(),
         };
         let machine = Machine::start(MachineOptions {
             name: order.name.clone(),
             image,
-            ram: order.ram.clone(),
             console: Console::Socket(entry.machine_console()),
             console_log: None,
             link: Some(entry.machine_link()),

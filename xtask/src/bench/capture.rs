@@ -63,6 +63,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Vec<Captures>> {
                 },
                 vcpus: 2,
                 arguments: format!("stand={interrupts}"),
+                seeds: None,
             }),
             domain_overrides: BTreeMap::from([("vmm_pd".to_owned(), measuring.clone())]),
             ..ImageRequest::default()

@@ -29,6 +29,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
             },
             vcpus: 1,
             arguments: "console=ttyAMA0 quiet godwit.mode=idle".to_owned(),
+            seeds: None,
         }),
         ..ImageRequest::default()
     })?;

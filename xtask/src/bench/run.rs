@@ -47,6 +47,7 @@ pub(crate) fn measure(kernel: Kernel, time: Time, count: u64) -> anyhow::Result<
             },
             vcpus: 2,
             arguments: format!("count={count}"),
+            seeds: None,
         }),
         ..ImageRequest::default()
     })?;
