@@ -4,14 +4,21 @@
 //! that is not the guest's; leaving without harm to the board, or ending it. Never: waits for an output that takes
 //! nothing, so that keys and signals count also then; or writes anything of its own into an output that is a file.
 
+mod questions;
+
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, OFlags, fstat};
 use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use questions::Questions;
 
 use crate::console::{Command, ESCAPE_NAME, Keys, Watch, signals};
 use crate::keeper::protocol::{End, Hello, Incoming, Message as _, Say, Tell};
@@ -20,8 +27,8 @@ use crate::keeper::protocol::{End, Hello, Incoming, Message as _, Say, Tell};
 const WAITING: usize = 16 << 10;
 /// Bytes of output that may wait before no more is taken from the keeper.
 const UNSHOWN: usize = 64 << 10;
-/// A pipe that is ready takes so many bytes (POSIX `PIPE_BUF`), and a terminal so many (Linux's `WAKEUP_CHARS`).
-const PIECES: [usize; 2] = [4096, 256];
+/// What is written at once, in bytes: as much as a pipe that is ready takes without waiting (POSIX `PIPE_BUF`).
+const PIECE: usize = 4096;
 
 /// Who attaches, and how.
 #[derive(Clone, Debug)]
@@ -96,8 +103,8 @@ pub fn attach<I: AsFd + Read, O: AsFd + Write>(
             .filter(|_| !terminal)
             .map(Watch::new),
         input: Some(input),
-        output,
-        piece: PIECES[usize::from(shown_at_terminal)],
+        own: reopened(&output),
+        questions: shown_at_terminal.then(Questions::default),
         shown_at_terminal,
         unshown: VecDeque::new(),
         fresh_line: true,
@@ -105,6 +112,7 @@ pub fn attach<I: AsFd + Read, O: AsFd + Write>(
         asked_to_end: signals.asked_to_end,
         hung_up: signals.hung_up,
         leaving: None,
+        output,
         options,
         notice,
     };
@@ -126,7 +134,10 @@ struct Attached<'a, I, O> {
     at_terminal: bool,
     shown_at_terminal: bool,
     held_until: Option<Watch>,
-    piece: usize,
+    /// The output once more, where that makes it one that nobody waits for.
+    own: Option<File>,
+    /// While what was said before is shown on a terminal.
+    questions: Option<Questions>,
     /// What is to be shown, and what is to be noted in between.
     unshown: VecDeque<Shown>,
     fresh_line: bool,
@@ -315,6 +326,10 @@ impl<I: AsFd + Read, O: AsFd + Write> Attached<'_, I, O> {
                     {
                         self.held_until = None;
                     }
+                    let bytes = match &mut self.questions {
+                        Some(questions) => questions.leave_out(&bytes),
+                        None => bytes,
+                    };
                     Shown::Output(bytes, 0)
                 }
                 Tell::Dropped(count) => Shown::Notice(format!(
@@ -323,9 +338,14 @@ impl<I: AsFd + Read, O: AsFd + Write> Attached<'_, I, O> {
                 )),
                 Tell::Notice(text) => Shown::Notice(text),
                 // What is not a screen gets what the guest says here, and nothing else.
-                Tell::Screen(bytes) if self.shown_at_terminal => Shown::Output(bytes, 0),
+                Tell::Screen(bytes) if self.shown_at_terminal => {
+                    Shown::Output(Questions::default().leave_out(&bytes), 0)
+                }
                 Tell::Screen(_) => continue,
-                Tell::Started => continue,
+                Tell::Started => {
+                    self.questions = None;
+                    continue;
+                }
                 Tell::Took(count) => {
                     self.under_way = self.under_way.saturating_sub(count);
                     continue;
@@ -348,8 +368,14 @@ impl<I: AsFd + Read, O: AsFd + Write> Attached<'_, I, O> {
                         return Ok(None);
                     }
                     let rest = bytes.get(written..).unwrap_or_default();
-                    let piece = rest.get(..self.piece).unwrap_or(rest);
-                    let count = self.write(piece)?;
+                    let piece = rest.get(..PIECE).unwrap_or(rest);
+                    let count = match self.write(piece) {
+                        Ok(count) => count,
+                        Err(error) => {
+                            self.output_is_gone(error)?;
+                            return Ok(None);
+                        }
+                    };
                     if written + count < bytes.len() {
                         self.unshown
                             .push_front(Shown::Output(bytes, written + count));
@@ -369,9 +395,37 @@ impl<I: AsFd + Read, O: AsFd + Write> Attached<'_, I, O> {
         Ok(None)
     }
 
+    /// Nobody sees any more what the guest says.
+    fn output_is_gone(&mut self, error: io::Error) -> io::Result<()> {
+        self.unshown.clear();
+        if self.shown_at_terminal {
+            self.hang_up()
+        } else if error.kind() == ErrorKind::BrokenPipe && self.options.owner {
+            self.leave(&Say::End, Left::Ended(End::Ended))
+        } else if error.kind() == ErrorKind::BrokenPipe {
+            self.leave(&Say::Detach, Left::Detached)
+        } else {
+            Err(error)
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.write_all(bytes)?;
-        self.output.flush()?;
+        let written = match &mut self.own {
+            Some(own) => match own.write(bytes) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    0
+                }
+                written => written?,
+            },
+            None => {
+                self.output.write_all(bytes)?;
+                self.output.flush()?;
+                bytes.len()
+            }
+        };
+        let bytes = bytes.get(..written).unwrap_or_default();
         if let Some(last) = bytes.iter().rfind(|&&byte| byte != b'\r') {
             self.fresh_line = *last == b'\n';
         }
@@ -440,6 +494,21 @@ impl<I: AsFd + Read, O: AsFd + Write> Attached<'_, I, O> {
         (self.notice)(&text);
         Ok(())
     }
+}
+
+/// A terminal or a pipe opened once more, so that writing to it does not wait, and nobody else's does either.
+fn reopened(output: &impl AsFd) -> Option<File> {
+    let output = output.as_fd();
+    let kind = FileType::from_raw_mode(fstat(output).ok()?.st_mode);
+    if kind != FileType::Fifo && !isatty(output) {
+        return None;
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    File::options()
+        .write(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(format!("/proc/self/fd/{}", output.as_raw_fd()))
+        .ok()
 }
 
 /// Whether something can be written without waiting.

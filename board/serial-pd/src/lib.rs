@@ -54,10 +54,11 @@ impl<U: Uart> Serial<U> {
     ///
     /// # Errors
     ///
-    /// `vmm-pd` has corrupted its ring, or the UART does not work. From then on the UART is silent and nothing is done.
+    /// `vmm-pd` has corrupted its ring, or the UART does not work. From then on the UART is silent, and what the guest says
+    /// goes nowhere: it does not wait for a UART that takes nothing, and neither does whoever waits for its last words.
     pub fn work(&mut self) -> Result<bool, SerialError> {
         if self.stopped {
-            return Ok(false);
+            return Ok(self.output.discard());
         }
         if let Err(error) = self.serve() {
             self.stopped = true;
@@ -124,6 +125,17 @@ struct Output {
 }
 
 impl Output {
+    /// Takes everything and sends nothing. True if `vmm-pd` is to be notified.
+    fn discard(&mut self) -> bool {
+        while let Ok(count) = self.ring.available() {
+            let taken = self.ring.consume(count).and_then(|()| self.ring.wait(0));
+            if taken != Ok(true) {
+                break;
+            }
+        }
+        self.ring.notify_due()
+    }
+
     /// True if a byte has gone.
     fn work<U: Uart>(&mut self, uart: &mut U) -> Result<bool, RingError> {
         let mut moved = false;

@@ -64,7 +64,13 @@ impl Shell {
         match self.serial.work() {
             Ok(true) => Channel::new(VMM).notify(),
             Ok(false) => {}
-            Err(error) => debug_println!("serial-pd: the console stops: {error}"),
+            Err(error) => {
+                debug_println!("serial-pd: the console stops: {error}");
+                // What waits goes nowhere, and who waits for it is told.
+                if self.serial.work() == Ok(true) {
+                    Channel::new(VMM).notify();
+                }
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ struct Fake {
     on_room: bool,
     on_input: bool,
     room_came: bool,
+    broken: bool,
 }
 
 impl Fake {
@@ -30,6 +31,13 @@ impl Fake {
 
 impl Uart for Fake {
     fn check(&mut self) -> Result<(), UartError> {
+        if self.broken {
+            return Err(UartError::Unresponsive {
+                register: 0,
+                expected: 1,
+                found: 0,
+            });
+        }
         Ok(())
     }
 
@@ -105,6 +113,21 @@ proptest! {
         prop_assert_eq!(read, input);
         prop_assert!(!serial.uart.interrupts(), "an interrupt that never ends");
     }
+}
+
+#[test]
+fn nobody_waits_for_a_uart_that_takes_nothing() {
+    let (rings, mut vmm) = pair(8, 8).expect("memory");
+    let mut serial = Serial::new(Fake::default(), rings);
+    serial.uart.broken = true;
+    for _ in 0..3 {
+        assert_eq!(vmm.producer.push(b"12345678"), Ok(8));
+        assert_eq!(vmm.producer.wait(8), Ok(false));
+        let due = serial.work().or_else(|_| serial.work());
+        assert_eq!(due, Ok(true));
+        assert_eq!(vmm.producer.free(), Ok(8));
+    }
+    assert!(serial.uart.line.is_empty() && !serial.uart.interrupts());
 }
 
 #[test]

@@ -189,6 +189,34 @@ fn a_terminal_that_is_hung_up_leaves_the_board_alone() {
 }
 
 #[test]
+fn a_reader_that_has_gone_ends_it_without_a_complaint() {
+    let (_typist, input) = UnixStream::pair().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut setting = setting(options(), input, writer);
+    drop(reader);
+    setting.say(b"to nobody");
+    assert_eq!(setting.hear(), Say::End);
+    assert_eq!(setting.end(End::Ended).0, Left::Ended(End::Ended));
+}
+
+#[test]
+fn what_a_guest_asked_before_is_not_asked_again() {
+    let (mut master, terminal) = terminal();
+    let _raw = crate::console::RawTerminal::enter(&terminal).unwrap();
+    let output = terminal.try_clone().unwrap();
+    let mut setting = setting(options(), terminal, output);
+    setting.say(b"/ # \x1b[6nls\r\n\x1b[");
+    setting.say(b"6n/ # ");
+    setting.tell(&Tell::Started);
+    setting.say(b"\x1b[6n!");
+    let mut shown = vec![0; 18];
+    master.read_exact(&mut shown).unwrap();
+    // The terminal adds a return to each line feed.
+    assert_eq!(shown, b"/ # ls\r\r\n/ # \x1b[6n!");
+    assert_eq!(setting.end(End::Ended).0, Left::Ended(End::Ended));
+}
+
+#[test]
 fn keys_count_while_the_output_takes_nothing() {
     let (mut master, terminal) = terminal();
     let _raw = crate::console::RawTerminal::enter(&terminal).unwrap();

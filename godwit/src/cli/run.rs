@@ -1,7 +1,5 @@
 //! `godwit run`, `console` and `end`: a board, and the terminals that watch it.
 
-use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -143,8 +141,7 @@ pub(super) fn end(arguments: &EndArguments) -> anyhow::Result<u8> {
 pub(super) fn keep(arguments: &KeepArguments) -> anyhow::Result<u8> {
     let order: Order = serde_json::from_str(&arguments.order)
         .context("a keeper is started by `godwit run`, and by nobody else")?;
-    let lock = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-    keeper::keep(&order, lock)?;
+    keeper::keep(&order)?;
     Ok(SUCCESS)
 }
 

@@ -16,6 +16,7 @@ mod watchers;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -62,14 +63,16 @@ pub struct Order {
     pub extra: Vec<String>,
 }
 
-/// Keeps a board until it ends. `lock` is its entry's file, locked.
+/// Keeps a board until it ends. Called first of all in a process whose standard input is the entry's file, locked.
 ///
 /// # Errors
 ///
 /// Before anybody could be told.
-pub fn keep(order: &Order, lock: File) -> io::Result<()> {
+pub fn keep(order: &Order) -> io::Result<()> {
+    close_what_is_not_ours();
     // No terminal of whoever started this process ends it.
     let _ = rustix::process::setsid();
+    let lock = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let asked_to_end = signals(&[
         signal_hook::consts::SIGHUP,
         signal_hook::consts::SIGINT,
@@ -213,6 +216,24 @@ impl Talk {
                 count => self.incoming.extend(bytes.get(..count).unwrap_or_default()),
             }
         }
+    }
+}
+
+/// Closes what this process has inherited besides its standard streams: somebody may wait for the end of it.
+fn close_what_is_not_ours() {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The directory that was read is closed already.
+        if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
+            continue;
+        }
+        // SAFETY: it is open, and nothing in this process has opened anything yet that it will use again: this comes before
+        // everything else, and there is no other thread.
+        unsafe { rustix::io::close(number) };
     }
 }
 
