@@ -15,7 +15,7 @@ use godwit::image::{
 };
 use godwit::prepare::{self, Entry, EntryKind, LinuxGuest, Package};
 
-use crate::spinner;
+use crate::{debian, spinner};
 
 /// Where bare-metal guests are linked to run (`guest/runtime/guest.ld`).
 const BARE_LOAD: u64 = 0x4400_0000;
@@ -23,6 +23,8 @@ const BARE_LOAD: u64 = 0x4400_0000;
 const BARE_RAM: u64 = 72;
 /// RAM of a board for Linux in MiB, as `cargo demo` has it.
 const LINUX_RAM: u64 = 128;
+/// The same for one with debuggers, whose libraries are large.
+const DEBUGGERS_RAM: u64 = 320;
 
 /// The board that all tests run on but those about others.
 const VIRT: &str = "qemu_virt_aarch64";
@@ -40,8 +42,10 @@ enum Kind {
     Linux,
     /// With a BusyBox of Debian's armhf beside the other, `/bin/busybox32`.
     LinuxWith32Bit,
+    Debuggers,
     Probe,
     Spinner,
+    Attacker,
 }
 
 impl TestGuest {
@@ -60,6 +64,15 @@ impl TestGuest {
     pub fn linux_with_32_bit(vcpus: u32) -> Self {
         Self {
             kind: Kind::LinuxWith32Bit,
+            ..Self::linux("shell", vcpus)
+        }
+    }
+
+    /// The same with debuggers besides ([`crate::debian`]), and a shell.
+    #[must_use]
+    pub fn debuggers(vcpus: u32) -> Self {
+        Self {
+            kind: Kind::Debuggers,
             ..Self::linux("shell", vcpus)
         }
     }
@@ -84,12 +97,23 @@ impl TestGuest {
         }
     }
 
+    /// The attacker (`guest/attacker`): vCPU 0 attacks, vCPU 1 is its neighbour.
+    #[must_use]
+    pub const fn attacker() -> Self {
+        Self {
+            kind: Kind::Attacker,
+            vcpus: 2,
+            arguments: String::new(),
+        }
+    }
+
     /// RAM that a board for this guest has, in MiB.
     #[must_use]
     pub const fn ram_mib(&self) -> u64 {
         match self.kind {
             Kind::Linux | Kind::LinuxWith32Bit => LINUX_RAM,
-            Kind::Probe | Kind::Spinner => BARE_RAM,
+            Kind::Debuggers => DEBUGGERS_RAM,
+            Kind::Probe | Kind::Spinner | Kind::Attacker => BARE_RAM,
         }
     }
 
@@ -100,8 +124,11 @@ impl TestGuest {
     /// One cannot be built.
     pub fn build(&self) -> anyhow::Result<Guest> {
         let program = match self.kind {
-            Kind::Linux => {
-                let linux = linux_guest()?;
+            Kind::Linux | Kind::Debuggers => {
+                let mut linux = linux_guest()?;
+                if self.kind == Kind::Debuggers {
+                    linux = debian::with_debuggers(&linux)?;
+                }
                 Program::Linux {
                     kernel: linux.kernel,
                     initramfs: Some(linux.initramfs),
@@ -115,7 +142,11 @@ impl TestGuest {
                 }
             }
             Kind::Probe => Program::Flat {
-                file: probe()?,
+                file: bare("probe")?,
+                load: BARE_LOAD,
+            },
+            Kind::Attacker => Program::Flat {
+                file: bare("attacker")?,
                 load: BARE_LOAD,
             },
             Kind::Spinner => Program::Flat {
@@ -132,14 +163,16 @@ impl TestGuest {
     }
 }
 
-/// The probe's file.
-fn probe() -> anyhow::Result<PathBuf> {
-    static PROBE: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut probe = PROBE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(probe) = &*probe {
-        return Ok(probe.clone());
+/// The file of a bare-metal guest.
+fn bare(package: &'static str) -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = built.get(package) {
+        return Ok(file.clone());
     }
-    Ok(probe.insert(build_guest(&workspace()?, "probe")?).clone())
+    let file = build_guest(&workspace()?, package)?;
+    built.insert(package, file.clone());
+    Ok(file)
 }
 
 /// The Linux guest's files; fetched from Debian's archive if they are not there yet.

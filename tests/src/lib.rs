@@ -4,8 +4,10 @@
 //! each failure with the last lines of the boards' consoles; images that several tests boot are built once in a
 //! process. Never: judges; that is for the tests under `tests/system`.
 
+pub mod assault;
 pub mod board;
 pub mod cable;
+mod debian;
 pub mod guests;
 pub mod hostile;
 pub mod interrupts;

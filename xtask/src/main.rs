@@ -3,8 +3,10 @@
 //! Responsible for saying what "everything" is: which packages are built for which target with which features, in what
 //! order it is checked, and what counts as passed. Never: tests anything itself that a crate could test.
 
+mod attack;
 mod bench;
 mod cargo;
+mod kernels;
 mod size;
 mod tally;
 mod test;
@@ -28,11 +30,14 @@ enum Command {
     Test(test::Options),
     /// Measures exits, captures and restores, idling and moves in QEMU, and prints tables.
     Bench(bench::Options),
+    /// Has a guest attack its board, with random registers, exceptions, accesses and jumps from a seed.
+    Attack(attack::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Attack(options) => attack::run(&options),
     }
 }

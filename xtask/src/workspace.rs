@@ -72,12 +72,13 @@ const VARIANTS: [(&str, &[&str]); 3] = [
 ];
 
 /// Everything else that runs without an operating system: package, features, limit.
-const BARE: [(&str, &[&str], Option<u64>); 6] = [
+const BARE: [(&str, &[&str], Option<u64>); 7] = [
     ("kernel", &["bare"], Some(KERNEL_LIMIT)),
     ("zcu102-el3", &["bare"], None),
     ("el2-stage", &["bare"], None),
     ("probe", &["bare"], None),
     ("bench", &["bare"], None),
+    ("attacker", &["bare"], None),
     ("hostile-pd", &["domain"], None),
 ];
 
@@ -116,7 +117,7 @@ pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
 }
 
 /// The packages for [`LINUX_TARGET`].
-pub(crate) const LINUX: [&str; 1] = ["workload"];
+pub(crate) const LINUX: [&str; 2] = ["workload", "debugger"];
 
 /// The package whose tests run whole systems in QEMU.
 pub(crate) const SYSTEM_TESTS: &str = "tests";

@@ -6,14 +6,16 @@
 
 mod command;
 mod initramfs;
+mod libraries;
 mod needs;
 mod packages;
 
 use std::path::{Path, PathBuf};
 
 pub use initramfs::{Entry, EntryKind, assemble, initramfs};
+pub use libraries::with_libraries;
 pub use needs::{Need, prerequisites};
-pub use packages::{Package, fetch, fetch_for};
+pub use packages::{Package, fetch, fetch_for, unpacked};
 
 use crate::files;
 use crate::image::{self, ImageError};

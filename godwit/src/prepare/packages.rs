@@ -86,6 +86,44 @@ fn fetch_with(
     std::fs::remove_dir_all(&apt.root).map_err(|error| file(&apt.root, error))
 }
 
+/// Fetches packages with all that they depend on, and hands over the directory that they were unpacked to, which is gone
+/// afterwards. `report` hears of each step.
+///
+/// # Errors
+///
+/// Apt cannot fetch them, or what `then` says.
+pub fn unpacked<R>(
+    packages: &[&str],
+    directory: &Path,
+    report: &dyn Fn(&str),
+    then: impl FnOnce(&Path) -> Result<R>,
+) -> Result<R> {
+    let apt = Apt::new(directory.join("apt-unpacked"), "arm64", "")?;
+    report("asking Debian's archive for arm64 packages");
+    apt.update()?;
+    report(&format!(
+        "fetching {} and what they need (arm64)",
+        packages.join(", ")
+    ));
+    let options = [
+        "-qq",
+        "--yes",
+        "--no-install-recommends",
+        "--download-only",
+        "install",
+    ];
+    run(apt.command("apt-get").args(options).args(packages))?;
+    let cache = apt.root.join("cache/archives");
+    let entries = std::fs::read_dir(&cache).map_err(|error| file(&cache, error))?;
+    let archives = entries.flatten().map(|entry| entry.path());
+    for archive in archives.filter(|path| path.extension().is_some_and(|is| is == "deb")) {
+        apt.unpack("all", &archive)?;
+    }
+    let done = then(&apt.root.join("unpacked-all"))?;
+    std::fs::remove_dir_all(&apt.root).map_err(|error| file(&apt.root, error))?;
+    Ok(done)
+}
+
 /// Copies a file to where it is looked for from now on: an interrupted run leaves nothing there that looks complete, not
 /// even if the machine loses its power.
 fn keep(source: &Path, target: &Path) -> std::io::Result<()> {

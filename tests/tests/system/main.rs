@@ -4,10 +4,12 @@
 //! without one, run with `-- --skip sel4`. [`upstream`] wants rust-sel4 besides. Never: asserts how long something takes,
 //! only what happens and in which order.
 
+mod attack;
 mod boot;
 mod buffers;
 mod console;
 mod debug;
+mod debuggers;
 mod demo;
 mod destinations;
 mod hotplug;

@@ -13,11 +13,12 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use godwit::image::Kernel;
 use godwit::prepare::{self, Need};
 
-use crate::workspace::{NO_SDK, microkit_sdk, root};
+use crate::kernels::Kernels;
+use crate::workspace::root;
 use table::{Column, Table};
 
 /// What to measure.
@@ -41,30 +42,6 @@ pub(crate) struct Options {
     /// Leave out the moves.
     #[arg(long)]
     no_moves: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kernels {
-    /// The embedded kernel.
-    Embedded,
-    /// seL4, with the Microkit SDK.
-    Sel4,
-    /// seL4 too where there is an SDK.
-    Available,
-}
-
-impl Kernels {
-    fn list(self) -> Vec<Kernel> {
-        match self {
-            Self::Embedded => vec![Kernel::Embedded],
-            Self::Sel4 => vec![Kernel::Sel4],
-            Self::Available if microkit_sdk().is_some() => vec![Kernel::Embedded, Kernel::Sel4],
-            Self::Available => {
-                println!("seL4: skipped, {NO_SDK}");
-                vec![Kernel::Embedded]
-            }
-        }
-    }
 }
 
 /// Measures, and prints.
