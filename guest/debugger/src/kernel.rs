@@ -1,6 +1,8 @@
 //! `BRK` in the kernel's own code.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -67,8 +69,12 @@ pub(crate) fn breakpoints(count: u64) -> anyhow::Result<String> {
     Ok(format!("kernel-breakpoints hit={hits}"))
 }
 
-/// More than the page allocator has at once: what is asked for it warns (`WARN_ON_ONCE_GFP` in `mm/page_alloc.c`).
-const TOO_MANY_COMMAND_LINES: &str = "4000000";
+/// How much a socket may have allocated for what goes beside a message (`Documentation/admin-guide/sysctl/net.rst`).
+const MOST: &str = "/proc/sys/net/core/optmem_max";
+const MOST_BYTES: &str = "67108864";
+/// More than the page allocator has in one piece: what is asked for that much warns (`WARN_ON_ONCE_GFP` in
+/// `mm/page_alloc.c`).
+const TOO_MUCH: usize = 16 << 20;
 /// How often the kernel has warned (`Documentation/ABI/testing/sysfs-kernel-warn_count`).
 const WARNINGS: &str = "/sys/kernel/warn_count";
 /// Lets what warns once warn once more (`Documentation/admin-guide/clearing-warn-once.rst`).
@@ -79,15 +85,32 @@ fn warnings_so_far() -> anyhow::Result<u64> {
     Ok(text.trim().parse()?)
 }
 
+/// Sends a message with too much beside it; whether the kernel had no memory for that.
+fn is_refused(socket: &UnixDatagram) -> bool {
+    // SAFETY: a message of nothing, with nothing beside it, is all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    let mut beside = [0_u8; 64];
+    message.msg_control = (&raw mut beside).cast();
+    // SAFETY: the kernel allocates before it reads what lies beside, and if it came to read it, would find no memory of
+    // ours behind it that it could not read or refuse. The C library is not asked: its `sendmsg` refuses by itself. Where
+    // its header has 32 bits for the length, the kernel has 64, of which the others are padding there.
+    let sent = unsafe {
+        let length = (&raw mut message.msg_controllen).cast::<usize>();
+        length.write_unaligned(TOO_MUCH);
+        libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, 0)
+    };
+    let error = std::io::Error::last_os_error().raw_os_error();
+    sent < 0 && error == Some(libc::ENOBUFS)
+}
+
 /// Has the kernel warn.
 pub(crate) fn warnings(count: u64) -> anyhow::Result<String> {
-    let cause = Path::new(TRACING).join("saved_cmdlines_size");
+    write(Path::new(MOST), MOST_BYTES)?;
+    let (socket, _other) = UnixDatagram::pair()?;
     let before = warnings_so_far()?;
     for number in 0..count {
         write(Path::new(AGAIN), "1")?;
-        // It is refused, with a warning.
-        let refused = fs::write(&cause, TOO_MANY_COMMAND_LINES);
-        ensure!(refused.is_err(), "warning {number}: there was memory");
+        ensure!(is_refused(&socket), "warning {number}: not refused");
     }
     let warned = warnings_so_far()? - before;
     ensure!(warned >= count, "{warned} of {count}");
