@@ -8,6 +8,7 @@
 pub mod doubt;
 mod error;
 mod pump;
+mod rate;
 #[cfg(test)]
 mod tests;
 mod whereabouts;
@@ -87,7 +88,7 @@ pub struct Progress {
     pub report: MoveReport,
     /// Since the move was asked for.
     pub elapsed: Duration,
-    /// Bytes a second, since the report before.
+    /// Bytes a second, over the round.
     pub bytes_per_second: f64,
     /// For how long the guest would stand still if it were stopped now, over a line that keeps its rate: at most
     /// this, for the pages known to be left. None over links without a limit.

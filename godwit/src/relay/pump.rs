@@ -1,5 +1,6 @@
 //! The relay's loop: one thread for each direction, and one that follows the move.
 
+use super::rate::Rate;
 use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
@@ -73,7 +74,7 @@ pub(super) struct Pump {
     source_stopped_at: Option<Instant>,
     destination_runs_at: Option<Instant>,
     ended: Option<(MoveReport, Instant)>,
-    last_progress: (u64, Instant),
+    rate: Rate,
     /// How the guest ended on its source, if it has.
     guest_ended: Option<Phase>,
     /// The source was asked to call the move off.
@@ -93,7 +94,7 @@ impl Pump {
             source_stopped_at: None,
             destination_runs_at: None,
             ended: None,
-            last_progress: (0, began),
+            rate: Rate::new(began),
             guest_ended: None,
             calling_off: false,
         }
@@ -276,16 +277,11 @@ impl Pump {
         if report.stage == Stage::Stopping {
             self.source_stopped_at.get_or_insert(at);
         }
-        let (bytes_before, before) = self.last_progress;
-        let bytes = report.figures.bytes;
-        let seconds = at.saturating_duration_since(before).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-        let gained = bytes.saturating_sub(bytes_before) as f64;
-        self.last_progress = (bytes, at);
+        let figures = &report.figures;
         on_progress(Progress {
             report,
             elapsed: at.saturating_duration_since(self.began),
-            bytes_per_second: if seconds > 0.0 { gained / seconds } else { 0.0 },
+            bytes_per_second: self.rate.update(figures.rounds, figures.bytes, at),
             standstill: self.standstill(&report),
         });
         // A source in doubt has no news until the destination speaks.
