@@ -8,6 +8,7 @@ use clap::Args;
 use super::guest::{BoardArguments, GuestArguments};
 use super::{SUCCESS, style};
 use crate::image::{ImageRequest, build_image};
+use crate::isolation::remains;
 use crate::output::Output;
 
 /// Builds an image and says where it is.
@@ -76,5 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         image.board.description,
         image.load_address
     ))?;
+    if request.guest_debug {
+        let lines = remains::GIVEN_UP.map(|line| format!("  {line}\n"));
+        style::show(&format!("--guest-debug gives up:\n{}", lines.concat()))?;
+    }
     Ok(SUCCESS)
 }
