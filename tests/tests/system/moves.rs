@@ -9,10 +9,12 @@ use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use migration_pd::protocol::management::{Phase, Stage};
-use tests::ANSWER;
+use rustix::process::{Pid, Signal, kill_process};
 use tests::board::{Board, move_guest, move_guest_with};
 use tests::guests::{self, TestGuest};
 use tests::random::Random;
+use tests::spinner;
+use tests::{ANSWER, BOOT};
 
 use crate::on_both_kernels;
 
@@ -20,7 +22,9 @@ use crate::on_both_kernels;
 const MOMENTS: u32 = 20;
 /// The longest time between two of them: long enough for every check of the workload to be anywhere in its round.
 const LONGEST_WAIT: Duration = Duration::from_millis(1500);
-/// The same for several CPUs, whose checks the test waits for after every move anyway.
+/// For how long a board does nothing.
+const SLOW: Duration = Duration::from_secs(6);
+/// The same as [`LONGEST_WAIT`] for several CPUs, whose checks the test waits for after every move anyway.
 const SHORT_WAIT: Duration = Duration::from_millis(300);
 
 on_both_kernels! {
@@ -37,6 +41,30 @@ on_both_kernels! {
 
     fn a_guest_with_4_cpus_loses_nothing_when_it_is_moved_4_times(kernel) {
         ping_pong(kernel, 4, 4, || Duration::ZERO)
+    }
+
+    /// Whatever keeps it: here, its emulator does nothing for a while, twice as long as boards used to wait.
+    fn a_board_that_is_slow_is_not_taken_for_dead(kernel) {
+        let scratch = Scratch::new()?;
+        let guest = TestGuest::spinner();
+        let empty = guests::empty_image(kernel, guest.ram_mib())?;
+        let mut source = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
+        let mut destination = Board::start("b", &empty, &scratch)?;
+        source.session.expect_line(spinner::READY, BOOT)?;
+        destination.wait_for_phase(Phase::Empty)?;
+        let emulator = i32::try_from(destination.session.machine().process_id())?;
+        let emulator = Pid::from_raw(emulator).context("no process")?;
+        let mut stopped = false;
+        move_guest_with(&mut source, &mut destination, &Options::default(), &mut |_| {
+            if !std::mem::replace(&mut stopped, true) && kill_process(emulator, Signal::STOP).is_ok() {
+                thread::spawn(move || {
+                    thread::sleep(SLOW);
+                    kill_process(emulator, Signal::CONT)
+                });
+            }
+        })?;
+        ensure!(stopped, "nothing was heard of the move");
+        destination.wait_for_phase(Phase::Running)
     }
 
     /// The kernel keeps `migration-pd` to its budget in `system.xml`, whatever the move is told.
