@@ -68,7 +68,7 @@ impl TestGuest {
         }
     }
 
-    /// The same with debuggers besides ([`crate::debian`]), and a shell.
+    /// The same with debuggers besides (`debian.rs`), and a shell.
     #[must_use]
     pub fn debuggers(vcpus: u32) -> Self {
         Self {

@@ -8,7 +8,7 @@
 //! Where a virtual line differs from a wire:
 //!
 //! * a byte that was typed is delivered once the guest listens: what a driver clears away before it does, or flushes, comes
-//!   again ([`Console::put_back`]);
+//!   again (`Console::put_back`);
 //! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
 //!   something only while that ring is full or the transmitter is off;
 //! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
@@ -253,7 +253,7 @@ impl Console {
         }
     }
 
-    /// Lets the guest see what was [put back](Self::put_back); before a record is made.
+    /// Lets the guest see what was put back (`put_back`); before a record is made.
     pub fn show_input(&mut self) {
         if core::mem::take(&mut self.put_back) {
             self.raise_input();
