@@ -52,9 +52,15 @@ on_both_kernels! {
             "kill",
         ];
         let commands = commands.map(|command| format!("-ex '{command}'")).join(" ");
-        let gdb = guest.shell(&format!("gdb -q -batch {commands} --args /bin/debugger child"))?;
+        let gdb = guest.shell(&format!("gdb -q -batch {commands} --args /bin/debugger child calling"))?;
         ensure!(gdb.matches("Temporary breakpoint ").count() >= 4, "{gdb}");
         ensure!(gdb.contains("#0  0x") && gdb.contains("in landmark_two"), "{gdb}");
+        // One that stays has to be stepped over, with which the program runs astray, and nobody else is concerned.
+        let commands = ["set startup-with-shell off", "break landmark_one", "run", "continue", "kill"];
+        let commands = commands.map(|command| format!("-ex '{command}'")).join(" ");
+        let gdb = format!("timeout 20 gdb -q -batch {commands} --args /bin/debugger child calling");
+        let gdb = guest.shell(&gdb)?;
+        ensure!(gdb.contains("Breakpoint 1, 0x"), "{gdb}");
         let strace = guest.shell("strace -f -c /bin/debugger counters 50 2>&1")?;
         ensure!(strace.contains(" perf_event_open"), "{strace}");
         let perf = guest.shell("perf stat -e task-clock,instructions /bin/true 2>&1")?;
