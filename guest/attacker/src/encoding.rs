@@ -115,6 +115,8 @@ pub mod register {
     pub const CNTP_CVAL: Register = Register::new(3, 3, 14, 2, 2);
     /// `CNTV_CTL_EL0`.
     pub const CNTV_CTL: Register = Register::new(3, 3, 14, 3, 1);
+    /// `CNTV_CVAL_EL0`.
+    pub const CNTV_CVAL: Register = Register::new(3, 3, 14, 3, 2);
     /// `CNTV_TVAL_EL0`.
     pub const CNTV_TVAL: Register = Register::new(3, 3, 14, 3, 0);
 

@@ -15,8 +15,6 @@ const GENERAL: usize = 31;
 const ROOM: usize = 32;
 /// A round in so many prepares what EL0 may do, where programs run at EL0.
 const PREPARED: u64 = 16;
-/// Tries to draw a register that is known to exist.
-const TRIES: usize = 24;
 
 /// `SPSR_EL1`: everything masked, and the level.
 const MASKED: u64 = 0xf << 6;
@@ -236,7 +234,9 @@ impl Program {
         match self.below(8) {
             0 => {
                 let word = self.word();
-                self.push(word);
+                if !restraint::stops_the_emulator(Register::decode(word)) {
+                    self.push(word);
+                }
             }
             1 => {
                 let general = self.general();
@@ -259,12 +259,12 @@ impl Program {
     fn access(&mut self, known: &impl Fn(usize) -> bool) {
         let mut number = self.number();
         if self.below(2) == 0 {
-            for _ in 0..TRIES {
-                if known(number) {
-                    break;
-                }
-                number = self.number();
-            }
+            // The next that exists, wherever one begins to look.
+            let all = (0..REGISTERS).map(|further| (number + further) % REGISTERS);
+            number = all
+                .into_iter()
+                .find(|number| known(*number))
+                .unwrap_or(number);
         }
         let mut register = Register::numbered(number);
         if self.level == Level::El0 && self.below(4) != 0 {
@@ -275,6 +275,9 @@ impl Program {
             let names_own_memory = self.restrained && restraint::names_own_memory(register);
             let general = if names_own_memory { ZERO } else { general };
             self.push(register.read(general));
+        } else if restraint::stops_the_emulator(register) {
+            let value = self.random.next() & restraint::EMULATED_COMPARE;
+            self.set(register, value);
         } else if !(self.restrained && restraint::loses_the_way_back(register, self.translated)) {
             self.push(register.write(general));
         }

@@ -23,6 +23,10 @@ fn plans() -> impl Iterator<Item = Plan> {
     })
 }
 
+const fn is_known(number: usize) -> bool {
+    number.is_multiple_of(64)
+}
+
 const fn is_register_write(word: u32) -> bool {
     word >> 20 == 0xd51
 }
@@ -52,8 +56,8 @@ fn every_number_names_a_register_of_its_own() {
 fn the_same_seed_gives_the_same_rounds() {
     let plan = plans().next().unwrap();
     for number in 0..100 {
-        let first = plan.round(number, VECTORS, |_| false);
-        let second = plan.round(number, VECTORS, |_| false);
+        let first = plan.round(number, VECTORS, is_known);
+        let second = plan.round(number, VECTORS, is_known);
         assert_eq!(first.words, second.words);
         assert_eq!(first.registers, second.registers);
     }
@@ -63,7 +67,7 @@ fn the_same_seed_gives_the_same_rounds() {
 fn every_program_ends() {
     for plan in plans() {
         for number in 0..ROUNDS {
-            let round = plan.round(number, VECTORS, |_| false);
+            let round = plan.round(number, VECTORS, is_known);
             assert_eq!(round.words[LONGEST - 1], SVC);
         }
     }
@@ -77,7 +81,7 @@ fn a_restrained_program_keeps_its_way_back() {
     let (mut vectors, mut waits_seen) = (0, 0);
     for plan in plans() {
         for number in 0..ROUNDS {
-            let words = plan.round(number, VECTORS, |_| false).words;
+            let words = plan.round(number, VECTORS, is_known).words;
             for (index, word) in words.iter().enumerate() {
                 let context = || format!("round {number} of {plan:?}: {word:#x} in {words:x?}");
                 if *word == register::VBAR.write(9) {
