@@ -234,7 +234,7 @@ impl Program {
         match self.below(8) {
             0 => {
                 let word = self.word();
-                if !restraint::stops_the_emulator(Register::decode(word)) {
+                if restraint::stops_the_emulator(Register::decode(word)).is_none() {
                     self.push(word);
                 }
             }
@@ -275,8 +275,8 @@ impl Program {
             let names_own_memory = self.restrained && restraint::names_own_memory(register);
             let general = if names_own_memory { ZERO } else { general };
             self.push(register.read(general));
-        } else if restraint::stops_the_emulator(register) {
-            let value = self.random.next() & restraint::EMULATED_COMPARE;
+        } else if let Some(harmless) = restraint::stops_the_emulator(register) {
+            let value = self.random.next() & harmless;
             self.set(register, value);
         } else if !(self.restrained && restraint::loses_the_way_back(register, self.translated)) {
             self.push(register.write(general));

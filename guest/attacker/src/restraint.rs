@@ -11,15 +11,17 @@ pub fn loses_the_way_back(written: Register, translated: bool) -> bool {
     written == register::SCTLR || written == register::VBAR || translated && translation
 }
 
-/// Whether some value of a register stops the emulator, and so nobody whom this is about: where the sum of `CNTV_CVAL_EL0`
-/// and `CNTVOFF_EL2` exceeds 64 bits, QEMU 7.2 sets its own timer to the past, again and again, and does nothing else.
+/// Whether some value of a register stops the emulator, and so nobody whom this is about; the bits that do not. Where the
+/// sum of `CNTV_CVAL_EL0` and `CNTVOFF_EL2` exceeds 64 bits, QEMU 7.2 sets its own timer to the past, again and again, and
+/// does nothing else. A negative `CNTV_TVAL_EL0` gives such a compare value while the guest's count is small.
 #[must_use]
-pub fn stops_the_emulator(written: Register) -> bool {
-    written == register::CNTV_CVAL
+pub fn stops_the_emulator(written: Register) -> Option<u64> {
+    match written {
+        register::CNTV_CVAL => Some(u64::MAX >> 2),
+        register::CNTV_TVAL => Some(u64::MAX >> 33),
+        _ => None,
+    }
 }
-
-/// The values that [`stops_the_emulator`] leaves for such a register.
-pub const EMULATED_COMPARE: u64 = u64::MAX >> 2;
 
 /// Whether what is read is an address of the guest's own program, which a program must not come to write to.
 #[must_use]
