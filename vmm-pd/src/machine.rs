@@ -108,6 +108,8 @@ pub(crate) struct Vcpu {
 /// What to start a guest from: the guest bundle's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Boot {
+    /// What tells the bundle from another guest's; not zero.
+    pub identity: u64,
     /// How many vCPUs the guest has.
     pub vcpus: u8,
     /// Where vCPU 0 starts.
@@ -132,6 +134,8 @@ pub struct Machine {
     /// What was typed on the board that the guest came from, and waits for room in the console.
     pub(crate) waiting: Deque<u8, MAX_WAITING>,
     pub(crate) boot: Option<Boot>,
+    /// The identity of the bundle that the guest was started from, here or on another board; zero if it is not known.
+    pub(crate) bundle: u64,
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
     pub(crate) activity: Activity,
@@ -165,6 +169,7 @@ impl Machine {
             last_words: None,
             waiting: Deque::new(),
             boot,
+            bundle: 0,
             time: None,
             activity: Activity::None,
             rearrange: 0,
@@ -407,6 +412,7 @@ impl Machine {
         port: &mut P,
         boot: Boot,
     ) -> Result<(), MachineError> {
+        self.bundle = boot.identity;
         self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;
@@ -467,6 +473,7 @@ impl Machine {
         port.clear_copies();
         port.console_drop();
         self.waiting.clear();
+        self.bundle = 0;
         self.count = 0;
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;

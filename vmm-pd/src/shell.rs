@@ -201,6 +201,7 @@ impl Shell {
     pub(crate) fn boot(&self) -> Option<Boot> {
         if self.bundle_refused {
             return Some(Boot {
+                identity: 0,
                 vcpus: 0,
                 entry: 0,
                 context: 0,
@@ -209,6 +210,7 @@ impl Shell {
         }
         let bundle = self.bundle.as_ref().filter(|bundle| !bundle.is_empty())?;
         Some(Boot {
+            identity: bundle.identity(),
             vcpus: u8::try_from(bundle.vcpus()).unwrap_or(0),
             entry: bundle.entry(),
             context: bundle.device_tree(),

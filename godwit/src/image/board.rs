@@ -360,10 +360,15 @@ pub const GUEST_RAM: &str = "guest_ram";
 /// The region in which `migration-pd` keeps what it knows of each page of that.
 const MIGRATION_HEAP: &str = "migration_heap";
 
+/// What `system.xml` gives it, which is enough for most guests.
+const LEAST_HEAP: u64 = 2 * LARGE_PAGE;
+
 /// Bytes of [`MIGRATION_HEAP`] for a guest with so much RAM, in whole pages of that region.
 fn heap_size(guest_ram: u64) -> u64 {
     let pages = u32::try_from(guest_ram / PAGE_SIZE as u64).unwrap_or(u32::MAX);
-    heap_needed(pages).next_multiple_of(LARGE_PAGE)
+    heap_needed(pages)
+        .next_multiple_of(LARGE_PAGE)
+        .max(LEAST_HEAP)
 }
 
 fn region<'a, 'input>(

@@ -111,7 +111,7 @@ impl core::fmt::Display for GuestFailure {
             Self::Kernel => "the kernel refused an invocation on one of its vCPUs",
             Self::Neighbour => "vgic-pd or timer-pd gave an answer that is none",
             Self::Capture => "the capture stub did not come back as it should",
-            Self::NoBundle => "it asked for a reset, and this board has nothing to start it from",
+            Self::NoBundle => "it asked for a reset, and what it starts from is not on this board",
             Self::UnexpectedFault => "it caused a fault that no guest should be able to cause",
         })
     }

@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
 
-use crate::{Bundle, BundleError, DATA_ALIGNMENT, Header, MAGIC, SegmentEntry, VERSION, checksum};
+use crate::{
+    Bundle, BundleError, DATA_ALIGNMENT, Header, IDENTITY, MAGIC, SegmentEntry, VERSION, checksum,
+};
 
 /// What goes into a bundle. The default is a board without a guest.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,16 @@ pub struct SegmentContents<'a> {
     pub data: &'a [u8],
     /// Bytes it occupies, at least `data.len()`.
     pub mem_size: u64,
+}
+
+/// A number of what is loaded where.
+fn identity(segments: &[SegmentContents<'_>], table: &[SegmentEntry]) -> u64 {
+    let mut digest = IDENTITY.digest();
+    digest.update(table.as_bytes());
+    for segment in segments {
+        digest.update(segment.data);
+    }
+    digest.finalize().max(1)
 }
 
 /// Writes a bundle.
@@ -64,6 +76,7 @@ pub fn encode(contents: &Contents<'_>) -> Result<Vec<u8>, BundleError> {
         entry: U64::new(contents.entry),
         device_tree: U64::new(contents.device_tree),
         length: U64::new(offset as u64),
+        identity: U64::new(identity(&contents.segments, &table)),
         segment_count: U32::new(u32::try_from(table.len()).unwrap_or(u32::MAX)),
         checksum: U32::ZERO,
     };

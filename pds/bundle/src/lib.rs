@@ -16,7 +16,7 @@ mod encode;
 #[cfg(feature = "encode")]
 pub use encode::{Contents, SegmentContents, encode};
 
-use crc::{CRC_32_ISO_HDLC, Crc};
+use crc::{CRC_32_ISO_HDLC, CRC_64_XZ, Crc};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 8] = *b"GODWITGB";
 
 /// Version of the layout described here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where guest RAM begins, an IPA; from the guest's machine as documented (QEMU's `virt` map).
 pub const RAM_BASE: u64 = 0x4000_0000;
@@ -39,6 +39,11 @@ pub const MAX_SEGMENTS: usize = 8;
 pub const DATA_ALIGNMENT: usize = 64;
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+#[cfg_attr(
+    not(feature = "encode"),
+    expect(dead_code, reason = "the host computes it")
+)]
+const IDENTITY: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 
 /// Why a bundle is refused, or cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +127,8 @@ struct Header {
     device_tree: U64,
     /// Of the whole bundle, in bytes, without the padding of its region.
     length: U64,
+    /// CRC-64 (XZ) of the segments' places and bytes, not zero: what tells one guest's bundle from another's.
+    identity: U64,
     segment_count: U32,
     /// CRC-32 (ISO-HDLC) of header and table with this field zero.
     checksum: U32,
@@ -228,6 +235,12 @@ impl<'a> Bundle<'a> {
     #[must_use]
     pub const fn ram_size(&self) -> u64 {
         self.header.ram_size.get()
+    }
+
+    /// What tells it from the bundle of another guest; not zero.
+    #[must_use]
+    pub const fn identity(&self) -> u64 {
+        self.header.identity.get()
     }
 
     /// Where vCPU 0 starts, an IPA.

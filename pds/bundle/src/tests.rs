@@ -75,20 +75,36 @@ fn a_board_without_a_guest_has_an_empty_bundle() {
 
 #[test]
 fn the_layout_is_pinned() {
-    // The first bytes of version 1: a host and a domain of different builds must agree on them.
+    // The first bytes of version 2: a host and a domain of different builds must agree on them.
     let bytes = encode(&contents(&[(RAM_BASE, b"k0", 0x10)])).unwrap();
     assert_eq!(&bytes[..8], b"GODWITGB");
-    assert_eq!(bytes[8..16], [1, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(bytes[8..16], [2, 0, 0, 0, 2, 0, 0, 0]);
     assert_eq!(bytes[16..24], RAM.to_le_bytes());
     assert_eq!(bytes[24..32], RAM_BASE.to_le_bytes());
     assert_eq!(bytes[32..40], (RAM_BASE + 1).to_le_bytes());
     assert_eq!(bytes[40..48], 130u64.to_le_bytes());
-    assert_eq!(bytes[48..52], [1, 0, 0, 0]);
-    assert_eq!(bytes[56..64], RAM_BASE.to_le_bytes());
-    assert_eq!(bytes[64..72], 128u64.to_le_bytes());
-    assert_eq!(bytes[72..80], 2u64.to_le_bytes());
-    assert_eq!(bytes[80..88], 0x10u64.to_le_bytes());
+    assert_eq!(bytes[56..60], [1, 0, 0, 0]);
+    assert_eq!(bytes[64..72], RAM_BASE.to_le_bytes());
+    assert_eq!(bytes[72..80], 128u64.to_le_bytes());
+    assert_eq!(bytes[80..88], 2u64.to_le_bytes());
+    assert_eq!(bytes[88..96], 0x10u64.to_le_bytes());
     assert_eq!(bytes[128..], *b"k0");
+}
+
+#[test]
+fn what_is_loaded_elsewhere_or_is_something_else_has_another_identity() {
+    let identity = |segments: &[(u64, &[u8], u64)]| {
+        let bytes = encode(&contents(segments)).unwrap();
+        Bundle::parse(&bytes, RAM).unwrap().identity()
+    };
+    let one = identity(&[(RAM_BASE, b"kernel", 0x10)]);
+    assert_eq!(one, identity(&[(RAM_BASE, b"kernel", 0x10)]));
+    let others = [
+        identity(&[(RAM_BASE, b"kernes", 0x10)]),
+        identity(&[(RAM_BASE, b"kernel", 0x11)]),
+        identity(&[(RAM_BASE, b"kernel", 0x10), (RAM_BASE + 0x10, b"k", 1)]),
+    ];
+    assert!(others.iter().all(|other| *other != one && *other != 0));
 }
 
 #[test]
@@ -171,10 +187,10 @@ fn vcpus_without_a_guest_and_a_guest_without_vcpus_are_refused() {
 #[test]
 fn other_versions_and_other_files_are_refused() {
     let mut bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 1;
     assert_eq!(
         Bundle::parse(&bytes, RAM).unwrap_err(),
-        BundleError::Version { found: 2 }
+        BundleError::Version { found: 1 }
     );
     bytes[0] ^= 1;
     assert_eq!(
@@ -185,7 +201,7 @@ fn other_versions_and_other_files_are_refused() {
 
 proptest! {
     #[test]
-    fn a_changed_header_or_table_is_refused(position in 0usize..88, flip in 1u8..) {
+    fn a_changed_header_or_table_is_refused(position in 0usize..96, flip in 1u8..) {
         let mut bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
         bytes[position] ^= flip;
         prop_assert!(Bundle::parse(&bytes, RAM).is_err());

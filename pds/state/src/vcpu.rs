@@ -16,6 +16,9 @@ pub struct VcpusRecordV2 {
     pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
     /// The console device, with what waits to be read and to be sent.
     pub console: ConsoleRecordV2,
+    /// The identity of the guest bundle that the guest was started from; zero if it is not known. Only a board that has
+    /// that bundle starts the guest again.
+    pub bundle: u64,
 }
 
 /// What `vmm-pd` exported before what waits at the console travelled.
@@ -162,6 +165,7 @@ impl From<VcpusRecordV1> for VcpusRecordV2 {
         Self {
             vcpus,
             console: console.into(),
+            bundle: 0,
         }
     }
 }

@@ -57,6 +57,7 @@ pub(crate) fn vcpus() -> VcpusRecordV2 {
             unsent: [b'z'].into_iter().collect(),
             waiting: [b'a', b'b'].into_iter().collect(),
         },
+        bundle: 99,
     }
 }
 

@@ -71,8 +71,14 @@ impl Load {
 impl Machine {
     /// Starts the guest from its bundle, once more.
     pub(super) fn restart<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        let boot = self.boot.ok_or(MachineError::NoBundle)?;
+        let boot = self.own_boot().ok_or(MachineError::NoBundle)?;
         self.load_guest(port, Load::again(boot))
+    }
+
+    /// What the guest starts from, if that is here: to one that came from another board, this board's bundle may be
+    /// another guest.
+    pub(crate) fn own_boot(&self) -> Option<Boot> {
+        self.boot.filter(|boot| boot.identity == self.bundle)
     }
 
     /// Does a slice, and goes on when nobody else has anything to do.

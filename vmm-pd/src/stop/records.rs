@@ -25,6 +25,7 @@ impl Machine {
         self.console.show_input();
         let mut vcpus = VcpusRecordV2 {
             console: self.console.export(),
+            bundle: self.bundle,
             ..Default::default()
         };
         self.note_waiting(port, &mut vcpus.console.waiting);
@@ -57,6 +58,7 @@ impl Machine {
         }
         // What was typed until now was typed at an empty board.
         port.console_drop();
+        self.bundle = record.bundle;
         self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
         answer(0)

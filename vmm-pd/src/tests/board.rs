@@ -24,6 +24,8 @@ pub(super) enum Did {
     CapturedTimer(usize),
 }
 
+/// What [`Board::booted`] boots.
+pub(super) const BUNDLE: u64 = 0xb0a4d;
 /// Slices of RAM, and of each segment.
 pub(super) const FLUSHES: usize = 5;
 pub(super) const SLICES: usize = 3;
@@ -135,9 +137,15 @@ impl Board {
 
     /// A board with a guest of `vcpus`, of which the first runs.
     pub(super) fn booted(vcpus: u8) -> (Self, Machine) {
+        Self::booted_from(vcpus, BUNDLE)
+    }
+
+    /// The same with a bundle of this identity.
+    pub(super) fn booted_from(vcpus: u8, identity: u64) -> (Self, Machine) {
         let mut board = Self::new();
         board.ram.insert(ENTRY, 0);
         let mut machine = Machine::new(Some(Boot {
+            identity,
             vcpus,
             entry: ENTRY,
             context: 0x4800_0000,

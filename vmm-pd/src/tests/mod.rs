@@ -5,6 +5,7 @@ mod board;
 mod console;
 mod programs;
 mod rearrange;
+mod restart;
 mod trap;
 mod withdrawn;
 

@@ -70,6 +70,7 @@ pub(crate) fn vcpus(count: usize) -> VcpusRecordV2 {
     VcpusRecordV2 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: console(),
+        bundle: u64::MAX,
     }
 }
 

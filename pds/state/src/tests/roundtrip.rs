@@ -65,8 +65,8 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
         prop::collection::vec(any::<u8>(), 0..600),
     );
     let vcpus = prop::collection::vec(vcpu, 1..=4);
-    (vcpus, received, waiting, 0u16..0x800).prop_map(
-        |(vcpus, received, (unsent, waiting), raw_interrupts)| {
+    (vcpus, received, waiting, 0u16..0x800, any::<u64>()).prop_map(
+        |(vcpus, received, (unsent, waiting), raw_interrupts, bundle)| {
             Box::new(VcpusRecordV2 {
                 vcpus: vcpus
                     .into_iter()
@@ -86,6 +86,7 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
                     unsent: unsent.into_iter().collect(),
                     waiting: waiting.into_iter().collect(),
                 },
+                bundle,
             })
         },
     )
@@ -363,6 +364,7 @@ fn the_largest_record_fits_its_region() {
             unsent: [0xff; 16].into_iter().collect(),
             waiting: core::iter::repeat_n(0xff, waiting).collect(),
         },
+        bundle: u64::MAX,
     };
     let largest = record(full, MAX_VCPUS, console::MAX_WAITING);
     assert!(bytes_of(&largest).len() <= record::MAX_SIZE);

@@ -1,0 +1,52 @@
+//! A guest that has been moved and asks for a reset.
+
+use super::board::BUNDLE;
+use super::*;
+
+/// Moves the guest of a board that booted it to one that booted `identity`, and has it ask for a reset there.
+fn reset_where(identity: u64) -> (Board, Machine) {
+    let (mut here, mut machine) = Board::booted(1);
+    let record = record_of(&mut here, &mut machine);
+    let (mut there, mut arrived) = Board::booted_from(1, identity);
+    there.exits(&mut arrived, 0, SMC, &[SYSTEM_OFF]);
+    arrived.request(&mut there, Request::Discard);
+    there.settle(&mut arrived);
+    assert_eq!(arrived.status().phase, Phase::Empty);
+    there.loaded.clear();
+    go_on_with(record, &mut here, &mut there, &mut arrived);
+    there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
+    (there, arrived)
+}
+
+// Pitfall: A guest that had been moved and asked for a reset came up as what its new board had booted.
+#[test]
+fn a_board_starts_nothing_else_in_a_guests_name() {
+    let (there, arrived) = reset_where(BUNDLE + 1);
+    assert_eq!(
+        (arrived.status().phase, arrived.status().failure),
+        (Phase::Failed, Failure::NoBundle)
+    );
+    assert!(there.loaded.is_empty());
+}
+
+#[test]
+fn a_board_that_has_what_a_guest_starts_from_starts_it_again() {
+    let (there, arrived) = reset_where(BUNDLE);
+    assert_eq!(arrived.status().phase, Phase::Running);
+    assert_eq!(there.loaded, [0, 1]);
+}
+
+#[test]
+fn a_guest_of_which_nothing_is_known_is_not_started_again_by_chance() {
+    let (mut here, mut machine) = Board::booted(1);
+    let bytes = record_of(&mut here, &mut machine);
+    let mut record: VcpusRecordV2 = record::decode(&bytes).unwrap();
+    record.bundle = 0;
+    let mut bytes = vec![0; 0x8000];
+    let length = record::encode(&record, &mut bytes).unwrap();
+    bytes.truncate(length);
+    let (mut there, mut arrived) = empty();
+    go_on_with(bytes, &mut here, &mut there, &mut arrived);
+    there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
+    assert_eq!(arrived.status().failure, Failure::NoBundle);
+}
