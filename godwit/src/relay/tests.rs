@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
     Options {
-        patience: Duration::from_millis(1500),
+        patience: Duration::from_secs(10),
         reconnect: Duration::from_secs(5),
         ..Options::default()
     }
