@@ -45,7 +45,7 @@ on_both_kernels! {
         }
         ensure!(inside > 0, "the program was never stopped inside its own code");
         move_guest(&mut here, &mut there)?;
-        program.expect_right(&mut there)?;
+        program.expect_right_from_the_next_line(&mut there)?;
 
         let path = scratch.path().join("guest.snapshot");
         let taken = snapshot::take(there.client()?, &Options::default(), &mut |_| {})?;
@@ -58,7 +58,7 @@ on_both_kernels! {
         let file = SnapshotFile::open(&path)?;
         snapshot::restore(&file, there.client()?, &RestoreOptions::default(), &mut |_| {})?;
         // It says once more what it has said since.
-        program.expect_right(&mut there)
+        program.expect_right_from_the_next_line(&mut there)
     }
 }
 
@@ -84,6 +84,12 @@ struct Program {
 }
 
 impl Program {
+    /// The same on a console where the guest arrived in the middle of a line, whose beginning it said elsewhere.
+    fn expect_right_from_the_next_line(&mut self, board: &mut Board) -> anyhow::Result<()> {
+        board.session.expect_line(" !", ANSWER)?;
+        self.expect_right(board)
+    }
+
     /// Waits for two more lines, of which the first may have been on its way, and for what they say to be right.
     fn expect_right(&mut self, board: &mut Board) -> anyhow::Result<()> {
         for _ in 0..2 {
