@@ -1,7 +1,7 @@
 //! Guests that the tests boot, and images of them.
 //!
-//! Responsible for: building each guest and each image once in a process, in a directory under `target/images` that no
-//! other test uses. Never: starts anything.
+//! Responsible for: building each guest and each image once in a process, which leaves no image to the next. Never:
+//! starts anything.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -292,7 +292,7 @@ fn shared(key: Key) -> anyhow::Result<Image> {
     Ok(image)
 }
 
-/// A name of the image's own, the same in every process.
+/// A name of the image's own.
 fn name((kernel, board, guest, ram_mib, guest_debug): &Key) -> String {
     let debug = if *guest_debug { "-guest-debug" } else { "" };
     let Some(guest) = guest else {
@@ -314,7 +314,11 @@ fn name((kernel, board, guest, ram_mib, guest_debug): &Key) -> String {
 /// It cannot be built.
 pub fn build(request: &ImageRequest) -> anyhow::Result<Image> {
     let kernel = request.kernel;
-    build_image(request).with_context(|| match kernel {
+    let request = ImageRequest {
+        transient: true,
+        ..request.clone()
+    };
+    build_image(&request).with_context(|| match kernel {
         Kernel::Embedded => "an image with the embedded kernel".to_owned(),
         Kernel::Sel4 => {
             "an image with seL4; without a Microkit SDK, run the tests with `-- --skip sel4`"

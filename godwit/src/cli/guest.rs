@@ -135,6 +135,7 @@ impl GuestArguments {
         prepare::prerequisites(&image::workspace()?, &[Need::Image], &notice)?;
         Ok(ImageRequest {
             name: name.to_owned(),
+            transient: false,
             kernel: board.kernel,
             board: board.board.clone(),
             config: board.config,

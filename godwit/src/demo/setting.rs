@@ -196,6 +196,7 @@ impl DemoOptions {
         });
         ImageRequest {
             name: self.image_name(side),
+            transient: true,
             kernel: self.kernel,
             board: board.board.clone(),
             config: Config::Release,
@@ -213,7 +214,7 @@ impl DemoOptions {
         }
     }
 
-    /// The same for equal contents only, so that demonstrations can run beside each other.
+    /// The same for equal contents only.
     fn image_name(&self, side: Side) -> String {
         let seed = self
             .seed

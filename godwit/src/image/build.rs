@@ -14,7 +14,8 @@ use super::elf::Program;
 use super::microkit::Sdk;
 use super::system::{LARGE_PAGE, Prefill, System};
 use super::{
-    Config, ImageError, Kernel, Sel4Crates, capacity, embedded, stage, symbols, upstream, workspace,
+    Config, ImageError, Kernel, Sel4Crates, capacity, embedded, stage, symbols, transient,
+    upstream, workspace,
 };
 use crate::files;
 use crate::guest::{self, Guest};
@@ -31,6 +32,9 @@ const BUNDLE: &str = "guest.bundle";
 pub struct ImageRequest {
     /// Directory under `target/images`, one for each image that exists at the same time.
     pub name: String,
+    /// Whether only this process needs the image: its directory is this process' own, and goes with the next that builds
+    /// such an image after it.
+    pub transient: bool,
     /// What the domains run on.
     pub kernel: Kernel,
     /// The board.
@@ -60,6 +64,7 @@ impl Default for ImageRequest {
     fn default() -> Self {
         Self {
             name: "default".to_owned(),
+            transient: false,
             kernel: Kernel::Embedded,
             board: "qemu_virt_aarch64".to_owned(),
             config: Config::Release,
@@ -158,7 +163,10 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
             known: vec![Kernel::Sel4.to_string()],
         });
     }
-    let (directory, _lock) = directory(&root, &request.name)?;
+    let (directory, _lock) = match request.transient {
+        true => own_directory(&root, &request.name)?,
+        false => directory(&root, &request.name)?,
+    };
     let (programs, kernel) = programs(&root, &system, &board, request)?;
     let (path, report) = match (sdk, kernel) {
         (Some(sdk), _) => {
@@ -196,7 +204,24 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
 
 /// The directory of an image, which another process may want to make as well: nobody else does while the lock is held.
 pub(crate) fn directory(root: &Path, name: &str) -> Result<(PathBuf, File), ImageError> {
-    let directory = target_directory(root)?.join("images").join(name);
+    locked(images(root)?.join(name))
+}
+
+/// The same of an image that only this process makes.
+fn own_directory(root: &Path, name: &str) -> Result<(PathBuf, File), ImageError> {
+    let images = images(root)?;
+    let own = transient::directory(&images).map_err(|source| ImageError::Write {
+        path: images,
+        source,
+    })?;
+    locked(own.join(name))
+}
+
+fn images(root: &Path) -> Result<PathBuf, ImageError> {
+    Ok(target_directory(root)?.join("images"))
+}
+
+fn locked(directory: PathBuf) -> Result<(PathBuf, File), ImageError> {
     let lock = std::fs::create_dir_all(&directory)
         .and_then(|()| files::lock(&directory.join("lock")))
         .map_err(|source| ImageError::Write {

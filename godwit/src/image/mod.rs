@@ -17,6 +17,7 @@ pub mod microkit;
 mod stage;
 pub mod symbols;
 pub mod system;
+mod transient;
 pub mod upstream;
 
 use std::fmt;

@@ -55,6 +55,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Vec<Captures>> {
     let measure = |interrupts| {
         let image = build_image(&ImageRequest {
             name: format!("capture-{interrupts}-{kernel}"),
+            transient: true,
             kernel,
             guest: Some(Guest {
                 program: Program::Flat {

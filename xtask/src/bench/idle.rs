@@ -21,6 +21,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
     let linux = prepare::linux_guest(&workspace()?, &|message| println!("{message}"))?;
     let image = build_image(&ImageRequest {
         name: format!("idle-{kernel}"),
+        transient: true,
         kernel,
         guest: Some(Guest {
             program: Program::Linux {

@@ -39,6 +39,7 @@ pub(crate) fn measure(kernel: Kernel, time: Time, count: u64) -> anyhow::Result<
     let file = build_guest(&workspace()?, "bench")?;
     let image = build_image(&ImageRequest {
         name: format!("bench-{kernel}"),
+        transient: true,
         kernel,
         guest: Some(Guest {
             program: Program::Flat {
