@@ -127,7 +127,12 @@ pub fn run(options: &DemoOptions, ui: &mut dyn Ui) -> Result<Outcome, DemoFailur
         Err(_) if stopped() => Err(DemoError::Stopped),
         result => result,
     };
-    let failed = !result.as_ref().is_ok_and(Outcome::ok);
+    let failed = match &result {
+        Ok(outcome) => !outcome.ok(),
+        // Nobody wants to know why.
+        Err(DemoError::Stopped) => false,
+        Err(_) => true,
+    };
     let logs = scratch
         .filter(|_| failed || options.keep)
         .map(|mut scratch: Scratch| {
