@@ -255,7 +255,7 @@ impl Console {
 
     /// Lets the guest see what was put back (`put_back`); before a record is made.
     pub fn show_input(&mut self) {
-        if core::mem::take(&mut self.put_back) {
+        if core::mem::take(&mut self.put_back) && !self.received.is_empty() {
             self.raise_input();
         }
     }
@@ -360,14 +360,13 @@ impl Console {
         self.mask.intersects(Self::INPUT)
     }
 
-    /// What was received and not read is on the line again, until the guest has looked for it once in vain or wants to be
-    /// told of it. A driver that is about to listen clears what is old first (Linux's `pl011_enable_interrupts` reads up to
-    /// 32 bytes away); on a wire it would lose what was sent too early, here nothing that was accepted is lost. One that
-    /// does this at each look all the same gets its input in the end.
+    /// What was received and not read is on the line again, and what comes next is still on it, until the guest has looked
+    /// for input once in vain or wants to be told of it. A driver that is about to listen clears what is old first (Linux's
+    /// `pl011_enable_interrupts` reads up to 32 bytes away); on a wire it would lose what was sent too early, here nothing
+    /// that was accepted is lost. One that does this at each look all the same gets its input in the end.
     fn put_back(&mut self) {
-        let unread = !self.received.is_empty() && !self.listens();
-        if unread && self.put_back_times < Self::MOST_PUT_BACKS {
-            self.put_back_times += 1;
+        if !self.listens() && self.put_back_times < Self::MOST_PUT_BACKS {
+            self.put_back_times += u8::from(!self.received.is_empty());
             self.put_back = true;
             self.raw.remove(Self::INPUT);
         }

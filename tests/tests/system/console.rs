@@ -1,6 +1,9 @@
 //! An operator at boards that `godwit run` keeps: their consoles, and who may leave and what then lives on.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use godwit::guest_output::READY;
@@ -9,7 +12,7 @@ use godwit::prepare::{self, LinuxGuest};
 use rustix::process::Signal;
 use tests::{ANSWER, BOOT};
 
-use crate::shell::Shell;
+use crate::shell::{LOOK, Shell};
 
 fn guest() -> anyhow::Result<LinuxGuest> {
     Ok(prepare::linux_guest(&workspace()?, &|_| {})?)
@@ -80,5 +83,113 @@ fn a_board_lives_on_without_a_terminal_and_several_can_watch_it() -> anyhow::Res
     late.expect("SEEN-42", ANSWER)?;
     late.signal(Signal::TERM)?;
     shell.succeeds(&["end", "left"])?;
+    shell.is_clean()
+}
+
+#[test]
+fn who_reads_nothing_holds_up_neither_the_guest_nor_its_board() -> anyhow::Result<()> {
+    let (shell, files) = (Shell::new()?, guest()?);
+    let arguments = own_guest("full", &files.kernel, &files.initramfs)?;
+    // Its output is a pipe that nobody reads: `yes` fills it several times over.
+    let mut run = shell.command(&arguments).spawn()?;
+    let mut keys = run.stdin.take().context("its input")?;
+    keys.write_all(b"yes 0123456789abcdef | head -n 5000; echo DONE-$((6*7))\n")?;
+    let until = Instant::now() + BOOT;
+    while !shell.run(&["status", "full"])?.status.success() {
+        ensure!(Instant::now() < until, "there is no board");
+        thread::sleep(LOOK);
+    }
+    let watcher = shell.start(&["console", "full"])?;
+    watcher.expect("DONE-42", BOOT)?;
+    let status = shell.succeeds(&["status", "full"])?;
+    ensure!(status.contains("running"), "{status}");
+    watcher.signal(Signal::TERM)?;
+    shell.succeeds(&["end", "full"])?;
+    // Whatever is left of it ends once somebody reads, and what it had to say is whole or says what is left out.
+    drop(keys);
+    let output = run.wait_with_output()?;
+    let (text, notices) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    let whole = text.matches("0123456789abcdef").count() >= 5_000 && text.contains("DONE-42");
+    ensure!(
+        whole || notices.contains("are left out"),
+        "{} bytes; {notices}",
+        text.len()
+    );
+    shell.is_clean()
+}
+
+#[test]
+fn a_board_whose_guest_moves_says_so_and_the_move_is_left_alone() -> anyhow::Result<()> {
+    let (shell, files) = (Shell::new()?, guest()?);
+    let mut arguments = own_guest("moves", &files.kernel, &files.initramfs)?;
+    arguments.push("--detach");
+    shell.succeeds(&arguments)?;
+    for empty in ["next", "third"] {
+        shell.succeeds(&["run", "--name", empty, "--empty", "--detach"])?;
+    }
+    let console = shell.start(&["console", "moves"])?;
+    console.expect(READY, BOOT)?;
+    // As slowly as it takes to ask everything.
+    let mut migrate = shell.start(&["migrate", "moves", "next", "--bandwidth", "200000"])?;
+    let until = Instant::now() + ANSWER;
+    let status = loop {
+        let status = shell.succeeds(&["status", "moves"])?;
+        if status.contains("is in progress, for") {
+            break status;
+        }
+        ensure!(Instant::now() < until, "{status}");
+        thread::sleep(LOOK);
+    };
+    ensure!(
+        status.contains("next") && status.contains("running"),
+        "{status}"
+    );
+    for refused in [
+        &["pause", "moves"][..],
+        &["migrate", "moves", "third"],
+        &["migrate", "third", "next"],
+        &["snapshot", "moves", "/dev/null"],
+        &["discard", "next"],
+        &["settle", "moves", "next"],
+    ] {
+        let output = shell.run(refused)?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && text.contains("is in progress, for"),
+            "{refused:?}: {text}"
+        );
+    }
+    let same = shell.run(&["migrate", "moves", "moves"])?;
+    let text = String::from_utf8_lossy(&same.stderr);
+    ensure!(text.contains("are the same board"), "{text}");
+    ensure!(migrate.child.try_wait()?.is_none(), "the move has ended");
+    migrate.signal(Signal::TERM)?;
+    migrate.child.wait()?;
+    shell.succeeds(&["migrate", "moves", "next"])?;
+    for board in ["moves", "next", "third"] {
+        shell.succeeds(&["end", board])?;
+    }
+    shell.is_clean()
+}
+
+#[test]
+fn a_guest_knows_how_large_its_terminal_is_and_its_last_screen_moves_with_it() -> anyhow::Result<()>
+{
+    let shell = Shell::new()?;
+    let mut here = shell.start_at_terminal(&["run", "--name", "here"], (33, 101))?;
+    let there = shell.start_at_terminal(&["run", "--name", "there", "--empty"], (33, 101))?;
+    here.expect(READY, BOOT)?;
+    here.send("stty size; echo SEEN-$((40+2))\n")?;
+    here.expect("33 101", ANSWER)?;
+    here.expect("SEEN-42", ANSWER)?;
+    ensure!(!there.text().contains("SEEN-42"), "{}", there.text());
+    shell.succeeds(&["migrate", "here", "there"])?;
+    there.expect("SEEN-42", ANSWER)?;
+    for board in ["here", "there"] {
+        shell.succeeds(&["end", board])?;
+    }
     shell.is_clean()
 }

@@ -1,6 +1,8 @@
 //! The operator's program as a shell starts it, and what is left of it afterwards.
 
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use godwit::session::Scratch;
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use tests::ANSWER;
 
 /// How often a wait looks again.
@@ -23,6 +28,8 @@ pub(crate) struct Shell {
 /// A program that runs, and what it has said.
 pub(crate) struct Running {
     pub(crate) child: Child,
+    /// Our end of the terminal that it was started at, if any.
+    terminal: Option<File>,
     said: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -59,17 +66,34 @@ impl Shell {
 
     pub(crate) fn start(&self, arguments: &[&str]) -> anyhow::Result<Running> {
         let mut child = self.command(arguments).spawn()?;
-        let said = Arc::<Mutex<Vec<u8>>>::default();
-        let mut output = child.stdout.take().context("its output")?;
-        let heard = Arc::clone(&said);
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut bytes) {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.extend_from_slice(&bytes[..count]);
-            }
-        });
-        Ok(Running { child, said })
+        let output = child.stdout.take().context("its output")?;
+        Ok(Running {
+            child,
+            terminal: None,
+            said: heard(output),
+        })
+    }
+
+    /// Starts it at a terminal of this size.
+    pub(crate) fn start_at_terminal(
+        &self,
+        arguments: &[&str],
+        (rows, columns): (u16, u16),
+    ) -> anyhow::Result<Running> {
+        let (ours, theirs) = terminal()?;
+        let mut size = tcgetwinsize(&theirs)?;
+        (size.ws_row, size.ws_col) = (rows, columns);
+        tcsetwinsize(&theirs, size)?;
+        let mut command = self.command(arguments);
+        command
+            .stdin(theirs.try_clone()?)
+            .stdout(theirs.try_clone()?)
+            .stderr(theirs);
+        Ok(Running {
+            child: command.spawn()?,
+            said: heard(ours.try_clone()?),
+            terminal: Some(ours),
+        })
     }
 
     /// What is left of boards in the directory of running ones, once a board list has cleared away what can be.
@@ -133,6 +157,9 @@ impl Running {
     }
 
     pub(crate) fn send(&mut self, text: &str) -> anyhow::Result<()> {
+        if let Some(terminal) = &mut self.terminal {
+            return Ok(terminal.write_all(text.as_bytes())?);
+        }
         let input = self.child.stdin.as_mut().context("its input")?;
         Ok(input.write_all(text.as_bytes())?)
     }
@@ -144,4 +171,32 @@ impl Running {
             signal,
         )?)
     }
+}
+
+/// Collects what comes out of it.
+fn heard(mut output: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+    let said = Arc::<Mutex<Vec<u8>>>::default();
+    let heard = Arc::clone(&said);
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.extend_from_slice(&bytes[..count]);
+        }
+    });
+    said
+}
+
+/// Both ends of a pseudo-terminal.
+fn terminal() -> anyhow::Result<(File, File)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let mut options = File::options();
+    options.read(true).write(true);
+    let theirs = options
+        .custom_flags(i32::try_from(OFlags::NOCTTY.bits())?)
+        .open(name.to_str()?)?;
+    Ok((File::from(ours), theirs))
 }

@@ -351,6 +351,38 @@ fn what_is_typed_before_a_driver_listens_is_delivered_when_it_does() {
 }
 
 #[test]
+fn a_byte_is_read_at_whatever_moment_of_a_drivers_start_it_comes() {
+    // Linux's `pl011_startup`, an access a line; no value reads the FIFO away.
+    let start = [
+        Some((ICR, 0x7d0)),
+        Some((IMSC, 0)),
+        Some((IFLS, 0x12)),
+        Some((CR, 0x301)),
+        Some((ICR, RX | RT)),
+        None,
+        Some((IMSC, RX | RT)),
+    ];
+    for moment in 0..=start.len() {
+        let mut bench = Bench::new();
+        bench.write(LCR_H, 0x70);
+        for (number, access) in start.into_iter().enumerate() {
+            if number == moment {
+                bench.type_in(b"#");
+            }
+            match access {
+                Some((register, value)) => bench.write(register, value),
+                None => assert_eq!(bench.read_away(32), [], "at {moment}"),
+            }
+        }
+        if moment == start.len() {
+            bench.type_in(b"#");
+        }
+        assert!(bench.console.interrupt_line(), "at {moment}");
+        assert_eq!(bench.read_away(32), b"#", "at {moment}");
+    }
+}
+
+#[test]
 fn a_guest_that_polls_gets_its_input_however_often_it_clears_interrupts() {
     let mut bench = Bench::new();
     bench.write(LCR_H, 0x70);
