@@ -7,10 +7,10 @@
 mod error;
 
 use crate::link::{Address, Frame, Link, LinkError};
-use crate::patience::{ANSWER, ASK_AGAIN};
+use crate::patience::{ANSWER, ASK_AGAIN, LOOK_AGAIN};
 pub use error::{ClientError, Step};
 use migration_pd::protocol::management::{
-    MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
+    Looked, MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
 };
 use migration_pd::protocol::{Answer, Domain, Event, MoveId, Pace, Request, RequestError, VERSION};
 use state::{MachineRecordV1, Register};
@@ -215,6 +215,37 @@ impl Client {
         let request = Request::Statistics;
         self.ask(Step::Statistics, &request, |answer| match answer {
             Answer::Statistics(words) => Some(words),
+            _ => None,
+        })
+    }
+
+    /// What each of the guest's vCPUs hangs in, if it does so at two moments that are a while apart.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn look(&mut self) -> Result<Looked, ClientError> {
+        let first = self.look_once()?;
+        if first.iter().all(Option::is_none) {
+            return Ok(first);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+        let second = self.look_once()?;
+        let mut both = first;
+        for (hang, later) in both.iter_mut().zip(second) {
+            *hang = hang.filter(|hang| later == Some(*hang));
+        }
+        Ok(both)
+    }
+
+    /// The same at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn look_once(&mut self) -> Result<Looked, ClientError> {
+        self.ask(Step::Look, &Request::Look, |answer| match answer {
+            Answer::Looked(looked) => Some(looked),
             _ => None,
         })
     }

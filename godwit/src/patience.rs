@@ -15,6 +15,8 @@ pub const MOVE: Duration = Duration::from_millis(patience::MOVE_MS as u64);
 pub const ANSWER: Duration = Duration::from_secs(12);
 /// After so long without an answer a request is sent again.
 pub const ASK_AGAIN: Duration = Duration::from_millis(1200);
+/// Between two looks at a vCPU that seems to hang.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(30);
 /// For a guest to stand still or to go on, once the board has said that it will.
 pub const REACTION: Duration = Duration::from_secs(30);
 /// For a guest that was handed over to run, or a board that starts to be ready.

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use godwit::link::Address;
 use godwit::running::{Facts, Registration, Registry, Role};
 use godwit::session::Scratch;
+use hang::Hang;
 use migration_pd::protocol::frame::{finish, finish_in};
 use migration_pd::protocol::management::{
     Figures, GuestFailure, MoveReport, Phase, Stage, StatusReport, Verdict, Welcome,
@@ -84,6 +85,10 @@ fn answer(request: &Request) -> Answer<'static> {
             newest_move: MoveId(0),
             last_move: None,
         }),
+        Request::Look => {
+            let at = 0x4400_0000;
+            Answer::Looked([None, Some(Hang::Loop { at, after: None }), None, None])
+        }
         Request::Statistics => Answer::Statistics([1, 2, 3, 4, 5, 6, 7, 8]),
         _ => Answer::Refused(RequestError::WrongPhase {
             phase: Phase::Stopped,
@@ -113,6 +118,9 @@ fn a_running_board_is_listed_and_managed_by_its_name() {
     let status = text(&godwit(scratch.path(), &["status", "left"]).stdout);
     assert!(status.contains("paused, 2 vCPUs"), "{status}");
     assert!(status.contains("up 12.3 s"), "{status}");
+    let hangs = "vCPU 1     endless loop at 0x44000000, with all interrupts masked";
+    assert!(status.contains(hangs), "{status}");
+    assert!(!status.contains("vCPU 0"), "{status}");
     let link = board.link();
     let statistics = godwit(scratch.path(), &["statistics", link.to_str().unwrap()]);
     let statistics = text(&statistics.stdout);

@@ -16,7 +16,7 @@ use crate::exit::{Access, Syndrome};
 use crate::instruction::Instruction;
 use crate::machine::{Machine, MachineError};
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister, count_for};
-use crate::translate::{EXCEPTION_ENDIANNESS, Regime, WalkError};
+use hang::translate::{EXCEPTION_ENDIANNESS, Regime, WalkError};
 
 /// Where guest RAM begins.
 pub const RAM_BASE: u64 = 0x4000_0000;
@@ -289,7 +289,7 @@ impl Machine {
         let word = if is_32_bit(registers.frame.state()) {
             None
         } else {
-            regime(port, vcpu)?.fetch(port, place.program_counter)
+            regime(port, vcpu)?.instruction(place.program_counter, |ipa| port.ram_read(ipa))
         };
         let Some(instruction) = word.and_then(Instruction::decode) else {
             return self.nothing_there(port, vcpu, place);
@@ -332,6 +332,9 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let regime = regime(port, vcpu)?;
         let registers = self.registers(port, vcpu, place.program_counter)?;
+        if place.fetch {
+            self.note_lost(port, vcpu, place.program_counter)?;
+        }
         let address = if place.fetch {
             Some(place.program_counter)
         } else if !regime.enabled() && !place.syndrome.is_table_walk() {
@@ -340,7 +343,7 @@ impl Machine {
             // What it does is not known: its instructions are not decoded.
             None
         } else {
-            let word = regime.fetch(port, place.program_counter);
+            let word = regime.instruction(place.program_counter, |ipa| port.ram_read(ipa));
             word.and_then(|word| address::struck(word, &registers, place.ipa & 0xfff))
         };
         let level = address.filter(|_| place.syndrome.is_table_walk());
@@ -383,7 +386,7 @@ fn transfers(
 }
 
 /// How the guest translates.
-fn regime<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<Regime, MachineError> {
+pub(crate) fn regime<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<Regime, MachineError> {
     Ok(Regime {
         control: port.read_vcpu(vcpu, VcpuRegister::SCTLR)?,
         translation_control: port.read_vcpu(vcpu, VcpuRegister::TCR)?,
@@ -392,15 +395,6 @@ fn regime<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<Regime, MachineError> {
             port.read_vcpu(vcpu, VcpuRegister::TTBR1)?,
         ],
     })
-}
-
-impl Regime {
-    /// The instruction at a virtual address. Instructions are little-endian, whatever data is.
-    fn fetch<P: Port>(&self, port: &P, address: u64) -> Option<u32> {
-        let ipa = self.translate(address, |ipa| port.ram_read(ipa))?;
-        let word = port.ram_read(ipa & !7)?;
-        u32::try_from(word >> (8 * (ipa & 4)) & 0xffff_ffff).ok()
-    }
 }
 
 /// Devices are little-endian. What a guest with big-endian data (`SCTLR_EL1.EE`, at EL0 `E0E`) loads or stores is, of

@@ -23,7 +23,6 @@ pub mod port;
 pub mod psci;
 mod stop;
 pub mod stopwatch;
-pub mod translate;
 mod trap;
 
 #[cfg(test)]

@@ -14,12 +14,14 @@
 
 mod calls;
 mod interrupts;
+mod look;
 mod sleep;
 
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{LIST_REGISTERS, Request};
 use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
+use hang::Taken;
 use heapless::Deque;
 use state::console::MAX_WAITING;
 use thiserror::Error;
@@ -103,6 +105,8 @@ pub(crate) struct Vcpu {
     pub(crate) sleeps_until: Option<Ticks>,
     /// The kernel holds the virtual timer's interrupt masked until it is acknowledged.
     pub(crate) timer_asserted: bool,
+    /// The exception that it took last to a vector where nothing is: there, its registers soon say no more of it.
+    pub(crate) lost: Option<Taken>,
 }
 
 /// What to start a guest from: the guest bundle's table.

@@ -15,7 +15,7 @@ mod records;
 
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
-use channel::vmm::{Phase, Refusal, Request, answer};
+use channel::vmm::{Phase, Refusal, Request, answer, encode_hang};
 use channel::{Intid, MAX_VCPUS, Message, VcpuId};
 use state::{PowerV1, RegisterFile, VcpuV1};
 
@@ -97,6 +97,11 @@ impl Standstill {
         self.restored = Default::default();
     }
 
+    /// A vCPU that stands still.
+    pub(crate) fn saved(&self, vcpu: VcpuId) -> Option<&VcpuV1> {
+        self.saved.get(vcpu.index())
+    }
+
     fn saved_mut(&mut self, vcpu: VcpuId) -> &mut VcpuV1 {
         let [first, second, third, fourth] = &mut self.saved;
         match vcpu.index() {
@@ -126,6 +131,7 @@ impl Machine {
         let done = match (request, self.phase) {
             (Request::Status, _) => return self.status().encode(),
             (Request::Statistics, _) => return self.statistics.encode(),
+            (Request::Look { vcpu }, _) => return encode_hang(self.look(port, vcpu)),
             (Request::Describe, phase) if phase != Phase::Starting => return self.describe(port),
             (Request::Export, Phase::Stopped | Phase::Imported) => return self.export(port),
             (

@@ -42,6 +42,11 @@ pub(super) fn status(arguments: &Arguments) -> anyhow::Result<u8> {
         let welcome = board.welcome()?;
         let status = board.status()?;
         text += &format!("  guest      {}\n", guest(&status));
+        for (vcpu, hang) in board.look()?.iter().enumerate() {
+            if let Some(hang) = hang {
+                text += &format!("  vCPU {vcpu}     {hang}\n");
+            }
+        }
         text += &format!("  board      {}\n", machine(&welcome));
         if let Some(report) = &status.last_move {
             text += &format!("  last move  {}\n", last_move(report));

@@ -26,6 +26,8 @@ pub enum Step {
     Describe,
     /// Looking at its guest.
     Examine,
+    /// Looking at its guest's vCPUs.
+    Look,
     /// Setting a register.
     SetRegister,
     /// Forgetting its guest.
@@ -52,6 +54,7 @@ impl fmt::Display for Step {
             Self::Statistics => "reading its counters",
             Self::Describe => "asking what it is",
             Self::Examine => "looking at its guest",
+            Self::Look => "looking at its guest's vCPUs",
             Self::SetRegister => "setting a register of its guest",
             Self::Discard => "discarding its guest",
             Self::Start => "starting the move",

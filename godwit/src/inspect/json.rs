@@ -3,6 +3,7 @@
 //! Values of registers are strings in hexadecimal, because JSON's numbers end at 53 bits. Names are those of the records
 //! (`docs/state.md`).
 
+use hang::Hang;
 use serde_json::{Map, Value, json};
 use state::vgic::InterruptV1;
 use state::{RegisterFile, TimerRecordV1, VcpuInterruptsV1, VcpuV1, VgicRecordV1};
@@ -18,7 +19,7 @@ pub fn snapshot(file: &SnapshotFile) -> Value {
         "taken_us": state.taken_us,
         "running": state.running,
         "machine": machine(state),
-        "vcpus": state.vcpus.vcpus.iter().map(vcpu).collect::<Vec<_>>(),
+        "vcpus": (0..).zip(&state.vcpus.vcpus).map(|(number, it)| vcpu(it, file.hang(number))).collect::<Vec<_>>(),
         "console": console(state),
         "interrupts": controller(&state.vgic),
         "timer": timer(&state.timer),
@@ -43,10 +44,11 @@ fn machine(state: &State) -> Value {
     })
 }
 
-fn vcpu(vcpu: &VcpuV1) -> Value {
+fn vcpu(vcpu: &VcpuV1, hang: Option<Hang>) -> Value {
     json!({
         "power": words::power(vcpu.power),
         "waiting": vcpu.waiting,
+        "hangs": hang.map(|hang| hang.to_string()),
         "pending_exception": Value::Null,
         "registers": registers(&vcpu.registers),
     })

@@ -1,5 +1,6 @@
 //! What is shown is what is there.
 
+use migration_pd::fingerprint::PAGE_SIZE;
 use proptest::prelude::*;
 use state::legal::Illegal;
 use state::{Class, Policy, Register};
@@ -7,6 +8,7 @@ use state::{Class, Policy, Register};
 use super::access::{self, AccessError};
 use super::map::{self, Cell};
 use super::{diff, fields, json, list, text};
+use crate::session::Scratch;
 use crate::snapshot::tests::{memory, state, written};
 use crate::snapshot::{SnapshotFile, write};
 
@@ -129,6 +131,41 @@ fn a_person_finds_registers_interrupts_timers_and_memory() {
     }
     let all = text::snapshot(&file, text::Detail { all: true });
     assert!(all.contains("SPI 95") && !text.contains("SPI 95"));
+}
+
+#[test]
+fn a_vcpu_that_hangs_is_said_to_and_no_other() {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("snapshot");
+    let (mut state, mut memory) = (state(4, 2), memory(4));
+    let mut page = [0; PAGE_SIZE];
+    page[8..12].copy_from_slice(&0x1400_0000_u32.to_le_bytes());
+    assert!(memory.put(1, &page));
+    for (vcpu, at) in state.vcpus.vcpus.iter_mut().zip([0x4000_1008, 0x4000_1010]) {
+        for (register, value) in [
+            (Register::PC, at),
+            (Register::SCTLR_EL1, 0),
+            (Register::TCR_EL1, 0),
+            (Register::TTBR0_EL1, 0),
+            (Register::TTBR1_EL1, 0),
+            (Register::VBAR_EL1, 0),
+            (Register::ELR_EL1, 0),
+            (Register::SPSR_EL1, 0),
+            (Register::ESR_EL1, 0),
+        ] {
+            assert!(vcpu.registers.set_word(register, value));
+        }
+    }
+    write(&path, &state, &memory).unwrap();
+    let file = SnapshotFile::open(&path).unwrap();
+    let text = text::snapshot(&file, text::Detail::default());
+    assert_eq!(
+        text.matches("endless loop at 0x40001008").count(),
+        1,
+        "{text}"
+    );
+    let value = json::snapshot(&file);
+    assert!(value["vcpus"][0]["hangs"].is_string() && value["vcpus"][1]["hangs"].is_null());
 }
 
 #[test]

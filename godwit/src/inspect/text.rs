@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use hang::Hang;
 use state::vgic::InterruptV1;
 use state::{Class, Register, RegisterFile, VcpuInterruptsV1, VcpuV1};
 
@@ -27,7 +28,7 @@ fn write(text: &mut String, file: &SnapshotFile, detail: Detail) -> fmt::Result 
     let state = file.state();
     header(text, file)?;
     for (number, vcpu) in state.vcpus.vcpus.iter().enumerate() {
-        write_vcpu(text, number, vcpu, detail)?;
+        write_vcpu(text, number, vcpu, file.hang(number), detail)?;
     }
     write_console(text, state)?;
     write_interrupts(text, state, detail)?;
@@ -69,13 +70,22 @@ fn header(text: &mut String, file: &SnapshotFile) -> fmt::Result {
     writeln!(text, "  taken on board {}", machine.board)
 }
 
-fn write_vcpu(text: &mut String, number: usize, vcpu: &VcpuV1, detail: Detail) -> fmt::Result {
+fn write_vcpu(
+    text: &mut String,
+    number: usize,
+    vcpu: &VcpuV1,
+    hang: Option<Hang>,
+    detail: Detail,
+) -> fmt::Result {
     let waits = if vcpu.waiting {
         ", waits for an interrupt"
     } else {
         ""
     };
     writeln!(text, "\nvCPU {number}: {}{waits}", words::power(vcpu.power))?;
+    if let Some(hang) = hang {
+        writeln!(text, "  {hang}")?;
+    }
     general(text, &vcpu.registers)?;
     for (class, always) in [
         (Class::Core, true),

@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use state::record::{self, Record, RecordError};
 use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV2, VgicRecordV1};
@@ -163,6 +164,23 @@ impl SnapshotFile {
             return Err(corrupted(&self.path, Part::Page(page)));
         }
         Ok(true)
+    }
+
+    /// The eight aligned bytes at an IPA, the first lowest; None where there is no RAM, or a page that is damaged.
+    fn word(&self, ipa: u64) -> Option<u64> {
+        let offset = ipa.checked_sub(self.state.machine.ram_base)?;
+        let number = u32::try_from(offset / PAGE).ok()?;
+        let mut page = [0; PAGE_SIZE];
+        (number < self.pages()).then(|| self.read(number, &mut page).ok())??;
+        let within = usize::try_from(offset % PAGE).ok()?;
+        let (word, _) = page.get(within..)?.split_first_chunk()?;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    /// What a vCPU hangs in, if it does.
+    pub fn hang(&self, vcpu: usize) -> Option<Hang> {
+        let registers = self.state.vcpus.vcpus.get(vcpu)?.hang_registers()?;
+        registers.hang(|ipa| self.word(ipa))
     }
 
     /// Reads all of it.

@@ -8,10 +8,11 @@ use crate::handover::{Source, destination};
 use crate::port::Port;
 use crate::protocol::frame::Frame;
 use crate::protocol::management::{
-    Answer, Figures, MoveReport, Phase, Request, Stage, StartMove, Welcome,
+    Answer, Figures, Looked, MoveReport, Phase, Request, Stage, StartMove, Welcome,
 };
 use crate::protocol::{Domain, MoveFailure, MoveId, RequestError};
 use crate::ram::GuestRam;
+use channel::VcpuId;
 use channel::vmm::{self, Refusal, Statistics};
 
 impl Core<'_> {
@@ -46,6 +47,7 @@ impl Core<'_> {
                 return Ok(Answer::Status(self.status_report(port)));
             }
             Request::Statistics => return statistics(port),
+            Request::Look => return look(port),
             Request::Query(id) => return Ok(Answer::Move(self.look_up(port, id))),
             Request::Pause => self.pause(port),
             Request::Resume => self.resume(port),
@@ -232,6 +234,18 @@ fn statistics<P: Port>(port: &mut P) -> Result<Answer<'static>, RequestError> {
     decoded
         .map(|statistics| Answer::Statistics(statistics.words()))
         .map_err(|error| neighbour(reason_of(Err(error)).err().unwrap_or(0)))
+}
+
+/// Asks of each vCPU; the guest runs on meanwhile.
+fn look<P: Port>(port: &mut P) -> Result<Answer<'static>, RequestError> {
+    let mut looked = Looked::default();
+    for (vcpu, hang) in VcpuId::all().zip(&mut looked) {
+        let answer = port.vmm(&vmm::Request::Look { vcpu });
+        *hang = answer
+            .and_then(|answer| vmm::decode_hang(&answer))
+            .map_err(|error| neighbour(reason_of(Err(error)).err().unwrap_or(0)))?;
+    }
+    Ok(Answer::Looked(looked))
 }
 
 const fn neighbour(reason: u64) -> RequestError {

@@ -239,7 +239,7 @@ impl<'m> Agent<'m> {
 impl Core<'_> {
     fn frame<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
         match frame.kind {
-            kind::HELLO..=kind::SET_REGISTER => self.request(port, frame),
+            kind::HELLO..=kind::LOOK => self.request(port, frame),
             kind::OFFER
             | kind::PAGES
             | kind::RECORD

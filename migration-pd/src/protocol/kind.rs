@@ -30,6 +30,8 @@ pub const RESOLVE: u8 = 0x0b;
 pub const EXAMINE: u8 = 0x0c;
 /// Host to board: give a register of the guest, which stands still, another value.
 pub const SET_REGISTER: u8 = 0x0d;
+/// Host to board: does a vCPU hang?
+pub const LOOK: u8 = 0x0f;
 
 /// Board to host: answers [`HELLO`].
 pub const WELCOME: u8 = 0x21;
@@ -43,6 +45,8 @@ pub const STATISTICS_REPORT: u8 = 0x25;
 pub const DESCRIPTION: u8 = 0x26;
 /// Board to host: answers [`EXAMINE`].
 pub const EXAMINED: u8 = 0x27;
+/// Board to host: answers [`LOOK`].
+pub const LOOKED: u8 = 0x29;
 /// Board to host: answers [`QUERY`].
 pub const MOVE_REPORT: u8 = 0x2a;
 /// Board to host: the request was refused.

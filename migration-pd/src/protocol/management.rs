@@ -9,6 +9,8 @@ use super::codes::codes;
 use super::failure::{Domain, MoveFailure, RequestError};
 use super::wire::{WireError, decode, encode};
 use super::{MoveId, Pace, kind};
+use channel::MAX_VCPUS;
+use hang::Hang;
 use serde::{Deserialize, Serialize};
 
 codes! {
@@ -224,7 +226,12 @@ pub enum Request {
     Examine(Domain),
     /// Gives a register of a guest that stands still another value.
     SetRegister(SetRegister),
+    /// Whether vCPUs hang, of a guest that runs or stands still. Answered with [`Looked`].
+    Look,
 }
+
+/// What each vCPU hangs in, as far as its registers tell at one moment.
+pub type Looked = [Option<Hang>; MAX_VCPUS];
 
 /// A register of a guest that stands still, and what it is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,6 +330,8 @@ pub enum Answer<'a> {
     Description(&'a [u8]),
     /// To [`Request::Examine`]: the domain, and its record.
     Examined(Domain, &'a [u8]),
+    /// To [`Request::Look`].
+    Looked(Looked),
     /// To [`Request::Query`].
     Move(MoveReport),
     /// To any: it is refused.
@@ -358,6 +367,7 @@ impl Request {
             Self::Resolve(..) => kind::RESOLVE,
             Self::Examine(_) => kind::EXAMINE,
             Self::SetRegister(_) => kind::SET_REGISTER,
+            Self::Look => kind::LOOK,
         }
     }
 
@@ -375,6 +385,7 @@ impl Request {
             | Self::Resume
             | Self::Statistics
             | Self::Describe
+            | Self::Look
             | Self::Discard => Ok(0),
             Self::Start(start) => encode(kind, start, out),
             Self::Cancel(id) | Self::Query(id) => encode(kind, id, out),
@@ -408,6 +419,7 @@ impl Request {
             }
             kind::EXAMINE => Self::Examine(decode(kind, payload)?),
             kind::SET_REGISTER => Self::SetRegister(decode(kind, payload)?),
+            kind::LOOK => nothing().map(|()| Self::Look)?,
             kind => return Err(WireError::UnknownKind { kind }),
         })
     }
@@ -424,6 +436,7 @@ impl<'a> Answer<'a> {
             Self::Statistics(_) => kind::STATISTICS_REPORT,
             Self::Description(_) => kind::DESCRIPTION,
             Self::Examined(..) => kind::EXAMINED,
+            Self::Looked(_) => kind::LOOKED,
             Self::Move(_) => kind::MOVE_REPORT,
             Self::Refused(_) => kind::REFUSED,
         }
@@ -445,6 +458,7 @@ impl<'a> Answer<'a> {
             Self::Examined(domain, record) => {
                 super::wire::encode_with_body(kind, domain, record, out)
             }
+            Self::Looked(looked) => encode(kind, looked, out),
             Self::Move(report) => encode(kind, report, out),
             Self::Refused(error) => encode(kind, error, out),
         }
@@ -466,6 +480,7 @@ impl<'a> Answer<'a> {
                 let (domain, record) = super::wire::decode_with_body(kind, payload)?;
                 Self::Examined(domain, record)
             }
+            kind::LOOKED => Self::Looked(decode(kind, payload)?),
             kind::MOVE_REPORT => Self::Move(decode(kind, payload)?),
             kind::REFUSED => Self::Refused(decode(kind, payload)?),
             kind => return Err(WireError::UnknownKind { kind }),

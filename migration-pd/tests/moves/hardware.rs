@@ -7,6 +7,7 @@ use channel::timer::Request as TimerRequest;
 use channel::vgic::{Answer, Request as VgicRequest};
 use channel::vmm::{self, Failure, Phase, Refusal, Request as VmmRequest, Statistics, Status};
 use channel::{Message, ProtocolError, timer};
+use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::Port;
 use migration_pd::protocol::{Domain, Pace};
@@ -24,6 +25,12 @@ const CAPTURE: u64 = 300;
 const HEARTBEAT: u64 = 2000;
 /// Bytes of the ring to the link.
 const RING: usize = 100_000;
+
+/// What the guest's vCPU seems to hang in.
+pub(crate) const HANG: Hang = Hang::Loop {
+    at: 0x4400_0000,
+    after: None,
+};
 
 /// Guest RAM.
 pub(crate) struct Ram {
@@ -388,6 +395,7 @@ impl Port for Hardware {
                 ..Statistics::default()
             }
             .encode(),
+            (VmmRequest::Look { vcpu }, _) => vmm::encode_hang((vcpu.index() == 0).then_some(HANG)),
             (VmmRequest::Describe, _) => self.describe(),
             (VmmRequest::Stop, Phase::Running) => {
                 self.phase = Phase::Stopping;

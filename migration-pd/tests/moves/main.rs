@@ -534,6 +534,11 @@ fn pausing_and_resuming_are_told() {
         other => panic!("{other:?}"),
     });
     assert_eq!(words[0], 7);
+    let looked = world.ask(Side::A, &Request::Look, |answer| match answer {
+        Answer::Looked(looked) => looked,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(looked, [Some(hardware::HANG), None, None, None]);
     let phase = Phase::Empty;
     assert_eq!(
         world.act(Side::B, &Request::Pause),

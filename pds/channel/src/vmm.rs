@@ -3,6 +3,8 @@
 //! Stopping needs the vCPUs to run the capture stub, so a call cannot wait for it: the request is
 //! accepted at once, and `vmm-pd` notifies the channel whenever [`Status::phase`] has changed.
 
+use hang::Hang;
+
 use crate::message::ANSWER;
 use crate::{Message, ProtocolError, VcpuId};
 
@@ -81,6 +83,8 @@ pub enum Request {
         register: u32,
         value: u128,
     },
+    /// Whether a vCPU hangs, as far as its registers tell at this moment; answered with [`encode_hang`]. It runs on.
+    Look { vcpu: VcpuId },
 }
 
 /// The answer to [`Request::Status`].
@@ -142,6 +146,7 @@ const DISCARD: u64 = 6;
 const DESCRIBE: u64 = 7;
 const STATISTICS: u64 = 8;
 const SET_REGISTER: u64 = 9;
+const LOOK: u64 = 10;
 
 impl TryFrom<u64> for Phase {
     type Error = ProtocolError;
@@ -214,6 +219,7 @@ impl Request {
                     .with(low)
                     .with(high)
             }
+            Self::Look { vcpu } => Message::new(LOOK).with(vcpu.index() as u64),
         }
     }
 
@@ -235,6 +241,9 @@ impl Request {
                 vcpu: reader.field()?,
                 register: reader.word32("register")?,
                 value: u128::from(reader.word()?) | u128::from(reader.word()?) << 64,
+            },
+            LOOK => Self::Look {
+                vcpu: reader.field()?,
             },
             label => return Err(ProtocolError::UnknownLabel { label }),
         };
@@ -331,6 +340,23 @@ impl Statistics {
         reader.finish()?;
         Ok(Self::from_words(words))
     }
+}
+
+/// The answer to [`Request::Look`]: what the vCPU hangs in, if it does.
+pub fn encode_hang(hang: Option<Hang>) -> Message {
+    let words = hang.map_or([0; hang::WORDS], |hang| hang.words());
+    words.into_iter().fold(Message::new(ANSWER), Message::with)
+}
+
+/// The inverse of [`encode_hang`].
+pub fn decode_hang(message: &Message) -> Result<Option<Hang>, ProtocolError> {
+    let mut reader = message.answer()?;
+    let mut words = [0; hang::WORDS];
+    for word in &mut words {
+        *word = reader.word()?;
+    }
+    reader.finish()?;
+    Ok(Hang::from_words(words))
 }
 
 pub use crate::timer::{answer, decode_answer};

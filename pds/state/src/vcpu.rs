@@ -6,6 +6,7 @@
 use crate::record::{self, Kind, Record, RecordError, sealed};
 use crate::register::{Class, Policy, Register};
 use crate::{ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
+use hang::translate::Regime;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,25 @@ impl VcpuV1 {
     pub fn takes(&self, register: Register, value: u128) -> bool {
         let state = register.policy() == Policy::Write && register.class() != Class::Timer;
         state && self.registers.contains(register) && register.width().holds(value)
+    }
+
+    /// What says whether it hangs; None of one that is off.
+    pub fn hang_registers(&self) -> Option<hang::Registers> {
+        let word = |register| self.registers.word(register);
+        let regime = Regime {
+            control: word(Register::SCTLR_EL1)?,
+            translation_control: word(Register::TCR_EL1)?,
+            tables: [word(Register::TTBR0_EL1)?, word(Register::TTBR1_EL1)?],
+        };
+        (self.power == PowerV1::On).then_some(hang::Registers {
+            program_counter: word(Register::PC)?,
+            state: word(Register::PSTATE)?,
+            vectors: word(Register::VBAR_EL1)?,
+            return_address: word(Register::ELR_EL1)?,
+            saved_state: word(Register::SPSR_EL1)?,
+            syndrome: word(Register::ESR_EL1)?,
+            regime,
+        })
     }
 
     /// Whether it has every register that a vCPU has on any board; one that is off has none.

@@ -3,6 +3,7 @@
 //! `migration-pd` decodes without a heap, and so does all of this. One thing has more than one form: a page that is
 //! compressed, since LZ4 leaves a choice. Its length and its contents are checked; what a board takes over is the page.
 
+use hang::{Hang, Taken};
 use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::frame::finish;
 use migration_pd::protocol::management::{SetRegister, StartMove, Verdict};
@@ -179,9 +180,23 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         value: 0x3c9,
         bits: 9,
     };
+    let taken = Taken {
+        at: u64::MAX,
+        syndrome: 2,
+        instruction: Some(3),
+    };
     for answer in [
         Answer::Accepted,
         Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
+        Answer::Looked([
+            Some(Hang::Vector {
+                taken,
+                first: Some(taken),
+            }),
+            None,
+            Some(Hang::Loop { at: 1, after: None }),
+            None,
+        ]),
         Answer::Description(b"machine"),
         Answer::Examined(Domain::Vmm, b"record"),
         Answer::Refused(error),

@@ -13,6 +13,7 @@ mod debuggers;
 mod demo;
 mod destinations;
 mod ended;
+mod hangs;
 mod hotplug;
 mod idle;
 mod isolation;

@@ -133,7 +133,7 @@ fn paused_guests_can_be_kept_too(board: &mut Board, scratch: &Scratch) -> anyhow
     Ok(())
 }
 
-fn keep(board: &mut Board, path: &std::path::Path) -> anyhow::Result<()> {
+pub(crate) fn keep(board: &mut Board, path: &std::path::Path) -> anyhow::Result<()> {
     let taken = snapshot::take(board.client()?, &Options::default(), &mut |_| {})?;
     snapshot::write(path, &taken.state, &taken.memory)?;
     Ok(())

@@ -3,6 +3,7 @@
 mod accesses;
 mod board;
 mod console;
+mod look;
 mod programs;
 mod rearrange;
 mod restart;

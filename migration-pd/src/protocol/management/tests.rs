@@ -1,6 +1,7 @@
 //! Every request, answer and event keeps its bytes.
 
 use super::*;
+use hang::{Hang, Taken};
 use proptest::prelude::*;
 
 fn requests() -> Vec<Request> {
@@ -29,6 +30,7 @@ fn requests() -> Vec<Request> {
         Request::Query(id),
         Request::Resolve(id, Verdict::ForgetHere),
         Request::Examine(Domain::Timer),
+        Request::Look,
         Request::SetRegister(SetRegister {
             vcpu: 3,
             register: 0x0010_0026,
@@ -50,6 +52,18 @@ fn report() -> MoveReport {
             bytes: u64::MAX,
             ..Figures::default()
         },
+    }
+}
+
+fn hang() -> Hang {
+    let taken = Taken {
+        at: u64::MAX,
+        syndrome: 0x0200_0000,
+        instruction: Some(0xd51c_1100),
+    };
+    Hang::Vector {
+        taken,
+        first: Some(taken),
     }
 }
 
@@ -75,6 +89,7 @@ fn answers() -> Vec<Answer<'static>> {
         Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
         Answer::Description(b"a record"),
         Answer::Examined(Domain::Vgic, b"a record"),
+        Answer::Looked([None, Some(hang()), None, None]),
         Answer::Move(report()),
         Answer::Refused(RequestError::Neighbour {
             domain: Domain::Vgic,

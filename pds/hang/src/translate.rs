@@ -23,7 +23,7 @@ const ADDRESS_OF_FIRST: u64 = 0x0000_ffff_ffff_fff8;
 /// The level of the tables that hold pages.
 const LAST_LEVEL: u32 = 3;
 /// `SCTLR_EL1.EE`.
-pub(crate) const EXCEPTION_ENDIANNESS: u64 = 1 << 25;
+pub const EXCEPTION_ENDIANNESS: u64 = 1 << 25;
 
 /// Why a walk finds no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ struct Half {
 
 impl Regime {
     /// The guest has switched its stage 1 on (`SCTLR_EL1.M`).
-    pub(crate) const fn enabled(&self) -> bool {
+    pub const fn enabled(&self) -> bool {
         self.control & 1 != 0
     }
 
@@ -113,6 +113,13 @@ impl Regime {
             }
         }
         Err(WalkError::Fault)
+    }
+
+    /// The instruction at a virtual address. Instructions are little-endian, whatever data is.
+    pub fn instruction(&self, address: u64, read: impl Fn(u64) -> Option<u64>) -> Option<u32> {
+        let ipa = self.translate(address, &read)?;
+        let word = read(ipa & !7)?;
+        u32::try_from(word >> (8 * (ipa & 4)) & 0xffff_ffff).ok()
     }
 
     /// A descriptor as the processor reads it: walks are big-endian if `SCTLR_EL1.EE` says so.
