@@ -144,14 +144,17 @@ impl TestGuest {
             Kind::Probe => Program::Flat {
                 file: bare("probe")?,
                 load: BARE_LOAD,
+                tree: None,
             },
             Kind::Attacker => Program::Flat {
                 file: bare("attacker")?,
                 load: BARE_LOAD,
+                tree: None,
             },
             Kind::Spinner => Program::Flat {
                 file: spinner::file()?,
                 load: BARE_LOAD,
+                tree: None,
             },
         };
         Ok(Guest {

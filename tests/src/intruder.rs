@@ -134,7 +134,11 @@ impl Intrusion {
             .collect();
         std::fs::write(&file, bytes)?;
         Ok(Guest {
-            program: Program::Flat { file, load: LOAD },
+            program: Program::Flat {
+                file,
+                load: LOAD,
+                tree: None,
+            },
             vcpus: 1,
             arguments: String::new(),
             seeds: None,

@@ -8,6 +8,7 @@ pub mod assault;
 pub mod board;
 pub mod cable;
 mod debian;
+pub mod firmware;
 pub mod guests;
 pub mod hostile;
 pub mod interrupts;

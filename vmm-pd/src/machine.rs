@@ -21,6 +21,7 @@ use channel::timer::{self, VirtualTimer};
 use channel::vgic::{LIST_REGISTERS, Request};
 use channel::vmm::{Failure, Phase, Statistics, Status};
 use channel::{Intid, MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
+use guest_bundle::has_firmware;
 use hang::Taken;
 use heapless::Deque;
 use state::console::MAX_WAITING;
@@ -417,6 +418,7 @@ impl Machine {
         boot: Boot,
     ) -> Result<(), MachineError> {
         self.bundle = boot.identity;
+        port.set_rom(has_firmware(boot.identity));
         self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;
@@ -475,6 +477,7 @@ impl Machine {
     pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
         port.clear_copies();
+        port.set_rom(false);
         port.console_drop();
         self.waiting.clear();
         self.bundle = 0;

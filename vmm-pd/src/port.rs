@@ -180,16 +180,19 @@ pub trait Port: DataPage {
     fn board(&self) -> &str;
     /// The size of guest RAM in bytes.
     fn ram_size(&self) -> u64;
-    /// The 8 aligned bytes at `ipa`, if that is RAM.
+    /// The 8 aligned bytes at `ipa`, if that is RAM or firmware memory.
     fn ram_read(&self, ipa: u64) -> Option<u64>;
     /// Every copy of a record that this domain holds, and every vCPU's data page, becomes all zero.
     fn clear_copies(&mut self);
     /// Writes a slice of guest RAM, by its number, back from the caches and drops it there, as a reset of the board
     /// would; false if RAM ends before it.
     fn ram_flush(&mut self, slice: usize) -> bool;
-    /// Copies a slice, by its number, of segment `index` of the guest bundle to where it belongs and makes it visible to
-    /// a vCPU that runs with its caches off; false if the segment ends before it.
+    /// Copies a slice, by its number, of segment `index` of the guest bundle to where it belongs in RAM and makes it visible
+    /// to a vCPU that runs with its caches off; false if the segment ends before it, or is not for RAM.
     fn load_segment(&mut self, index: usize, slice: usize) -> bool;
+
+    /// Firmware memory becomes what the guest bundle has for it, or that of a guest without firmware.
+    fn set_rom(&mut self, from_bundle: bool);
 
     /// Room for console output, in bytes. After 0, `serial-pd` notifies when there is some.
     fn console_room(&mut self) -> usize;

@@ -5,7 +5,7 @@
 use channel::ring::Duplex;
 use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
-use guest_bundle::{Bundle, RAM_BASE};
+use guest_bundle::{Bundle, Place, RAM_BASE, ROM_LOOP};
 use sel4_microkit::{Channel, memory_region_symbol, var};
 use state::machine::MAX_BOARD_NAME;
 use vmm_pd::capture::{DataPage, layout};
@@ -80,6 +80,9 @@ impl Frame for Registers {
 /// Everything that this domain may touch.
 pub(crate) struct Shell {
     ram: Region,
+    rom: Region,
+    /// Firmware memory holds firmware.
+    rom_filled: bool,
     bundle: Option<Bundle<'static>>,
     bundle_refused: bool,
     capture_code: Region,
@@ -136,12 +139,15 @@ impl Shell {
     /// Takes possession of the regions; called once.
     pub(crate) fn new() -> Self {
         let ram_size = *var!(guest_ram_size: usize = 0);
+        let rom_size = *var!(guest_rom_size: usize = 0);
         let bundle_size = *var!(guest_bundle_size: usize = 0);
         // SAFETY: `system.xml` maps these regions with at least these sizes, readable, and
         // writable but for `vgic_view` and `vmm_import`; this is the only place that names them.
         let regions = unsafe {
             Self {
                 ram: Region::new(memory_region_symbol!(guest_ram: *mut u8), ram_size),
+                rom: Region::new(memory_region_symbol!(guest_rom: *mut u8), rom_size),
+                rom_filled: true,
                 bundle: None,
                 bundle_refused: false,
                 capture_code: Region::new(
@@ -407,8 +413,28 @@ impl Port for Shell {
 
     #[inline]
     fn ram_read(&self, ipa: u64) -> Option<u64> {
-        self.ram
-            .word64(usize::try_from(ipa.checked_sub(RAM_BASE)?).ok()?)
+        match ipa.checked_sub(RAM_BASE) {
+            Some(offset) => self.ram.word64(usize::try_from(offset).ok()?),
+            None => self.rom.word64(usize::try_from(ipa).ok()?),
+        }
+    }
+
+    fn set_rom(&mut self, from_bundle: bool) {
+        if self.rom_filled {
+            self.rom.clear();
+        }
+        self.rom_filled = from_bundle;
+        let (at, word) = ROM_LOOP;
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        self.rom.put(at, &word.to_le_bytes());
+        let segments = self.bundle.iter().flat_map(Bundle::segments);
+        for segment in segments.filter(|_| from_bundle) {
+            if let Place::Rom(offset) = segment.place() {
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                self.rom.put(offset, segment.data);
+            }
+        }
+        self.rom.clean(0, self.rom.length());
     }
 
     fn ram_flush(&mut self, slice: usize) -> bool {
@@ -436,8 +462,11 @@ impl Port for Shell {
         let Some((first, length)) = slice_of(slice, segment.data.len()) else {
             return false;
         };
+        let Place::Ram(offset) = segment.place() else {
+            return false;
+        };
         let data = segment.data.get(first..first + length);
-        let offset = usize::try_from(segment.ram_offset()).unwrap_or(usize::MAX);
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let offset = offset.saturating_add(first);
         self.ram.put(offset, data.unwrap_or_default());
         self.ram.clean(offset, length);

@@ -264,6 +264,7 @@ impl Machine {
         match self.boot {
             None => {
                 port.console_drop();
+                port.set_rom(false);
                 self.set_phase(port, Phase::Empty);
                 Ok(())
             }

@@ -47,7 +47,7 @@ pub(super) struct GuestArguments {
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["flat", "empty"])]
     linux: Option<PathBuf>,
     /// Its initramfs.
-    #[arg(long, value_name = "FILE", requires = "linux")]
+    #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Linux's command line.
     #[arg(long, value_name = "STRING", default_value = COMMAND_LINE, conflicts_with_all = ["flat", "empty"])]
@@ -55,6 +55,13 @@ pub(super) struct GuestArguments {
     /// A file that is loaded as it is and entered at its first byte, with x0 pointing to a device tree.
     #[arg(long, value_name = "FILE", conflicts_with = "empty")]
     flat: Option<PathBuf>,
+    /// Firmware such as U-Boot or EDK2, at most 2 MiB: it is entered at address 0, with the device tree at 0x40000000. What
+    /// --linux and --initrd name waits for it at 0x40400000 and 0x44000000, or behind the kernel if that is larger.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["flat", "empty"])]
+    firmware: Option<PathBuf>,
+    /// Where the flat file's device tree goes; at the end of RAM unless given.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "flat")]
+    dtb_at: Option<u64>,
     /// Where the flat file goes, as the guest sees its memory (RAM begins at 0x40000000).
     #[arg(long, value_name = "ADDRESS", default_value = "0x44000000", value_parser = address, requires = "flat")]
     load: u64,
@@ -86,6 +93,9 @@ impl GuestArguments {
     /// The guest, fetched and built if it is ours.
     pub(super) fn choose(&self) -> anyhow::Result<Chosen> {
         let mut listens = None;
+        if self.initrd.is_some() && self.linux.is_none() && self.firmware.is_none() {
+            anyhow::bail!("--initrd goes with --linux or --firmware");
+        }
         let (program, name, arguments) = if self.empty {
             return Ok(Chosen {
                 guest: None,
@@ -96,8 +106,16 @@ impl GuestArguments {
             let program = Program::Flat {
                 file: file.clone(),
                 load: self.load,
+                tree: self.dtb_at,
             };
             (program, file_name(file), &self.args)
+        } else if let Some(file) = &self.firmware {
+            let program = Program::Firmware {
+                file: file.clone(),
+                kernel: self.linux.clone(),
+                initramfs: self.initrd.clone(),
+            };
+            (program, file_name(file), &self.cmdline)
         } else if let Some(kernel) = &self.linux {
             let program = Program::Linux {
                 kernel: kernel.clone(),

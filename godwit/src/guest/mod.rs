@@ -6,9 +6,10 @@
 mod device_tree;
 mod linux;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use guest_bundle::{BundleError, Contents, MAX_VCPUS, RAM_BASE, SegmentContents};
+use guest_bundle::{BundleError, Contents, MAX_VCPUS, RAM_BASE, ROM_SIZE, SegmentContents};
 
 pub use device_tree::{MachineDescription, Seeds, device_tree};
 
@@ -47,8 +48,26 @@ pub enum Program {
         file: PathBuf,
         /// Where it goes, an IPA.
         load: u64,
+        /// Where the device tree goes, an IPA; at the end of RAM if absent.
+        tree: Option<u64>,
+    },
+    /// Firmware, which is entered at its first byte at address 0, with the device tree at the start of RAM, as QEMU's `virt`
+    /// has it. A kernel and an initramfs may wait in RAM for it to boot them: at [`FIRMWARES_KERNEL`] and
+    /// [`FIRMWARES_INITRAMFS`].
+    Firmware {
+        /// The file.
+        file: PathBuf,
+        /// An arm64 Linux `Image`, plain or compressed with gzip.
+        kernel: Option<PathBuf>,
+        /// An initramfs, which the device tree names.
+        initramfs: Option<PathBuf>,
     },
 }
+
+/// Where a kernel waits for firmware to boot it: U-Boot's `kernel_addr_r` for QEMU's `virt`.
+pub const FIRMWARES_KERNEL: u64 = 0x4040_0000;
+/// Where its initramfs does: U-Boot's `ramdisk_addr_r`.
+pub const FIRMWARES_INITRAMFS: u64 = 0x4400_0000;
 
 /// Why a guest cannot be bundled.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +103,17 @@ pub enum GuestError {
         /// Bytes of guest RAM.
         ram: u64,
     },
+    /// Firmware that is not there, or larger than the memory for it.
+    #[error("{} has {size} bytes; firmware has 1 to {ROM_SIZE}", path.display())]
+    Firmware {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        size: usize,
+    },
+    /// A device tree must begin where its readers expect it to.
+    #[error("the device tree cannot go to {0:#x}, which is not a multiple of 8")]
+    TreeAddress(u64),
     /// A flat binary must begin where an instruction can.
     #[error("load address {0:#x} is not a multiple of 4")]
     LoadAddress(u64),
@@ -143,7 +173,12 @@ pub fn bundle(guest: Option<&Guest>, ram: u64) -> Result<Vec<u8>> {
         Program::Linux { kernel, initramfs } => {
             linux_bundle(guest, kernel, initramfs.as_deref(), ram)
         }
-        Program::Flat { file, load } => flat_bundle(guest, file, *load, ram),
+        Program::Flat { file, load, tree } => flat_bundle(guest, file, *load, *tree, ram),
+        Program::Firmware {
+            file,
+            kernel,
+            initramfs,
+        } => firmware_bundle(guest, file, kernel.as_deref(), initramfs.as_deref(), ram),
     }
 }
 
@@ -198,7 +233,13 @@ fn linux_bundle(
     Ok(guest_bundle::encode(&contents)?)
 }
 
-fn flat_bundle(guest: &Guest, file: &Path, load: u64, ram: u64) -> Result<Vec<u8>> {
+fn flat_bundle(
+    guest: &Guest,
+    file: &Path,
+    load: u64,
+    tree_at: Option<u64>,
+    ram: u64,
+) -> Result<Vec<u8>> {
     if !load.is_multiple_of(4) {
         return Err(GuestError::LoadAddress(load));
     }
@@ -222,23 +263,108 @@ fn flat_bundle(guest: &Guest, file: &Path, load: u64, ram: u64) -> Result<Vec<u8
         seeds: guest.seeds.clone(),
     };
     let tree = device_tree(&description)?;
-    // As far above the binary as possible: nothing says how much memory it uses behind its last byte.
-    let tree_at = (end - tree.len() as u64) / ALIGNMENT * ALIGNMENT;
-    if tree_at < binary_end {
-        let size = tree.len() as u64;
-        return Err(GuestError::DoesNotFit {
-            what: "the device tree above the flat binary",
-            ipa: tree_at,
-            size,
-            ram,
-        });
-    }
+    let size = tree.len() as u64;
+    let tree_at = match tree_at {
+        Some(at) => chosen_place(at, size, load..binary_end, ram)?,
+        None => place_above(binary_end, size, ram)?,
+    };
     let segments = vec![whole(load, &binary), whole(tree_at, &tree)];
     let contents = Contents {
         vcpus: guest.vcpus,
         ram_size: ram,
         entry: load,
         device_tree: tree_at,
+        segments,
+    };
+    Ok(guest_bundle::encode(&contents)?)
+}
+
+/// Where the device tree goes above a flat binary: as far as possible, because nothing says how much memory that uses behind
+/// its last byte.
+fn place_above(binary_end: u64, size: u64, ram: u64) -> Result<u64> {
+    let at = (RAM_BASE + ram - size) / ALIGNMENT * ALIGNMENT;
+    if at >= binary_end {
+        return Ok(at);
+    }
+    Err(GuestError::DoesNotFit {
+        what: "the device tree above the flat binary",
+        ipa: at,
+        size,
+        ram,
+    })
+}
+
+/// Where the operator wants the device tree, if it can be there.
+fn chosen_place(at: u64, size: u64, binary: Range<u64>, ram: u64) -> Result<u64> {
+    if !at.is_multiple_of(8) {
+        return Err(GuestError::TreeAddress(at));
+    }
+    let refused = |what| GuestError::DoesNotFit {
+        what,
+        ipa: at,
+        size,
+        ram,
+    };
+    let end = at.checked_add(size).ok_or(refused("the device tree"))?;
+    if at < RAM_BASE || end > RAM_BASE + ram {
+        Err(refused("the device tree"))
+    } else if at < binary.end && end > binary.start {
+        Err(refused("the device tree beside the flat binary"))
+    } else {
+        Ok(at)
+    }
+}
+
+fn firmware_bundle(
+    guest: &Guest,
+    file: &Path,
+    kernel: Option<&Path>,
+    initramfs: Option<&Path>,
+    ram: u64,
+) -> Result<Vec<u8>> {
+    let firmware = read(file)?;
+    if firmware.is_empty() || firmware.len() as u64 > ROM_SIZE {
+        return Err(GuestError::Firmware {
+            path: file.to_owned(),
+            size: firmware.len(),
+        });
+    }
+    let kernel = kernel.map(linux::Image::read).transpose()?;
+    let initramfs = initramfs.map(read).transpose()?;
+    let mut segments = vec![whole(0, &firmware)];
+    let mut place = Placer {
+        ram,
+        next: FIRMWARES_KERNEL,
+    };
+    if let Some(image) = &kernel {
+        segments.push(SegmentContents {
+            ipa: place.put("the kernel with its uninitialised data", image.memory_size)?,
+            data: &image.bytes,
+            mem_size: image.memory_size,
+        });
+    }
+    let initramfs_at = match &initramfs {
+        Some(content) => {
+            place.next = place.next.max(FIRMWARES_INITRAMFS);
+            let at = place.put("the initramfs", content.len() as u64)?;
+            segments.push(whole(at, content));
+            Some(at..at + content.len() as u64)
+        }
+        None => None,
+    };
+    let tree = device_tree(&MachineDescription {
+        vcpus: guest.vcpus,
+        ram,
+        arguments: &guest.arguments,
+        initramfs: initramfs_at,
+        seeds: guest.seeds.clone(),
+    })?;
+    segments.push(whole(RAM_BASE, &tree));
+    let contents = Contents {
+        vcpus: guest.vcpus,
+        ram_size: ram,
+        entry: 0,
+        device_tree: RAM_BASE,
         segments,
     };
     Ok(guest_bundle::encode(&contents)?)

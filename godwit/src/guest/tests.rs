@@ -96,6 +96,7 @@ fn a_flat_guest_starts_at_its_first_byte_with_the_tree_above() {
         Some(&guest(Program::Flat {
             file,
             load: 0x4200_0000,
+            tree: None,
         })),
         RAM,
     )
@@ -153,6 +154,7 @@ fn what_does_not_fit_is_refused_with_its_size() {
             Some(&guest(Program::Flat {
                 file: file.clone(),
                 load,
+                tree: None,
             })),
             RAM,
         );
@@ -165,6 +167,7 @@ fn what_does_not_fit_is_refused_with_its_size() {
         Some(&guest(Program::Flat {
             file,
             load: RAM_BASE + 2,
+            tree: None,
         })),
         RAM,
     );
@@ -179,6 +182,7 @@ fn a_guest_has_one_to_four_vcpus() {
         let flat = Program::Flat {
             file: file.clone(),
             load: RAM_BASE,
+            tree: None,
         };
         let error = refused(
             Some(&Guest {
@@ -199,6 +203,7 @@ fn a_command_line_that_would_be_cut_is_refused() {
         let flat = Program::Flat {
             file: file.clone(),
             load: RAM_BASE,
+            tree: None,
         };
         let error = refused(
             Some(&Guest {
@@ -229,4 +234,73 @@ fn a_missing_file_is_named() {
         RAM,
     );
     assert!(error.to_string().contains("/nonexistent/Image"), "{error}");
+}
+
+fn firmware(scratch: &Scratch, size: usize) -> Program {
+    Program::Firmware {
+        file: scratch.file("firmware", &vec![0x55; size]),
+        kernel: None,
+        initramfs: None,
+    }
+}
+
+#[test]
+fn firmware_starts_at_address_0_with_the_tree_at_the_start_of_ram_and_a_kernel_where_it_looks() {
+    let scratch = Scratch::new("firmware");
+    let mut program = firmware(&scratch, 100);
+    if let Program::Firmware {
+        kernel, initramfs, ..
+    } = &mut program
+    {
+        *kernel = Some(scratch.file("Image", &image(0, 0x20_0000, 0)));
+        *initramfs = Some(scratch.file("initramfs", b"070701"));
+    }
+    let ram = 128 << 20;
+    let bytes = bundle(Some(&guest(program)), ram).unwrap();
+    let bundle = Bundle::parse(&bytes, ram).unwrap();
+    assert_eq!((bundle.entry(), bundle.device_tree()), (0, RAM_BASE));
+    assert!(guest_bundle::has_firmware(bundle.identity()));
+    let places: Vec<_> = bundle.segments().map(|segment| segment.ipa).collect();
+    assert_eq!(places, [0, 0x4040_0000, 0x4400_0000, RAM_BASE]);
+    let tree = bundle.segments().nth(3).unwrap();
+    let tree = fdt::Fdt::new(tree.data).unwrap();
+    let chosen = tree.find_node("/chosen").unwrap();
+    let end = chosen.property("linux,initrd-end").unwrap().value;
+    assert_eq!(u64::from_be_bytes(end.try_into().unwrap()), 0x4400_0006);
+}
+
+#[test]
+fn firmware_that_is_nothing_or_too_much_is_refused() {
+    let scratch = Scratch::new("firmware-sizes");
+    let largest = usize::try_from(ROM_SIZE).unwrap();
+    for size in [0, largest + 1] {
+        let error = refused(Some(&guest(firmware(&scratch, size))), RAM);
+        assert!(matches!(error, GuestError::Firmware { size: it, .. } if it == size));
+        assert!(error.to_string().contains("1 to 2097152"), "{error}");
+    }
+    assert!(bundle(Some(&guest(firmware(&scratch, largest))), RAM).is_ok());
+}
+
+#[test]
+fn a_flat_guests_tree_goes_where_it_is_wanted_or_not_at_all() {
+    let scratch = Scratch::new("tree");
+    let flat = |tree| {
+        let file = scratch.file("flat", &[0x55; 0x1000]);
+        let load = 0x4020_0000;
+        guest(Program::Flat {
+            file,
+            load,
+            tree: Some(tree),
+        })
+    };
+    for wanted in [RAM_BASE, 0x4020_1000, 0x4100_0008] {
+        let bytes = bundle(Some(&flat(wanted)), RAM).unwrap();
+        assert_eq!(Bundle::parse(&bytes, RAM).unwrap().device_tree(), wanted);
+    }
+    for wanted in [0, 0x4020_0800, 0x401f_fff8, RAM_BASE + RAM, u64::MAX - 7] {
+        let error = refused(Some(&flat(wanted)), RAM);
+        assert!(matches!(error, GuestError::DoesNotFit { ipa, .. } if ipa == wanted));
+    }
+    let error = refused(Some(&flat(RAM_BASE + 4)), RAM);
+    assert!(matches!(error, GuestError::TreeAddress(_)), "{error}");
 }

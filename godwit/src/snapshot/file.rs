@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use guest_bundle::{ROM_LOOP, ROM_SIZE, has_firmware};
 use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use state::record::{self, Record, RecordError};
@@ -166,8 +167,13 @@ impl SnapshotFile {
         Ok(true)
     }
 
-    /// The eight aligned bytes at an IPA, the first lowest; None where there is no RAM, or a page that is damaged.
+    /// The eight aligned bytes at an IPA, the first lowest; None where there is no RAM, or a page that is damaged. Firmware is
+    /// not in a snapshot.
     fn word(&self, ipa: u64) -> Option<u64> {
+        if ipa < ROM_SIZE && !has_firmware(self.state.vcpus.bundle) {
+            let (at, word) = ROM_LOOP;
+            return Some(if ipa == at { word.into() } else { 0 });
+        }
         let offset = ipa.checked_sub(self.state.machine.ram_base)?;
         let number = u32::try_from(offset / PAGE).ok()?;
         let mut page = [0; PAGE_SIZE];

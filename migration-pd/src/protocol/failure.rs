@@ -3,6 +3,8 @@
 use super::MoveId;
 use super::codes::codes;
 use super::management::Phase;
+use channel::vmm::Refusal;
+use core::fmt;
 use serde::{Deserialize, Serialize};
 use state::Register;
 use state::legal::Illegal;
@@ -162,7 +164,7 @@ pub enum MoveFailure {
     #[error("the memory that arrived is not the memory that was sent")]
     Digest,
     /// A domain of the destination refused its record.
-    #[error("the destination's {domain} refused its record (reason {reason})")]
+    #[error("the destination's {domain} refused its record ({})", refusal(*domain, *reason))]
     Record {
         /// The domain.
         domain: Domain,
@@ -213,6 +215,33 @@ pub enum MoveFailure {
         /// What the operator allows, in ms.
         allowed_ms: u32,
     },
+}
+
+/// Why a domain refuses a record, in words.
+fn refusal(domain: Domain, reason: u64) -> Words {
+    if domain == Domain::Vmm && reason == Refusal::NoFirmware as u64 {
+        Words::NoFirmware
+    } else {
+        Words::Number(reason)
+    }
+}
+
+#[derive(Debug)]
+enum Words {
+    NoFirmware,
+    Number(u64),
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFirmware => formatter.write_str(
+                "the guest has firmware, which does not travel: start the destination with the same image, and discard its \
+                 own guest",
+            ),
+            Self::Number(reason) => write!(formatter, "reason {reason}"),
+        }
+    }
 }
 
 /// What of a machine can differ besides registers, whose identifiers are far greater.

@@ -11,7 +11,8 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::{
-    Bundle, BundleError, DATA_ALIGNMENT, Header, IDENTITY, MAGIC, SegmentEntry, VERSION, checksum,
+    Bundle, BundleError, DATA_ALIGNMENT, Header, IDENTITY, MAGIC, MARK, RAM_BASE, SegmentEntry,
+    VERSION, WITH_FIRMWARE, checksum, has_firmware,
 };
 
 /// What goes into a bundle. The default is a board without a guest.
@@ -25,7 +26,7 @@ pub struct Contents<'a> {
     pub entry: u64,
     /// Where the device tree lies, an IPA.
     pub device_tree: u64,
-    /// What to place in guest RAM.
+    /// What to place in guest RAM and firmware memory.
     pub segments: Vec<SegmentContents<'a>>,
 }
 
@@ -47,7 +48,14 @@ fn identity(segments: &[SegmentContents<'_>], table: &[SegmentEntry]) -> u64 {
     for segment in segments {
         digest.update(segment.data);
     }
-    digest.finalize().max(1)
+    let sum = digest.finalize().max(1);
+    if segments.iter().any(|segment| segment.ipa < RAM_BASE) {
+        WITH_FIRMWARE | sum & !MARK
+    } else if has_firmware(sum) {
+        !sum
+    } else {
+        sum
+    }
 }
 
 /// Writes a bundle.

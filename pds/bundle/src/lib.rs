@@ -29,6 +29,14 @@ pub const VERSION: u32 = 2;
 /// Where guest RAM begins, an IPA; from the guest's machine as documented (QEMU's `virt` map).
 pub const RAM_BASE: u64 = 0x4000_0000;
 
+/// Bytes of the guest's firmware memory, from address 0 on, which the guest reads and executes only: where QEMU's `virt`
+/// has its first flash. As much as EDK2 needs there, and little enough to be filled in one go.
+pub const ROM_SIZE: u64 = 0x20_0000;
+
+/// The only word of it that is not zero for a guest without firmware, and where: `b .`, at the vector of a synchronous
+/// exception from EL1. A guest that has set no vectors ends there, and its exception registers still say why.
+pub const ROM_LOOP: (u64, u32) = (0x200, 0x1400_0000);
+
 /// Most vCPUs that a guest may have: as many as `system.xml` gives its virtual machine.
 pub const MAX_VCPUS: u32 = 4;
 
@@ -44,6 +52,19 @@ const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
     expect(dead_code, reason = "the host computes it")
 )]
 const IDENTITY: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+
+/// The upper bits of the identity of a bundle with firmware, and of those only; no other has them but by a chance of one in
+/// 65,536.
+const WITH_FIRMWARE: u64 = 0xf1a5 << 48;
+/// Where these bits are.
+const MARK: u64 = 0xffff << 48;
+
+/// Whether the guest whose bundle has this identity has firmware: it cannot run without what its bundle puts into
+/// [firmware memory](ROM_SIZE), which is no part of its RAM.
+#[must_use]
+pub const fn has_firmware(identity: u64) -> bool {
+    identity & MARK == WITH_FIRMWARE
+}
 
 /// Why a bundle is refused, or cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +114,7 @@ pub enum BundleError {
         /// The size of the region in bytes.
         actual: u64,
     },
-    /// A segment lies outside guest RAM, is longer in the file than in memory, or outside the bundle.
+    /// A segment lies outside guest RAM and firmware memory, is longer in the file than in memory, or outside the bundle.
     #[error("segment {index} is out of range")]
     SegmentRange {
         /// Position in the table.
@@ -127,7 +148,8 @@ struct Header {
     device_tree: U64,
     /// Of the whole bundle, in bytes, without the padding of its region.
     length: U64,
-    /// CRC-64 (XZ) of the segments' places and bytes, not zero: what tells one guest's bundle from another's.
+    /// CRC-64 (XZ) of the segments' places and bytes, not zero: what tells one guest's bundle from another's. With firmware,
+    /// 48 bits of it below [`WITH_FIRMWARE`].
     identity: U64,
     segment_count: U32,
     /// CRC-32 (ISO-HDLC) of header and table with this field zero.
@@ -145,10 +167,19 @@ struct SegmentEntry {
     mem_size: U64,
 }
 
-/// Something to be placed in guest RAM.
+/// Where a segment goes: which memory of the guest's, and how many bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// RAM.
+    Ram(u64),
+    /// Firmware memory.
+    Rom(u64),
+}
+
+/// Something to be placed in guest RAM or firmware memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// Where it goes, an IPA within guest RAM.
+    /// Where it goes, an IPA within guest RAM or firmware memory.
     pub ipa: u64,
     /// What goes there.
     pub data: &'a [u8],
@@ -157,14 +188,17 @@ pub struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// Where it goes, in bytes from the start of guest RAM.
+    /// Where it goes.
     #[must_use]
-    pub const fn ram_offset(&self) -> u64 {
-        self.ipa - RAM_BASE
+    pub const fn place(&self) -> Place {
+        match self.ipa.checked_sub(RAM_BASE) {
+            Some(offset) => Place::Ram(offset),
+            None => Place::Rom(self.ipa),
+        }
     }
 }
 
-/// A checked bundle: every segment lies within guest RAM and none overlap.
+/// A checked bundle: every segment lies within guest RAM or firmware memory and none overlap.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundle<'a> {
     header: Header,
@@ -275,12 +309,17 @@ impl<'a> Bundle<'a> {
             return Err(BundleError::Vcpus { vcpus });
         }
         for (index, entry) in self.table.iter().enumerate() {
-            let end = segment(entry, self.bytes)
-                .filter(|segment| {
-                    segment.ipa >= RAM_BASE && segment.data.len() as u64 <= segment.mem_size
-                })
-                .and_then(|segment| segment.ram_offset().checked_add(segment.mem_size));
-            if end.is_none_or(|end| end > ram_size) {
+            let fits = segment(entry, self.bytes)
+                .filter(|segment| segment.data.len() as u64 <= segment.mem_size)
+                .is_some_and(|segment| {
+                    let (offset, room) = match segment.place() {
+                        Place::Ram(offset) => (offset, ram_size),
+                        Place::Rom(offset) => (offset, ROM_SIZE),
+                    };
+                    let end = offset.checked_add(segment.mem_size);
+                    end.is_some_and(|end| end <= room)
+                });
+            if !fits {
                 return Err(BundleError::SegmentRange { index });
             }
         }
@@ -296,7 +335,7 @@ impl<'a> Bundle<'a> {
     fn check_overlaps(&self) -> Result<(), BundleError> {
         for (second, entry) in self.table.iter().enumerate() {
             for (first, other) in self.table.iter().take(second).enumerate() {
-                // Neither sum overflows: both segments lie within guest RAM.
+                // Neither sum overflows: both segments lie within the guest's memory.
                 let before = entry.ipa.get() + entry.mem_size.get() <= other.ipa.get();
                 let after = other.ipa.get() + other.mem_size.get() <= entry.ipa.get();
                 if !before && !after {

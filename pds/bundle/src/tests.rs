@@ -51,7 +51,7 @@ fn a_bundle_reads_back_as_written() {
             mem_size: 4
         }
     );
-    assert_eq!(segments[1].ram_offset(), 0x1000);
+    assert_eq!(segments[1].place(), Place::Ram(0x1000));
 }
 
 #[test]
@@ -225,10 +225,53 @@ proptest! {
         if let Ok(bytes) = encode(&contents) {
             let bundle = Bundle::parse(&bytes, RAM).unwrap();
             for segment in bundle.segments() {
-                prop_assert!(segment.ram_offset() + segment.mem_size <= RAM);
+                let (offset, room) = match segment.place() {
+                    Place::Ram(offset) => (offset, RAM),
+                    Place::Rom(offset) => (offset, ROM_SIZE),
+                };
+                prop_assert!(offset + segment.mem_size <= room);
                 prop_assert!(segment.data.len() as u64 <= segment.mem_size);
             }
             prop_assert_eq!(bundle.segments().count(), segments.len());
         }
+    }
+}
+
+#[test]
+fn segments_for_firmware_memory_stay_within_it_and_show_in_the_identity() {
+    let with = |ipa, size| {
+        let data = vec![0x55; size];
+        let whole = |ipa| SegmentContents {
+            ipa,
+            data: &data,
+            mem_size: data.len() as u64,
+        };
+        encode(&Contents {
+            vcpus: 1,
+            ram_size: RAM,
+            entry: ipa,
+            device_tree: RAM_BASE,
+            segments: vec![whole(ipa), whole(RAM_BASE)],
+        })
+    };
+    let identity = |bytes: &[u8]| Bundle::parse(bytes, RAM).unwrap().identity();
+    let firmware = with(0, 0x1000).unwrap();
+    assert!(has_firmware(identity(&firmware)));
+    let place = Bundle::parse(&firmware, RAM)
+        .unwrap()
+        .segments()
+        .next()
+        .unwrap()
+        .place();
+    assert_eq!(place, Place::Rom(0));
+    assert!(!has_firmware(identity(
+        &with(RAM_BASE + 0x1000, 0x1000).unwrap()
+    )));
+    assert!(with(ROM_SIZE - 0x1000, 0x1000).is_ok());
+    for at in [ROM_SIZE - 0xfff, ROM_SIZE, RAM_BASE - 0x1000] {
+        assert_eq!(
+            with(at, 0x1000),
+            Err(BundleError::SegmentRange { index: 0 })
+        );
     }
 }

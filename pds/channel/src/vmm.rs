@@ -114,6 +114,8 @@ pub enum Refusal {
     BadRegister = 3,
     /// A register cannot have that value; the answer says which and why ([`Message::illegal_value`]).
     IllegalValue = 4,
+    /// The guest has firmware, and what this board starts a guest from is not that guest's.
+    NoFirmware = 5,
 }
 
 /// Exits since start, by cause.

@@ -3,7 +3,9 @@
 //! A bundle leaves its writer a choice, namely where segments lie within it, so what is checked is what a loader relies
 //! on, and that writing the contents again gives a bundle of the same contents.
 
-use guest_bundle::{Bundle, Contents, MAX_SEGMENTS, RAM_BASE, SegmentContents, encode};
+use guest_bundle::{
+    Bundle, Contents, MAX_SEGMENTS, Place, RAM_BASE, ROM_SIZE, SegmentContents, encode,
+};
 
 use crate::allocation::without_heap;
 use crate::samples::CHECKSUM;
@@ -31,8 +33,12 @@ pub(crate) fn run(data: &[u8]) {
     let segments: Vec<_> = bundle.segments().collect();
     assert!(segments.len() <= MAX_SEGMENTS);
     for segment in &segments {
-        let end = segment.ram_offset().checked_add(segment.mem_size);
-        assert!(segment.ipa >= RAM_BASE && end.is_some_and(|end| end <= ram));
+        let (offset, room) = match segment.place() {
+            Place::Ram(offset) => (offset, ram),
+            Place::Rom(offset) => (offset, ROM_SIZE),
+        };
+        let end = offset.checked_add(segment.mem_size);
+        assert!(end.is_some_and(|end| end <= room));
         assert!(segment.data.len() as u64 <= segment.mem_size);
     }
     let contents = Contents {

@@ -13,6 +13,7 @@ mod debuggers;
 mod demo;
 mod destinations;
 mod ended;
+mod firmware;
 mod hangs;
 mod hotplug;
 mod idle;

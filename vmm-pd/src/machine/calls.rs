@@ -138,6 +138,8 @@ impl Machine {
         for (register, value) in [
             (VcpuRegister::SCTLR, SCTLR_RESET),
             (VcpuRegister::CPACR, 0),
+            // Not the stub's: a guest that takes an exception before it has vectors is to be found where it then is.
+            (VcpuRegister::VBAR, 0),
             (VcpuRegister::CntvCtl, 0),
             (VcpuRegister::Cntvoff, time.offset().0),
             (VcpuRegister::Cntkctl, 0),

@@ -5,6 +5,7 @@
 
 use channel::vmm::{Phase, Refusal, answer};
 use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId, timer, vgic};
+use guest_bundle::has_firmware;
 use state::console::MAX_WAITING;
 use state::legal::{Illegal, Processor};
 use state::{ConsoleRecordV2, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV2, record};
@@ -56,8 +57,14 @@ impl Machine {
         if !record.vcpus.iter().all(held) || !neighbours_have(port, record.vcpus.len()) {
             return Message::refused(Refusal::BadRecord as u64);
         }
+        let firmware = has_firmware(record.bundle);
+        let ours = self.boot.is_some_and(|boot| boot.identity == record.bundle);
+        if firmware && !ours {
+            return Message::refused(Refusal::NoFirmware as u64);
+        }
         // What was typed until now was typed at an empty board.
         port.console_drop();
+        port.set_rom(firmware);
         self.bundle = record.bundle;
         self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
@@ -172,6 +179,7 @@ fn start_if_pending(vcpu: &mut VcpuV1) {
         (Register::X0, context),
         (Register::PSTATE, STATE_RESET),
         (Register::SCTLR_EL1, SCTLR_RESET),
+        (Register::VBAR_EL1, 0),
     ];
     for (register, value) in start {
         // They have 64 bits and take any value.

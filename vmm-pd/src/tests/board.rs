@@ -105,6 +105,8 @@ pub(super) struct Board {
     pub(super) line_room: usize,
     pub(super) loaded: Vec<usize>,
     pub(super) flushed: usize,
+    /// Whether firmware memory holds the bundle's firmware.
+    pub(super) firmware: bool,
     /// An invocation that the kernel refuses from now on.
     pub(super) refuses_injection: bool,
     export: Vec<u8>,
@@ -129,6 +131,7 @@ impl Board {
             line_room: usize::MAX,
             loaded: Vec::new(),
             flushed: 0,
+            firmware: false,
             refuses_injection: false,
             export: vec![0; 0x8000],
             import: Vec::new(),
@@ -360,6 +363,9 @@ impl Port for Board {
             self.loaded.push(index);
         }
         slice < SLICES
+    }
+    fn set_rom(&mut self, from_bundle: bool) {
+        self.firmware = from_bundle;
     }
     fn clear_copies(&mut self) {
         self.export.fill(0);

@@ -50,3 +50,38 @@ fn a_guest_of_which_nothing_is_known_is_not_started_again_by_chance() {
     there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
     assert_eq!(arrived.status().failure, Failure::NoBundle);
 }
+
+/// A bundle with firmware, by its identity.
+const FIRMWARE: u64 = 0xf1a5_0000_0000_1234;
+
+#[test]
+fn firmware_is_where_a_guest_that_has_some_runs_and_nowhere_else() {
+    let (mut here, mut machine) = Board::booted_from(1, FIRMWARE);
+    assert!(here.firmware);
+    let record = record_of(&mut here, &mut machine);
+    machine.request(&mut here, Request::Discard);
+    here.settle(&mut machine);
+    assert!(!here.firmware, "the next guest does not find it");
+
+    // Back to where its firmware is: it is there again.
+    let (mut source, mut left) = Board::booted_from(1, FIRMWARE);
+    record_of(&mut source, &mut left);
+    go_on_with(record.clone(), &mut source, &mut here, &mut machine);
+    assert!(here.firmware);
+
+    // To a board that starts another guest.
+    let (mut other, mut elsewhere) = Board::booted(1);
+    record_of(&mut other, &mut elsewhere);
+    elsewhere.request(&mut other, Request::Discard);
+    other.settle(&mut elsewhere);
+    let (mut source, _) = Board::booted_from(1, FIRMWARE);
+    other.take_neighbours_of(&mut source);
+    let length = u32::try_from(record.len()).unwrap();
+    other.import = record;
+    let refused = elsewhere.request(&mut other, Request::Import { length });
+    let reason = channel::vmm::Refusal::NoFirmware as u64;
+    let refused = decode_answer(&refused);
+    assert_eq!(refused, Err(channel::ProtocolError::Refused { reason }));
+    assert_eq!(elsewhere.status().phase, Phase::Empty);
+    assert!(!other.firmware);
+}

@@ -61,6 +61,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Vec<Captures>> {
                 program: Program::Flat {
                     file: file.clone(),
                     load: LOAD_ADDRESS,
+                    tree: None,
                 },
                 vcpus: 2,
                 arguments: format!("stand={interrupts}"),

@@ -45,6 +45,7 @@ pub(crate) fn measure(kernel: Kernel, time: Time, count: u64) -> anyhow::Result<
             program: Program::Flat {
                 file,
                 load: LOAD_ADDRESS,
+                tree: None,
             },
             vcpus: 2,
             arguments: format!("count={count}"),

@@ -210,7 +210,7 @@ fn a_policy_with_an_unknown_right_or_end_is_refused() {
             "seral_pd = [\"vmm_pd\"]",
             "seral_pd",
         ),
-        ("[\"guest_ram\"]", "[\"guest_rom\"]", "guest_rom"),
+        ("\"guest_rom\"]", "\"guest_rum\"]", "guest_rum"),
     ] {
         assert!(text.contains(from), "{from}");
         let error = Policy::parse("policy.toml", &text.replacen(from, to, 1)).unwrap_err();

@@ -532,6 +532,9 @@ impl Port for Fake {
     fn ram_flush(&mut self, _: usize) -> bool {
         unreachable!("a capture flushes no RAM")
     }
+    fn set_rom(&mut self, _: bool) {
+        unreachable!("a capture fills nothing")
+    }
     fn clear_copies(&mut self) {
         unreachable!("a capture clears nothing")
     }
