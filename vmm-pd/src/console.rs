@@ -10,10 +10,12 @@
 //! * a byte that was typed is delivered once the guest listens: what a driver clears away before it does, or flushes, comes
 //!   again (`Console::put_back`);
 //! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
-//!   something only while that ring is full or the transmitter is off;
+//!   something only while that ring is full or nobody is clear to send;
 //! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
 //!   the receive FIFO asks for an interrupt;
-//! * the UART is found enabled, as firmware leaves it (`Control::AS_FIRMWARE_LEAVES_IT`);
+//! * every register is found as a reset leaves it, `UARTEN` clear, and the line works all the same, as QEMU's does: guests
+//!   that were made for `virt` have no firmware before them. What is written is sent whatever `UARTEN` and `TXE` say (no
+//!   guest waits for `BUSY` in vain), and `RXE`, which a reset sets, is all that reception asks for;
 //! * baud rate, word length, parity, DMA and infrared are registers without an effect.
 
 #[cfg(test)]
@@ -105,9 +107,8 @@ bitflags! {
 }
 
 impl Control {
-    /// 0x300 is the value after reset; a guest's early console writes before any driver has set
-    /// the enable bit, so firmware has.
-    const AS_FIRMWARE_LEAVES_IT: Self = Self::UARTEN.union(Self::TXE).union(Self::RXE);
+    /// The value after reset (DDI 0183G, table 3-1): 0x300.
+    const AT_RESET: Self = Self::TXE.union(Self::RXE);
 }
 
 /// The emulated UART.
@@ -143,7 +144,7 @@ impl Console {
     /// The UART at power-on.
     pub const fn new() -> Self {
         Self {
-            control: Control::AS_FIRMWARE_LEAVES_IT,
+            control: Control::AT_RESET,
             line_control: 0,
             integer_baud_rate: 0,
             fractional_baud_rate: 0,
@@ -229,8 +230,7 @@ impl Console {
     /// How many bytes of input the guest has room for. Changes when the guest reads data or
     /// switches the receiver on: input that waits elsewhere can then be given.
     pub fn receive_room(&self) -> usize {
-        let wire = Control::UARTEN | Control::RXE;
-        if self.control.contains(wire) && !self.control.contains(Control::LBE) {
+        if self.control.contains(Control::RXE) && !self.control.contains(Control::LBE) {
             self.depth().saturating_sub(self.received.len())
         } else {
             0
@@ -488,10 +488,9 @@ impl Console {
         flags
     }
 
-    /// Whether the transmitter is on, and may send if it heeds the clear-to-send line.
+    /// Whether the transmitter may send, if it heeds the clear-to-send line.
     fn transmits(&self) -> bool {
-        self.control.contains(Control::UARTEN | Control::TXE)
-            && (!self.control.contains(Control::CTSEN) || self.modem().contains(Flags::CTS))
+        !self.control.contains(Control::CTSEN) || self.modem().contains(Flags::CTS)
     }
 
     const fn has_fifos(&self) -> bool {

@@ -25,7 +25,6 @@ mod report;
 mod script;
 mod shared;
 
-use guest_runtime::console::Console;
 use guest_runtime::exception::{Frame, Vector};
 use guest_runtime::machine::{Machine, power_off};
 use guest_runtime::println;
@@ -34,7 +33,6 @@ use guest_runtime::println;
 fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
     let mode = machine.arguments.text("mode").unwrap_or("registers");
     if vcpu == 0 {
-        Console::enable();
         println!("probe: mode {mode}, {} vCPUs", machine.vcpus);
     }
     match mode {

@@ -1,4 +1,5 @@
-//! The console: a PL011 (Arm DDI 0183), polled. Already set up by whoever started the guest.
+//! The console: a PL011 (Arm DDI 0183), polled, and as its reset leaves it: like many a guest that was made for QEMU's
+//! `virt`, this one never sets `UARTEN`, and sends a byte when the one before has left.
 
 use core::fmt;
 
@@ -10,16 +11,11 @@ pub const UART: usize = 0x0900_0000;
 pub const UARTDR: usize = UART;
 /// `UARTFR`, the flag register (3.3.3).
 pub const UARTFR: usize = UART + 0x18;
-/// `UARTCR`, the control register (3.3.8).
-const UARTCR: usize = UART + 0x30;
-
 /// `UARTIMSC`, the interrupt mask (3.3.10).
 const UARTIMSC: usize = UART + 0x38;
 
+const FR_BUSY: u32 = 1 << 3;
 const FR_RXFE: u32 = 1 << 4;
-const FR_TXFF: u32 = 1 << 5;
-/// `UARTEN`, `TXE`, `RXE`.
-const CR_ON: u32 = 1 << 0 | 1 << 8 | 1 << 9;
 
 /// `RXIM`: interrupt when something was received.
 const IMSC_RXIM: u32 = 1 << 4;
@@ -29,14 +25,9 @@ const IMSC_RXIM: u32 = 1 << 4;
 pub struct Console;
 
 impl Console {
-    /// Switches transmitter and receiver on.
-    pub fn enable() {
-        mmio::write(UARTCR, CR_ON);
-    }
-
-    /// Sends one byte when there is room.
+    /// Sends one byte when the UART is idle.
     pub fn send(byte: u8) {
-        while mmio::read(UARTFR) & FR_TXFF != 0 {}
+        while mmio::read(UARTFR) & FR_BUSY != 0 {}
         mmio::write(UARTDR, u32::from(byte));
     }
 
