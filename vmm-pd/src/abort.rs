@@ -269,6 +269,7 @@ impl Machine {
                 self.console
                     .write(offset, width, value, |byte| port.console_put(byte), room);
                 self.send_console_output(port);
+                self.look_at_line(port);
                 if self.console.receive_room() > receive_room {
                     self.take_console_input(port);
                 }

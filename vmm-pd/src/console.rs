@@ -11,6 +11,9 @@
 //!   again (`Console::put_back`);
 //! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
 //!   something only while that ring is full or nobody is clear to send;
+//! * what a guest writes after a look at `UARTFR` each still counts as being in the FIFO for a while (`Console::following`),
+//!   which so gets full. A driver then leaves the rest to its interrupt handler, where it takes one exit a byte instead of
+//!   two, and more gathers until that is called;
 //! * nothing happens between two bytes, so the receive time-out passes at once: whatever is in
 //!   the receive FIFO asks for an interrupt;
 //! * every register is found as a reset leaves it, `UARTEN` clear, and the line works all the same, as QEMU's does: guests
@@ -132,6 +135,11 @@ pub struct Console {
     put_back_times: u8,
     /// What the guest wrote and the line has yet to take.
     unsent: Deque<u8, FIFO_DEPTH>,
+    /// Bytes that the line has taken and that count as being in the transmit FIFO still. They are not state: at any moment
+    /// they may have left ([`Self::line_catches_up`]).
+    following: usize,
+    /// The guest's last access was a look at `UARTFR`.
+    looked: bool,
 }
 
 impl Default for Console {
@@ -158,12 +166,26 @@ impl Console {
             put_back: false,
             put_back_times: 0,
             unsent: Deque::new(),
+            following: 0,
+            looked: false,
         }
     }
 
     /// What a load of `width` bytes (1, 2 or 4) at `offset` gives. Reading data makes room for
     /// input ([`Self::receive_room`]) and may change [`Self::interrupt_line`].
     pub fn read(&mut self, offset: u32, width: u8) -> u32 {
+        let looked = core::mem::take(&mut self.looked);
+        match offset & !3 {
+            FR => {
+                // Who finds the FIFO full and looks again waits for nothing else.
+                if looked && self.transmit_level() >= self.depth() {
+                    self.line_catches_up();
+                }
+                self.looked = true;
+            }
+            RIS | MIS => self.line_catches_up(),
+            _ => {}
+        }
         let register = self.read_register(offset & !3);
         if matches!(offset & !3, DR | FR | RIS | MIS) {
             // Whoever looks again sees what has arrived meanwhile.
@@ -190,8 +212,9 @@ impl Console {
         };
         let [byte, second, ..] = value.to_le_bytes();
         let half = u16::from_le_bytes([byte, second]);
+        let looked = core::mem::take(&mut self.looked);
         match offset {
-            DR => self.transmit(byte, put, room),
+            DR => self.transmit(byte, looked, put, room),
             RSR_ECR => self.receive_status = 0,
             ILPR => self.low_power = byte,
             IBRD => self.integer_baud_rate = half,
@@ -220,6 +243,25 @@ impl Console {
     /// The line has room for `room` bytes again: `put` takes what waited.
     pub fn output_ready(&mut self, put: impl FnMut(u8), room: usize) {
         self.drain(put, room);
+    }
+
+    /// Whether the guest waits for an interrupt that comes with [`Self::line_catches_up`]: to be called when the line has
+    /// sent everything, at the latest.
+    #[inline]
+    pub fn awaits_line(&self) -> bool {
+        self.following > 0
+            && self.mask.contains(Interrupts::TX)
+            && self.transmit_level() > self.transmit_trigger()
+    }
+
+    /// What the line has taken is not in the transmit FIFO any more, for the guest to see. The interrupt comes when the
+    /// FIFO passes its trigger level on the way down (DDI 0183G, 2.8.2), never because it was empty all along.
+    pub fn line_catches_up(&mut self) {
+        let was_above = self.transmit_level() > self.transmit_trigger();
+        self.following = 0;
+        if was_above && self.transmit_level() <= self.transmit_trigger() {
+            self.raw.insert(Interrupts::TX);
+        }
     }
 
     /// Whether something waits for [`Self::output_ready`].
@@ -253,8 +295,15 @@ impl Console {
         }
     }
 
-    /// Lets the guest see what was put back (`put_back`); before a record is made.
-    pub fn show_input(&mut self) {
+    /// Lets everything arrive that has been put off, in both directions; before a record is made.
+    pub fn settle(&mut self) {
+        self.show_input();
+        self.line_catches_up();
+        self.looked = false;
+    }
+
+    /// Lets the guest see what was put back (`put_back`).
+    fn show_input(&mut self) {
         if core::mem::take(&mut self.put_back) && !self.received.is_empty() {
             self.raise_input();
         }
@@ -309,6 +358,8 @@ impl Console {
             put_back: false,
             put_back_times: 0,
             unsent,
+            following: 0,
+            looked: false,
         }
     }
 
@@ -388,19 +439,24 @@ impl Console {
         }
     }
 
-    fn transmit(&mut self, byte: u8, put: impl FnMut(u8), room: usize) {
+    /// `looked` at `UARTFR` before: the byte stays in the FIFO for the guest to see.
+    fn transmit(&mut self, byte: u8, looked: bool, put: impl FnMut(u8), room: usize) {
         if self.unsent.len() >= self.depth() || self.unsent.push_back(byte).is_err() {
             // `UARTFR.TXFF` said that there is no room.
             return;
         }
-        if self.unsent.len() > self.transmit_trigger() {
+        let before = self.unsent.len();
+        let follows = looked && self.has_fifos() && !self.control.contains(Control::LBE);
+        if self.transmit_level() > self.transmit_trigger() {
             self.raw.remove(Interrupts::TX);
         }
         self.drain(put, room);
+        if follows && self.unsent.len() < before {
+            self.following += 1;
+        }
     }
 
-    /// Sends what waits. The interrupt comes when the FIFO passes its trigger level on the way
-    /// down (DDI 0183G, 2.8.2), never because it was empty all along.
+    /// Sends what waits. The interrupt comes when something has left the FIFO and it is not above its trigger level.
     fn drain(&mut self, mut put: impl FnMut(u8), room: usize) {
         if !self.transmits() {
             return;
@@ -413,9 +469,14 @@ impl Console {
                 put(byte);
             }
         }
-        if self.unsent.len() < before && self.unsent.len() <= self.transmit_trigger() {
+        if self.unsent.len() < before && self.transmit_level() <= self.transmit_trigger() {
             self.raw.insert(Interrupts::TX);
         }
+    }
+
+    /// How full the transmit FIFO is, for the guest to see.
+    fn transmit_level(&self) -> usize {
+        self.unsent.len() + self.following
     }
 
     /// The receiver is wired to the transmitter instead of the line (DDI 0183G, 2.4.5).
@@ -431,6 +492,7 @@ impl Console {
         if (self.line_control ^ value) & FIFO_ENABLE != 0 {
             // Switching the FIFOs flushes them (DDI 0183G, 3.3.8); input comes again.
             self.unsent.clear();
+            self.following = 0;
             self.put_back();
             self.line_control = value;
             self.raw.remove(Self::INPUT);
@@ -475,9 +537,12 @@ impl Console {
 
     fn flags(&self) -> Flags {
         let mut flags = self.modem();
-        flags.set(Flags::BUSY, !self.unsent.is_empty());
-        flags.set(Flags::TXFE, self.unsent.is_empty());
-        flags.set(Flags::TXFF, self.unsent.len() >= self.depth());
+        let full = self.transmit_level() >= self.depth();
+        // What follows shows as a FIFO that is full, and as nothing before.
+        let idle = self.unsent.is_empty() && !full;
+        flags.set(Flags::BUSY, !idle);
+        flags.set(Flags::TXFE, idle);
+        flags.set(Flags::TXFF, full);
         let received = if self.put_back {
             0
         } else {

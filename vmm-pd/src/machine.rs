@@ -264,6 +264,11 @@ impl Machine {
         if !matches!(exit, Exit::Maintenance(_) | Exit::Timer) {
             self.before_access(port, vcpu)?;
         }
+        if self.console.awaits_line() && !matches!(exit, Exit::Abort { .. }) {
+            // Time passes, and the guest turns to something else.
+            self.console.line_catches_up();
+            self.update_console_line(port)?;
+        }
         match exit {
             Exit::SecureMonitorCall(syndrome) => {
                 self.statistics.smc += 1;
@@ -370,6 +375,7 @@ impl Machine {
     /// `serial-pd` notified: there is input, or room for output again.
     pub fn console_ready<P: Port>(&mut self, port: &mut P) {
         self.send_console_output(port);
+        self.look_at_line(port);
         if self.last_words.is_some() && !self.has_last_words(port) {
             self.last_words = None;
             port.phase_changed();
@@ -384,6 +390,14 @@ impl Machine {
                 self.fail(port, FIRST, error);
             }
             self.rearrange(port);
+        }
+    }
+
+    /// If the guest waits until the line has sent what it wrote: that is so, or `serial-pd` notifies when it is.
+    #[inline]
+    pub(crate) fn look_at_line<P: Port>(&mut self, port: &mut P) {
+        if self.console.awaits_line() && port.console_is_sent() {
+            self.console.line_catches_up();
         }
     }
 

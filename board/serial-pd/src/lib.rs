@@ -32,6 +32,7 @@ pub struct Serial<U> {
     output: Output,
     uart: U,
     stopped: bool,
+    rests: bool,
 }
 
 impl<U: Uart> Serial<U> {
@@ -46,7 +47,14 @@ impl<U: Uart> Serial<U> {
             },
             uart,
             stopped: false,
+            rests: false,
         }
+    }
+
+    /// Whether everything that `vmm-pd` had to say has just gone, so that it is time for a rest: what it says meanwhile
+    /// then goes in one go. A guest says one byte an exit, and to be woken for each costs more than all the rest.
+    pub const fn rests(&self) -> bool {
+        self.rests
     }
 
     /// Does everything that can be done now; to be called at the start, after the UART's interrupt
@@ -57,6 +65,7 @@ impl<U: Uart> Serial<U> {
     /// `vmm-pd` has corrupted its ring, or the UART does not work. From then on the UART is silent, and what the guest says
     /// goes nowhere: it does not wait for a UART that takes nothing, and neither does whoever waits for its last words.
     pub fn work(&mut self) -> Result<bool, SerialError> {
+        self.rests = false;
         if self.stopped {
             return Ok(self.output.discard());
         }
@@ -79,6 +88,7 @@ impl<U: Uart> Serial<U> {
             self.uart.acknowledge();
             let received = self.input.work(&mut self.uart)?;
             let sent = self.output.work(&mut self.uart)?;
+            self.rests = (self.rests || sent) && self.output.ring.available()? == 0;
             if !self.uart.is_interrupting() {
                 return Ok(());
             }

@@ -84,6 +84,9 @@ impl Handler for Shell {
         if channels.contains(interrupt) {
             // The slot is empty: an action is taken out before the next event.
             let _ = self.deferred.defer_irq_ack(interrupt);
+        } else if self.serial.rests() {
+            // Until its next period.
+            sel4::r#yield();
         }
         Ok(())
     }

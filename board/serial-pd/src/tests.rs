@@ -116,6 +116,24 @@ proptest! {
 }
 
 #[test]
+fn it_rests_when_it_has_printed_everything_and_only_then() {
+    let (rings, mut vmm) = pair(64, 64).expect("memory");
+    let mut serial = Serial::new(Fake::default(), rings);
+    let mut rests_after = |output: &[u8], sent: usize, input: &[u8]| {
+        assert_eq!(vmm.producer.push(output), Ok(output.len()));
+        serial.uart.send(sent);
+        serial.uart.receive.extend(input);
+        serial.work().expect("honest");
+        serial.rests()
+    };
+    assert!(rests_after(b"a", 0, b""));
+    assert!(!rests_after(b"", 1, b""), "nothing to print");
+    assert!(!rests_after(b"", 0, b"x"), "input");
+    assert!(!rests_after(&[b'b'; 20], 0, b""), "the UART is full");
+    assert!(rests_after(b"", 16, b""));
+}
+
+#[test]
 fn nobody_waits_for_a_uart_that_takes_nothing() {
     let (rings, mut vmm) = pair(8, 8).expect("memory");
     let mut serial = Serial::new(Fake::default(), rings);

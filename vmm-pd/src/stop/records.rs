@@ -23,7 +23,7 @@ const GIC_VERSION: u8 = 2;
 impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
-        self.console.show_input();
+        self.console.settle();
         let mut vcpus = VcpusRecordV2 {
             console: self.console.export(),
             bundle: self.bundle,

@@ -7,13 +7,20 @@ use state::{VcpusRecordV1, VcpusRecordV2, record};
 
 use super::board::Board;
 use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, go_on_with, record_of, store};
+use crate::capture::tests::fake::Slot;
+use crate::exit::Exit;
 use crate::machine::Machine;
 
 const DATA: u64 = 0x0900_0000;
 const FLAGS: u64 = 0x0900_0018;
 const LINE_CONTROL: u64 = 0x0900_002c;
+const INTERRUPT_MASK: u64 = 0x0900_0038;
 /// `UARTFR.RXFE`.
 const NOTHING_TO_READ: u64 = 1 << 4;
+/// `UARTFR.TXFF`.
+const NO_ROOM: u64 = 1 << 5;
+/// `UARTIMSC.TXIM`.
+const TRANSMIT: u64 = 1 << 5;
 
 fn load(board: &mut Board, machine: &mut Machine, ipa: u64) -> u64 {
     board.exits(machine, 0, access(ipa, 4, 3, false), &[]);
@@ -187,6 +194,40 @@ fn output_that_the_line_had_no_room_for_is_printed_once_where_the_guest_is() {
         (here.output, there.output),
         (b"012".to_vec(), b"3456789".to_vec())
     );
+}
+
+#[test]
+fn a_guest_that_waits_for_the_line_is_told_when_it_has_sent_or_time_passes() {
+    type Event = fn(&mut Board, &mut Machine);
+    let events: [(&str, Event); 3] = [
+        ("the line has sent everything", |board, machine| {
+            board.console_sent = true;
+            machine.console_ready(board);
+        }),
+        ("the guest waits", |board, machine| {
+            board.exits(machine, 0, Exit::WaitForInterrupt, &[]);
+        }),
+        ("its timer comes", |board, machine| {
+            board.exits(machine, 0, Exit::Timer, &[]);
+        }),
+    ];
+    for (what, event) in events {
+        let (mut board, mut machine) = Board::booted(1);
+        super::enable(&mut board, &mut machine, 0, 33);
+        // The target of INTID 33 is vCPU 0.
+        store(&mut board, &mut machine, 0, 0x0800_0820, 1 << 8);
+        store(&mut board, &mut machine, 0, LINE_CONTROL, 1 << 4);
+        board.console_sent = false;
+        while load(&mut board, &mut machine, FLAGS) & NO_ROOM == 0 {
+            store(&mut board, &mut machine, 0, DATA, b'x'.into());
+        }
+        store(&mut board, &mut machine, 0, INTERRUPT_MASK, TRANSMIT);
+        machine.console_ready(&mut board);
+        let interrupted = |board: &Board| board.cores[0].slots.contains(&Slot::Pending(33));
+        assert!(!interrupted(&board), "{what}: not yet");
+        event(&mut board, &mut machine);
+        assert!(interrupted(&board), "{what}");
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: what exits cost, in instructions and in time, what a capture and a restore of a vCPU cost in
-//! instructions, what an idle guest costs, and what live moves cost.
+//! instructions, what an idle guest costs, what a byte on the console costs, and what live moves cost.
 //!
 //! The bare-metal guest of `guest/bench` measures itself by the virtual counter. With QEMU's `-icount shift=0` a
 //! nanosecond of that counter is one instruction: exact, repeatable, and the same on every machine. Without it, times
 //! are wall time under emulation. Which figure belongs to what is in `docs/performance.md`.
 
 mod capture;
+mod console;
 mod idle;
 mod moves;
 mod run;
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Leave out the idle Linux guest.
     #[arg(long)]
     no_idle: bool,
+    /// Leave out the console.
+    #[arg(long)]
+    no_console: bool,
     /// Leave out the moves.
     #[arg(long)]
     no_moves: bool,
@@ -48,6 +52,11 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     prepare::prerequisites(root(), &[Need::Demo], &|step| println!("{step}"))?;
     let (mut table, mut captures, mut moves) = (Table::default(), Vec::new(), Vec::new());
+    let mut consoles = Vec::new();
+    if !options.no_console {
+        println!("plain QEMU: console");
+        consoles.push(console::reference()?);
+    }
     for kernel in options.kernel.list() {
         if !options.no_exits {
             table.add(column(kernel, options)?);
@@ -55,6 +64,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         if !options.no_captures {
             println!("{kernel}: captures and restores, in instructions");
             captures.extend(capture::measure(kernel)?);
+        }
+        if !options.no_console {
+            println!("{kernel}: console");
+            consoles.push(console::measure(kernel)?);
         }
         if !options.no_moves {
             println!("{kernel}: live moves");
@@ -69,6 +82,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     for captures in captures {
         print!("{captures}");
+    }
+    if let Some(reference) = consoles.first() {
+        println!("\n{}", console::HEADING);
+        for speed in &consoles {
+            print!("{}", console::Row(speed, reference));
+        }
     }
     if !moves.is_empty() {
         println!("\n| live move | bytes | total | downtime |\n|---|---|---|---|");
