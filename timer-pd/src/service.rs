@@ -5,7 +5,7 @@
 
 use crate::board::BoardTimer;
 use crate::timers::Timers;
-use channel::timer::{ANSWER, Refusal, Request};
+use channel::timer::{ANSWER, Count, Refusal, Request};
 use channel::{Message, Ticks};
 use state::record;
 
@@ -77,6 +77,10 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
             Request::Load { vcpu } => self.timers.load(vcpu).map(|timer| {
                 *message = timer.encode();
             }),
+            Request::Count => {
+                *message = self.count().encode();
+                Ok(())
+            }
             _ => self.carry_out(request).map(|value| {
                 message.restart(ANSWER);
                 message.push(value);
@@ -84,6 +88,13 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
         };
         if let Err(refusal) = carried_out {
             *message = Message::refused(refusal as u64);
+        }
+    }
+
+    fn count(&self) -> Count {
+        Count {
+            count: self.timers.count(self.board.now()),
+            frequency: self.board.frequency(),
         }
     }
 
@@ -97,10 +108,14 @@ impl<B: BoardTimer, R: Regions> Service<B, R> {
             Request::Freeze => value = self.timers.freeze(now).0,
             Request::Save { vcpu, timer } => return self.timers.save(vcpu, timer).map(|()| 0),
             Request::Load { vcpu } => return self.timers.load(vcpu).map(|_| 0),
+            Request::Count => return Ok(self.count().count.0),
             Request::Release => value = self.timers.release(now)?.0,
             Request::Sleep { vcpu, deadline } => {
                 let sleeps = self.timers.sleep(vcpu, deadline, now)?;
                 value = u64::from(!sleeps);
+            }
+            Request::Alarm { deadline } => {
+                value = u64::from(!self.timers.set_alarm(deadline, now)?);
             }
             Request::Wake { vcpu } => self.timers.wake(vcpu)?,
             Request::Due => value = self.timers.collect(now).into(),

@@ -1,11 +1,11 @@
-//! vCPUs that sleep until their virtual timer is due.
+//! vCPUs that sleep until their virtual timer is due, and the machine's alarm.
 //!
 //! Responsible for: when the next of them is to be woken, and that each is reported once. It must
 //! never decide what waking means.
 
 use channel::{MAX_VCPUS, Ticks, VcpuId};
 
-/// What a vCPU does, as far as it matters here.
+/// What a vCPU does, as far as it matters here; or the alarm, which sleeps while it is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 enum Sleeper {
     #[default]
@@ -16,9 +16,12 @@ enum Sleeper {
     Due,
 }
 
-/// The sleepers of a machine.
+/// The sleepers of a machine: its vCPUs, and the alarm after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Sleepers([Sleeper; MAX_VCPUS]);
+pub struct Sleepers([Sleeper; MAX_VCPUS + 1]);
+
+/// The alarm's place.
+const ALARM: usize = MAX_VCPUS;
 
 /// The board's count at which the machine's reaches `deadline`; beyond the end of the board's
 /// count, its end. A deadline that has passed is now.
@@ -30,9 +33,18 @@ impl Sleepers {
     /// A vCPU goes to sleep until `deadline`; `count` is the machine's count while the board's is
     /// `now`. False, and it is awake, if that has passed.
     pub fn sleep(&mut self, vcpu: VcpuId, deadline: Ticks, count: Ticks, now: Ticks) -> bool {
+        self.sleep_at(vcpu.index(), deadline, count, now)
+    }
+
+    /// Sets the alarm to `deadline`. False, and it is off, if that has passed.
+    pub fn set_alarm(&mut self, deadline: Ticks, count: Ticks, now: Ticks) -> bool {
+        self.sleep_at(ALARM, deadline, count, now)
+    }
+
+    fn sleep_at(&mut self, place: usize, deadline: Ticks, count: Ticks, now: Ticks) -> bool {
         let sleeps = deadline > count;
         self.put(
-            vcpu,
+            place,
             if sleeps {
                 Sleeper::Asleep {
                     deadline,
@@ -47,11 +59,11 @@ impl Sleepers {
 
     /// A vCPU is awake.
     pub fn wake(&mut self, vcpu: VcpuId) {
-        self.put(vcpu, Sleeper::Awake);
+        self.put(vcpu.index(), Sleeper::Awake);
     }
 
-    fn put(&mut self, vcpu: VcpuId, sleeper: Sleeper) {
-        if let Some(slot) = self.0.get_mut(vcpu.index()) {
+    fn put(&mut self, place: usize, sleeper: Sleeper) {
+        if let Some(slot) = self.0.get_mut(place) {
             *slot = sleeper;
         }
     }
@@ -91,13 +103,13 @@ impl Sleepers {
         any
     }
 
-    /// Collects those that [`Self::expire`] has found, one bit a vCPU. They are awake.
+    /// Collects those that [`Self::expire`] has found, one bit each. They are awake.
     pub fn collect(&mut self) -> u8 {
         let mut due = 0;
-        for (vcpu, sleeper) in self.0.iter_mut().enumerate() {
+        for (place, sleeper) in self.0.iter_mut().enumerate() {
             if *sleeper == Sleeper::Due {
                 *sleeper = Sleeper::Awake;
-                due |= 1 << vcpu;
+                due |= 1 << place;
             }
         }
         due

@@ -51,10 +51,7 @@ impl Timers {
     /// machine's count. Every vCPU has to be loaded again before time goes on: whoever stops a
     /// machine may have changed its vCPUs' timers.
     pub fn freeze(&mut self, now: Ticks) -> Ticks {
-        let count = match self.gate {
-            Gate::Frozen(frozen) => frozen.count(),
-            Gate::Running(running) => running.count(now),
-        };
+        let count = self.count(now);
         self.gate = Gate::Frozen(Frozen::at(count));
         count
     }
@@ -116,6 +113,23 @@ impl Timers {
         Ok(self.sleepers.sleep(vcpu, deadline, count, now))
     }
 
+    /// The machine's count, at the board's count `now`.
+    pub fn count(&self, now: Ticks) -> Ticks {
+        match self.gate {
+            Gate::Frozen(frozen) => frozen.count(),
+            Gate::Running(running) => running.count(now),
+        }
+    }
+
+    /// Sets the alarm to `deadline` of the machine's count. False if that has passed.
+    pub fn set_alarm(&mut self, deadline: Ticks, now: Ticks) -> Result<bool, Refusal> {
+        let Gate::Running(running) = self.gate else {
+            return Err(Refusal::Frozen);
+        };
+        let count = running.count(now);
+        Ok(self.sleepers.set_alarm(deadline, count, now))
+    }
+
     /// A vCPU is awake.
     pub fn wake(&mut self, vcpu: VcpuId) -> Result<(), Refusal> {
         self.check(vcpu)?;
@@ -136,7 +150,7 @@ impl Timers {
         matches!(self.gate, Gate::Running(_)) && self.sleepers.expire(now)
     }
 
-    /// Collects the sleepers that are due, one bit a vCPU.
+    /// Collects the sleepers that are due, one bit a vCPU, and one for the alarm.
     pub fn collect(&mut self, now: Ticks) -> u8 {
         self.expire(now);
         self.sleepers.collect()

@@ -4,7 +4,7 @@
     reason = "numbers of a test are small"
 )]
 
-use channel::timer::{Refusal, Request, VirtualTimer, decode_answer};
+use channel::timer::{ALARM_IS_DUE, Count, Refusal, Request, VirtualTimer, decode_answer};
 use channel::{Message, ProtocolError, Ticks, VcpuId};
 use proptest::prelude::*;
 use state::record;
@@ -248,6 +248,8 @@ fn each_caller_has_its_own_requests() {
         },
         Request::Wake { vcpu },
         Request::Due,
+        Request::Count,
+        Request::Alarm { deadline: Ticks(1) },
     ];
     for request in not_for_migration {
         let answer = handle(&mut domain, Caller::Migration, request.encode());
@@ -285,6 +287,45 @@ fn one_timer_serves_all_sleepers() {
         None,
         "an idle board stays idle"
     );
+}
+
+#[test]
+fn the_alarm_comes_once_whatever_sleeps_besides() {
+    let mut domain = running(1000, 1);
+    let alarm = |deadline| Request::Alarm {
+        deadline: Ticks(deadline),
+    };
+    assert_eq!(ask(&mut domain, alarm(0)), Ok(1), "passed");
+    assert_eq!(ask(&mut domain, alarm(500)), Ok(0));
+    assert_eq!(ask(&mut domain, alarm(300)), Ok(0), "in its place");
+    let sleep = Request::Sleep {
+        vcpu: id(0),
+        deadline: Ticks(400),
+    };
+    assert_eq!(ask(&mut domain, sleep), Ok(0));
+    assert_eq!(domain.board_mut().deadline, Some(Ticks(1300)));
+    domain.board_mut().now = 1300;
+    assert!(domain.interrupt());
+    assert_eq!(ask(&mut domain, Request::Due), Ok(ALARM_IS_DUE));
+    domain.board_mut().now = 1400;
+    assert!(domain.interrupt());
+    assert_eq!(ask(&mut domain, Request::Due), Ok(1));
+    ask(&mut domain, Request::Freeze).unwrap();
+    assert_eq!(ask(&mut domain, alarm(900)), refused(Refusal::Frozen));
+}
+
+#[test]
+fn the_count_can_be_asked_for_whether_or_not_time_goes_on() {
+    let mut domain = running(1000, 1);
+    let count = |domain: &mut Domain| {
+        let answer = handle(domain, Caller::Vmm, Request::Count.encode());
+        Count::decode(&answer).map(|count| count.count)
+    };
+    domain.board_mut().now = 1250;
+    assert_eq!(count(&mut domain), Ok(Ticks(250)));
+    ask(&mut domain, Request::Freeze).unwrap();
+    domain.board_mut().now = 2000;
+    assert_eq!(count(&mut domain), Ok(Ticks(250)));
 }
 
 #[test]

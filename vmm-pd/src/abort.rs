@@ -1,7 +1,7 @@
 //! Stage-2 aborts: the emulated devices, and addresses where nothing is.
 //!
 //! Responsible for: finding out what a load or store does, from its syndrome or from the
-//! instruction itself, and carrying it out on the distributor or the console. Must never: let an
+//! instruction itself, and carrying it out on the distributor, the console or the clock. Must never: let an
 //! access that nothing answers pass silently, or end a guest for one: whatever it accesses, and
 //! however, it gets a value or its external abort.
 
@@ -28,12 +28,16 @@ const DISTRIBUTOR_REGISTERS: u64 = 0x1000;
 /// Where the console UART is, and its size.
 const CONSOLE: u64 = 0x0900_0000;
 const CONSOLE_SIZE: u64 = 0x1000;
+/// Where the clock of the day is, and its size.
+const CLOCK: u64 = 0x0901_0000;
+const CLOCK_SIZE: u64 = 0x1000;
 
 /// An emulated device, and an offset in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Device {
     Distributor(u32),
     Console(u32),
+    Clock(u32),
 }
 
 impl Device {
@@ -47,6 +51,7 @@ impl Device {
         offset(DISTRIBUTOR, DISTRIBUTOR_SIZE)
             .map(Self::Distributor)
             .or_else(|| offset(CONSOLE, CONSOLE_SIZE).map(Self::Console))
+            .or_else(|| offset(CLOCK, CLOCK_SIZE).map(Self::Clock))
     }
 
     /// The device at `ipa`, if it answers accesses of `width` bytes there. Like the bus of such devices, none answers one
@@ -61,6 +66,7 @@ impl Device {
         match self {
             Self::Distributor(offset) => Self::Distributor(offset + 4),
             Self::Console(offset) => Self::Console(offset + 4),
+            Self::Clock(offset) => Self::Clock(offset + 4),
         }
     }
 }
@@ -111,6 +117,7 @@ impl Machine {
         match device {
             Device::Distributor(_) => self.statistics.distributor += 1,
             Device::Console(_) => self.statistics.console += 1,
+            Device::Clock(_) => self.statistics.other_aborts += 1,
         }
         if syndrome.describes_access() {
             self.described(port, vcpu, place, syndrome.access())
@@ -224,6 +231,7 @@ impl Machine {
                 self.update_console_line(port)?;
                 Ok(value.into())
             }
+            Device::Clock(offset) => Ok(self.read_clock(port, offset, width)?.into()),
         }
     }
 
@@ -275,6 +283,7 @@ impl Machine {
                 }
                 self.update_console_line(port)
             }
+            Device::Clock(offset) => self.write_clock(port, offset, value),
         }
     }
 

@@ -13,6 +13,7 @@
 pub mod abort;
 mod address;
 pub mod capture;
+pub mod clock;
 pub mod console;
 mod exception;
 pub mod exit;

@@ -13,6 +13,7 @@
 //! runs before it has finished.
 
 mod calls;
+mod day;
 mod interrupts;
 mod look;
 mod sleep;
@@ -28,6 +29,7 @@ use state::console::MAX_WAITING;
 use thiserror::Error;
 
 use crate::capture::CaptureError;
+use crate::clock::Clock;
 use crate::console::Console;
 use crate::exception::is_conditional;
 use crate::exit::Exit;
@@ -133,6 +135,10 @@ pub struct Machine {
     pub(crate) vcpus: [Vcpu; MAX_VCPUS],
     pub(crate) console: Console,
     console_line: bool,
+    pub(crate) clock: Clock,
+    clock_line: bool,
+    /// The clock, in ticks, when the board's count was zero: for a guest that starts again.
+    day: Option<u64>,
     /// What the guest was doing when it ended, for as long as its last words are on their way: who hears that it has ended
     /// knows that it has said everything.
     last_words: Option<Phase>,
@@ -171,6 +177,9 @@ impl Machine {
             vcpus: [Vcpu::default(); MAX_VCPUS],
             console: Console::new(),
             console_line: false,
+            clock: Clock::new(0, 0),
+            clock_line: false,
+            day: None,
             last_words: None,
             waiting: Deque::new(),
             boot,
@@ -448,6 +457,7 @@ impl Machine {
             self.ask_vgic(port, &Request::Power { vcpu, on: false })?;
         }
         let time = self.open_gate(port)?;
+        self.start_clock(port, time)?;
         self.start_vcpu(port, FIRST, time, [boot.entry, boot.context])?;
         self.set_phase(port, Phase::Running);
         self.take_console_input(port);
@@ -464,6 +474,7 @@ impl Machine {
     /// Stops every vCPU where it is, for good.
     pub(crate) fn halt<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.activity = Activity::None;
+        self.note_day();
         self.time = None;
         self.rearrange = 0;
         for vcpu in self.present() {
@@ -500,6 +511,9 @@ impl Machine {
         self.hold_shared = 0;
         self.console = Console::new();
         self.console_line = false;
+        self.clock = Clock::new(0, 0);
+        self.clock_line = false;
+        self.day = None;
         self.missed = 0;
         self.time = None;
         self.standstill.forget();

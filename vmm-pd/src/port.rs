@@ -178,6 +178,8 @@ pub trait Port: DataPage {
 
     /// The board's name; empty if nobody gave it one.
     fn board(&self) -> &str;
+    /// The time of day when the board's count was zero, in seconds since 1970, as far as whoever made its image knew.
+    fn time_of_day(&self) -> u64;
     /// The size of guest RAM in bytes.
     fn ram_size(&self) -> u64;
     /// The 8 aligned bytes at `ipa`, if that is RAM or firmware memory.

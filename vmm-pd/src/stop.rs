@@ -469,6 +469,7 @@ impl Machine {
         // this one's terminal.
         self.send_console_output(port);
         self.take_console_input(port);
-        self.update_console_line(port)
+        self.update_console_line(port)?;
+        self.set_alarm(port)
     }
 }

@@ -23,6 +23,10 @@ const UART: u64 = 0x0900_0000;
 const UART_CLOCK: u32 = 24_000_000;
 /// The UART's interrupt, as an SPI.
 const UART_SPI: u32 = 1;
+/// The clock of the day.
+const CLOCK: u64 = 0x0901_0000;
+/// Its interrupt, as an SPI.
+const CLOCK_SPI: u32 = 2;
 /// The virtual timer, as a PPI (Arm BSA, "PPI assignments"): the one timer that a guest has.
 const VIRTUAL_TIMER_PPI: u32 = 11;
 /// How many interrupts a timer's node lists by position: secure and non-secure physical, virtual and hypervisor timer.
@@ -107,6 +111,7 @@ pub fn device_tree(machine: &MachineDescription<'_>) -> Result<Vec<u8>> {
     interrupt_controller(&mut tree)?;
     timer(&mut tree, machine.vcpus)?;
     uart(&mut tree)?;
+    clock(&mut tree)?;
     tree.end_node(root)?;
     tree.finish()
 }
@@ -201,6 +206,16 @@ fn uart(tree: &mut FdtWriter) -> Result<()> {
     tree.end_node(node)
 }
 
+fn clock(tree: &mut FdtWriter) -> Result<()> {
+    let node = tree.begin_node(&format!("pl031@{CLOCK:x}"))?;
+    tree.property_string_list("compatible", strings(["arm,pl031", "arm,primecell"]))?;
+    tree.property_array_u64("reg", &[CLOCK, 0x1000])?;
+    tree.property_array_u32("interrupts", &[GIC_SPI, CLOCK_SPI, LEVEL_HIGH])?;
+    tree.property_u32("clocks", CLOCK_HANDLE)?;
+    tree.property_string("clock-names", "apb_pclk")?;
+    tree.end_node(node)
+}
+
 fn strings(list: [&str; 2]) -> Vec<String> {
     list.map(str::to_owned).to_vec()
 }
@@ -249,6 +264,9 @@ mod tests {
             [0, 0x0800_0000, 0, 0x1_0000, 0, 0x0801_0000, 0, 0x2000]
         );
         assert_eq!(cells(&tree, "/pl011@9000000", "interrupts"), [0, 1, 4]);
+        let clock = "/pl031@9010000";
+        assert_eq!(cells(&tree, clock, "reg"), [0, 0x0901_0000, 0, 0x1000]);
+        assert_eq!(cells(&tree, clock, "interrupts"), [0, 2, 4]);
         let psci = tree.find_node("/psci").unwrap();
         assert_eq!(psci.property("method").unwrap().as_str(), Some("smc"));
         assert_eq!(tree.chosen().bootargs(), Some("console=ttyAMA0 quiet"));
@@ -330,6 +348,7 @@ mod tests {
         );
         let clock = cells(&tree, "/apb-pclk", "phandle")[0];
         assert_eq!(cells(&tree, "/pl011@9000000", "clocks"), [clock, clock]);
+        assert_eq!(cells(&tree, "/pl031@9010000", "clocks"), [clock]);
         assert_ne!(clock, cells(&tree, "/intc@8000000", "phandle")[0]);
     }
 

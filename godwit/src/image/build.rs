@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::board::{Board, Parameters};
 use super::cargo::{Features, PROFILE, TARGET, Workspace, build_guest, target_directory};
@@ -302,6 +303,13 @@ pub(crate) fn programs(
     }
     let (files, kernel) = built(root, board, request, features)?;
     let mut programs = Vec::new();
+    // Boards have no clock of the day: the guest's begins with what it is now, when the image is made.
+    let time_of_day = match request.guest {
+        Some(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        None => 0,
+    };
     for domain in &system.domains {
         let bytes = match request.domain_overrides.get(&domain.name) {
             Some(path) => read(path)?,
@@ -312,6 +320,7 @@ pub(crate) fn programs(
             symbols::patch_variables(&mut program, device.variables())?;
         }
         symbols::patch_variables(&mut program, [("link_baud", board.link_baud().into())])?;
+        symbols::patch_variables(&mut program, [("time_of_day", time_of_day)])?;
         symbols::patch_board_name(&mut program, &board.name)?;
         programs.push(program);
     }

@@ -173,6 +173,14 @@ fn items(state: &State, vcpus: usize) -> Items {
     list.add("received", format!("{:x?}", console.received));
     list.add("unsent", record.unsent.escape_ascii().to_string());
     list.add("waiting", record.waiting.escape_ascii().to_string());
+    list.place(101, "clock");
+    let clock = &state.vcpus.clock;
+    list.add("ahead", clock.ahead.to_string());
+    list.add("RTCMR", clock.matching.to_string());
+    list.add("RTCLR", clock.loaded.to_string());
+    list.add("due", format!("{:?}", clock.due));
+    list.add("RTCIMSC", u8::from(clock.unmasked).to_string());
+    list.add("RTCRIS", u8::from(clock.raised).to_string());
     interrupts(&mut list, state, vcpus);
     timers(&mut list, state);
     machine(&mut list, state);

@@ -9,6 +9,8 @@ use state::{PowerV1, Register, VcpuInterruptsV1, VcpuTimerV1};
 const VIRTUAL_TIMER: usize = 27;
 /// The console's (QEMU's `virt` map, which every guest's machine has).
 const CONSOLE: usize = 33;
+/// The clock's.
+const CLOCK: usize = 34;
 
 /// A value in hexadecimal, as wide as its register.
 pub(super) fn hexadecimal(register: Register, value: u128) -> String {
@@ -37,6 +39,7 @@ pub(super) fn interrupt_name(number: usize) -> String {
     let source = match number {
         VIRTUAL_TIMER => ", virtual timer",
         CONSOLE => ", console",
+        CLOCK => ", clock",
         _ => "",
     };
     format!("{kind} {number}{source}")

@@ -14,7 +14,7 @@ use guest_bundle::{ROM_LOOP, ROM_SIZE, has_firmware};
 use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use state::record::{self, Record, RecordError};
-use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV2, VgicRecordV1};
+use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV3, VgicRecordV1};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -37,7 +37,7 @@ pub struct State {
     /// What it was on.
     pub machine: MachineRecordV1,
     /// Its vCPUs and its console.
-    pub vcpus: VcpusRecordV2,
+    pub vcpus: VcpusRecordV3,
     /// Its interrupt controller.
     pub vgic: VgicRecordV1,
     /// Its time.

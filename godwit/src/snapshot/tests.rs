@@ -9,7 +9,7 @@ use migration_pd::fingerprint::PAGE_SIZE;
 use state::vgic::InterruptV1;
 use state::{
     CpuInterfaceV1, MachineRecordV1, PowerV1, Register, TimerRecordV1, VcpuInterruptsV1,
-    VcpuTimerV1, VcpuV1, VcpusRecordV2, VgicRecordV1,
+    VcpuTimerV1, VcpuV1, VcpusRecordV3, VgicRecordV1,
 };
 
 use super::*;
@@ -72,9 +72,9 @@ pub(crate) fn state(pages: u32, vcpus: u8) -> State {
         taken_us: 1_700_000_000_000_000,
         running: true,
         machine,
-        vcpus: VcpusRecordV2 {
+        vcpus: VcpusRecordV3 {
             vcpus: (0..u64::from(vcpus)).map(vcpu).collect(),
-            ..VcpusRecordV2::default()
+            ..VcpusRecordV3::default()
         },
         vgic: VgicRecordV1 {
             control: 1,

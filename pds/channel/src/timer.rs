@@ -5,7 +5,7 @@
 //! gate that keeps two vCPUs from ever seeing two times.
 
 pub use crate::message::ANSWER;
-use crate::{Message, ProtocolError, Ticks, VcpuId};
+use crate::{MAX_VCPUS, Message, ProtocolError, Ticks, VcpuId};
 
 /// A vCPU's virtual timer as the architecture defines it (DDI 0487, D11.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -19,6 +19,18 @@ pub struct VirtualTimer {
     /// The interrupt was delivered to `vmm-pd` and not acknowledged: the kernel holds it masked.
     pub asserted: bool,
 }
+
+/// The machine's count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// `CNTVCT_EL0` of every vCPU, or where it stands.
+    pub count: Ticks,
+    /// `CNTFRQ_EL0`: ticks a second.
+    pub frequency: u32,
+}
+
+/// The alarm in the answer to [`Request::Due`].
+pub const ALARM_IS_DUE: u64 = 1 << MAX_VCPUS;
 
 /// A request to `timer-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +53,14 @@ pub enum Request {
     Sleep { vcpu: VcpuId, deadline: Ticks },
     /// The vCPU is awake for another reason.
     Wake { vcpu: VcpuId },
-    /// After a notification: which sleepers are due, one bit a vCPU. They sleep no longer.
+    /// After a notification: which sleepers are due, one bit a vCPU. They sleep no longer. The bit after those of
+    /// [`MAX_VCPUS`] is the alarm's.
     Due,
+    /// What is the machine's count? Answered with [`Count`]'s words.
+    Count,
+    /// Notifies at `deadline` of the guest's count; there is one alarm, and this replaces it. Answer: 1 if that has passed
+    /// already, and then no notification comes.
+    Alarm { deadline: Ticks },
     /// Writes the record into the export region. Refused unless frozen. Answer: its length.
     Export,
     /// Takes over the record of `length` bytes in the import region, all or nothing; the machine
@@ -76,6 +94,28 @@ const WAKE: u64 = 7;
 const DUE: u64 = 8;
 const EXPORT: u64 = 9;
 const IMPORT: u64 = 10;
+const COUNT: u64 = 11;
+const ALARM: u64 = 12;
+
+impl Count {
+    /// The answer to [`Request::Count`].
+    pub fn encode(&self) -> Message {
+        Message::new(ANSWER)
+            .with(self.count.0)
+            .with(self.frequency.into())
+    }
+
+    /// The inverse of [`Self::encode`].
+    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
+        let mut reader = message.answer()?;
+        let count = Self {
+            count: Ticks(reader.word()?),
+            frequency: reader.word32("CNTFRQ")?,
+        };
+        reader.finish()?;
+        Ok(count)
+    }
+}
 
 impl VirtualTimer {
     fn write(&self, message: Message) -> Message {
@@ -125,6 +165,8 @@ impl Request {
             }
             Self::Wake { vcpu } => Message::new(WAKE).with(vcpu_word(vcpu)),
             Self::Due => Message::new(DUE),
+            Self::Count => Message::new(COUNT),
+            Self::Alarm { deadline } => Message::new(ALARM).with(deadline.0),
             Self::Export => Message::new(EXPORT),
             Self::Import { length, advance } => {
                 Message::new(IMPORT).with(length.into()).with(advance.0)
@@ -162,6 +204,10 @@ impl Request {
                 vcpu: reader.field()?,
             },
             DUE => Self::Due,
+            COUNT => Self::Count,
+            ALARM => Self::Alarm {
+                deadline: Ticks(reader.word()?),
+            },
             EXPORT => Self::Export,
             IMPORT => Self::Import {
                 length: reader.word32("length")?,
@@ -174,7 +220,7 @@ impl Request {
     }
 }
 
-/// The answer of one word that every request but [`Request::Load`] has; zero where the request
+/// The answer of one word that every request but [`Request::Load`] and [`Request::Count`] has; zero where the request
 /// names none.
 pub fn answer(value: u64) -> Message {
     Message::new(ANSWER).with(value)

@@ -59,6 +59,8 @@ impl Intid {
     pub const VIRTUAL_TIMER: Self = Self(27);
     /// The console UART's shared interrupt (SPI 1).
     pub const CONSOLE: Self = Self(33);
+    /// The clock's shared interrupt (SPI 2).
+    pub const CLOCK: Self = Self(34);
     /// The first identifier that is not an interrupt but a special answer (IHI 0048B, 3.2.5).
     pub const FIRST_SPECIAL: u16 = 1020;
 

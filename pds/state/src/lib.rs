@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod admission;
+mod clock;
 pub mod console;
 mod file;
 pub mod legal;
@@ -20,6 +21,7 @@ mod timer;
 mod vcpu;
 pub mod vgic;
 
+pub use clock::ClockRecordV1;
 pub use console::{ConsoleRecordV1, ConsoleRecordV2};
 pub use file::{Defect, RegisterFile};
 pub use machine::MachineRecordV1;
@@ -28,7 +30,7 @@ pub use register_table::register_table;
 
 pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};
 pub use timer::{TimerRecordV1, VcpuTimerV1};
-pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1, VcpusRecordV2};
+pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1, VcpusRecordV2, VcpusRecordV3};
 pub use vgic::{CpuInterfaceV1, InterruptV1, VcpuInterruptsV1, VgicRecordV1};
 
 /// The most vCPUs that a record describes; the guest's machine has no more (`system.xml`).

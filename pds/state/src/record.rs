@@ -30,7 +30,7 @@ const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// [`crate::VcpusRecordV2`], from `vmm-pd`.
+    /// [`crate::VcpusRecordV3`], from `vmm-pd`.
     Vcpus = 1,
     /// [`crate::VgicRecordV1`], from `vgic-pd`.
     Vgic = 2,

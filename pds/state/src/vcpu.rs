@@ -1,24 +1,37 @@
-//! The record of `vmm-pd`: the vCPUs, and the console device.
+//! The record of `vmm-pd`: the vCPUs, the console device, and the clock.
 //!
 //! Responsible for: what a vCPU is while it stands still. Never: its interrupts (`vgic-pd`'s record) or its timer
 //! (`timer-pd`'s).
 
 use crate::record::{self, Kind, Record, RecordError, sealed};
 use crate::register::{Class, Policy, Register};
-use crate::{ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
+use crate::{ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
 use hang::translate::Regime;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// What `vmm-pd` exports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct VcpusRecordV2 {
+pub struct VcpusRecordV3 {
     /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
     pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
     /// The console device, with what waits to be read and to be sent.
     pub console: ConsoleRecordV2,
     /// The identity of the guest bundle that the guest was started from; zero if it is not known. Only a board that has
     /// that bundle starts the guest again.
+    pub bundle: u64,
+    /// The clock of the day.
+    pub clock: ClockRecordV1,
+}
+
+/// What `vmm-pd` exported before there was a clock.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpusRecordV2 {
+    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
+    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
+    /// The console device, with what waits to be read and to be sent.
+    pub console: ConsoleRecordV2,
+    /// The identity of the guest bundle that the guest was started from; zero if it is not known.
     pub bundle: u64,
 }
 
@@ -180,12 +193,49 @@ impl VcpuV1 {
     }
 }
 
-impl From<VcpusRecordV1> for VcpusRecordV2 {
+impl From<VcpusRecordV1> for VcpusRecordV3 {
     fn from(VcpusRecordV1 { vcpus, console }: VcpusRecordV1) -> Self {
         Self {
             vcpus,
             console: console.into(),
-            bundle: 0,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<VcpusRecordV2> for VcpusRecordV3 {
+    /// The clock begins in 1970, when the guest did.
+    fn from(
+        VcpusRecordV2 {
+            vcpus,
+            console,
+            bundle,
+        }: VcpusRecordV2,
+    ) -> Self {
+        Self {
+            vcpus,
+            console,
+            bundle,
+            clock: ClockRecordV1::default(),
+        }
+    }
+}
+
+impl sealed::Sealed for VcpusRecordV3 {}
+
+impl Record for VcpusRecordV3 {
+    const KIND: Kind = Kind::Vcpus;
+    const VERSION: u16 = 3;
+
+    fn check(&self) -> Result<(), RecordError> {
+        check(&self.vcpus, &self.console.device)
+    }
+
+    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+        match version {
+            VcpusRecordV1::VERSION => Some(record::decode::<VcpusRecordV1>(bytes).map(Self::from)),
+            VcpusRecordV2::VERSION => Some(record::decode::<VcpusRecordV2>(bytes).map(Self::from)),
+            _ => None,
         }
     }
 }
@@ -198,11 +248,6 @@ impl Record for VcpusRecordV2 {
 
     fn check(&self) -> Result<(), RecordError> {
         check(&self.vcpus, &self.console.device)
-    }
-
-    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
-        (version == VcpusRecordV1::VERSION)
-            .then(|| record::decode::<VcpusRecordV1>(bytes).map(Self::from))
     }
 }
 
@@ -217,7 +262,7 @@ impl Record for VcpusRecordV1 {
     }
 }
 
-/// What both versions have to hold.
+/// What all versions have to hold.
 fn check(vcpus: &[VcpuV1], console: &ConsoleRecordV1) -> Result<(), RecordError> {
     if vcpus.is_empty() {
         return Err(RecordError::Range {

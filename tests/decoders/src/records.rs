@@ -4,7 +4,7 @@
 //! fixed capacity.
 
 use state::record::{self, Header, Record, decode, encode};
-use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV2, VgicRecordV1};
+use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV3, VgicRecordV1};
 
 use crate::allocation::without_heap;
 use crate::samples;
@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
             &wrapped
         }
     };
-    only_canonical::<VcpusRecordV2>(bytes);
+    only_canonical::<VcpusRecordV3>(bytes);
     only_canonical::<VgicRecordV1>(bytes);
     only_canonical::<TimerRecordV1>(bytes);
     only_canonical::<MachineRecordV1>(bytes);
@@ -46,8 +46,8 @@ fn only_canonical<T: Record>(bytes: &[u8]) {
 
 /// The version of a kind that is written.
 fn version(kind: u16) -> u16 {
-    if kind == VcpusRecordV2::KIND as u16 {
-        VcpusRecordV2::VERSION
+    if kind == VcpusRecordV3::KIND as u16 {
+        VcpusRecordV3::VERSION
     } else {
         1
     }

@@ -4,8 +4,8 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use state::record::{self, Record, encode};
 use state::vgic::InterruptV1;
 use state::{
-    ConsoleRecordV1, ConsoleRecordV2, MachineRecordV1, PowerV1, Register, TimerRecordV1,
-    VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV2, VgicRecordV1,
+    ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MachineRecordV1, PowerV1, Register,
+    TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV3, VgicRecordV1,
 };
 
 /// Pages of the machine's RAM: few, so that a snapshot of it is small.
@@ -31,7 +31,7 @@ pub(crate) fn machine() -> MachineRecordV1 {
     machine
 }
 
-pub(crate) fn vcpus() -> VcpusRecordV2 {
+pub(crate) fn vcpus() -> VcpusRecordV3 {
     let mut on = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -47,7 +47,7 @@ pub(crate) fn vcpus() -> VcpusRecordV2 {
         },
         ..VcpuV1::default()
     };
-    VcpusRecordV2 {
+    VcpusRecordV3 {
         vcpus: [on, pending].into_iter().collect(),
         console: ConsoleRecordV2 {
             device: ConsoleRecordV1 {
@@ -58,6 +58,12 @@ pub(crate) fn vcpus() -> VcpusRecordV2 {
             waiting: [b'a', b'b'].into_iter().collect(),
         },
         bundle: 99,
+        clock: ClockRecordV1 {
+            ahead: 1 << 56,
+            due: Some(1 << 40),
+            unmasked: true,
+            ..ClockRecordV1::default()
+        },
     }
 }
 

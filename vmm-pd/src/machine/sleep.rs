@@ -85,6 +85,8 @@ impl Machine {
     pub fn sleepers_due<P: Port>(&mut self, port: &mut P) {
         if let Err(error) = self.wake_due(port) {
             self.fail(port, VcpuId::all().next().unwrap_or(FIRST), error);
+        } else {
+            self.rearrange(port);
         }
     }
 
@@ -98,6 +100,10 @@ impl Machine {
             if self.phase == Phase::Running && self.vcpu(vcpu).run == Run::Waiting {
                 self.wake(port, vcpu)?;
             }
+        }
+        // A guest that stands still finds out when it goes on.
+        if due & timer::ALARM_IS_DUE != 0 && self.phase == Phase::Running {
+            self.set_alarm(port)?;
         }
         Ok(())
     }

@@ -3,14 +3,16 @@
 //! Responsible for: the export region, and what comes in by the import region. Must never: touch a vCPU; a restore does
 //! that.
 
+use channel::timer::Count;
 use channel::vmm::{Phase, Refusal, answer};
 use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId, timer, vgic};
 use guest_bundle::has_firmware;
 use state::console::MAX_WAITING;
 use state::legal::{Illegal, Processor};
-use state::{ConsoleRecordV2, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV2, record};
+use state::{ConsoleRecordV2, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV3, record};
 
 use crate::abort::RAM_BASE;
+use crate::clock::Clock;
 use crate::console::Console;
 use crate::machine::{Machine, SCTLR_RESET, STATE_RESET, Vcpu};
 use crate::port::Port;
@@ -24,9 +26,10 @@ impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
         self.console.settle();
-        let mut vcpus = VcpusRecordV2 {
+        let mut vcpus = VcpusRecordV3 {
             console: self.console.export(),
             bundle: self.bundle,
+            clock: self.clock.export(),
             ..Default::default()
         };
         self.note_waiting(port, &mut vcpus.console.waiting);
@@ -44,7 +47,7 @@ impl Machine {
     pub(super) fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
-            .and_then(|bytes| record::decode::<VcpusRecordV2>(bytes).ok());
+            .and_then(|bytes| record::decode::<VcpusRecordV3>(bytes).ok());
         let Some(record) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
@@ -62,10 +65,14 @@ impl Machine {
         if firmware && !ours {
             return Message::refused(Refusal::NoFirmware as u64);
         }
+        let Ok(Count { frequency, .. }) = self.count(port) else {
+            return Message::refused(Refusal::BadRecord as u64);
+        };
         // What was typed until now was typed at an empty board.
         port.console_drop();
         port.set_rom(firmware);
         self.bundle = record.bundle;
+        self.clock = Clock::import(&record.clock, frequency);
         self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
         answer(0)

@@ -3,6 +3,7 @@
 mod accesses;
 mod board;
 mod console;
+mod day;
 mod look;
 mod programs;
 mod rearrange;
@@ -13,12 +14,15 @@ mod withdrawn;
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
 use channel::{Message, VcpuId};
-use state::{PowerV1, Register, VcpusRecordV2, record};
+use state::{PowerV1, Register, VcpusRecordV3, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
 use crate::machine::Machine;
 use crate::port::{Port as _, VcpuRegister};
+
+/// The time of day when the board started, in seconds since 1970.
+const DAY: u64 = 1_800_000_000;
 
 const SMC: Exit = Exit::SecureMonitorCall(Syndrome(0x17 << 26 | 1 << 25));
 const CPU_OFF: u64 = 0x8400_0002;
@@ -463,7 +467,7 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         "its neighbours have no vCPUs"
     );
     other.take_neighbours_of(&mut board);
-    let mut lossy: VcpusRecordV2 = record::decode(&record).expect("a record");
+    let mut lossy: VcpusRecordV3 = record::decode(&record).expect("a record");
     lossy.vcpus[0].registers.remove(Register::V31);
     let mut bytes = vec![0; 0x8000];
     let lossy_length = record::encode(&lossy, &mut bytes).expect("room");
@@ -587,7 +591,7 @@ fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
             (told.vcpu, told.register, told.value),
             (1, register.key(), value)
         );
-        let mut record: VcpusRecordV2 = record::decode(&bytes).expect("a record");
+        let mut record: VcpusRecordV3 = record::decode(&bytes).expect("a record");
         assert!(record.vcpus[1].registers.set_word(register, value));
         let mut crafted = vec![0; 0x8000];
         let length = record::encode(&record, &mut crafted).expect("room");
@@ -679,7 +683,7 @@ fn a_vcpu_that_was_started_and_has_not_run_keeps_its_entry_and_context() {
 fn a_vcpu_whose_start_is_pending_in_the_record_starts_there() {
     let (mut board, mut machine) = two_running();
     let bytes = record_of(&mut board, &mut machine);
-    let mut record: VcpusRecordV2 = record::decode(&bytes).expect("a record");
+    let mut record: VcpusRecordV3 = record::decode(&bytes).expect("a record");
     record.vcpus[1].power = PowerV1::OnPending {
         entry: ENTRY + 0x40,
         context: 99,

@@ -150,7 +150,7 @@ impl Hardware {
             }
             (VmmRequest::Import { length }, GuestPhase::Empty) => {
                 let record = self.import[0].get(..usize::try_from(length).unwrap());
-                if record::decode::<VcpusRecordV2>(record.unwrap()).is_err() {
+                if record::decode::<VcpusRecordV3>(record.unwrap()).is_err() {
                     return Message::refused(Refusal::BadRecord as u64);
                 }
                 self.phase = GuestPhase::Imported;

@@ -5,9 +5,9 @@
 
 use state::vgic::{BITMAP, CpuInterfaceV1, InterruptV1, SOFTWARE_GENERATED};
 use state::{
-    Class, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, MachineRecordV1, PowerV1, Register,
-    RegisterFile, Source, TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV2,
-    VgicRecordV1,
+    Class, ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, MachineRecordV1, PowerV1,
+    Register, RegisterFile, Source, TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1,
+    VcpusRecordV3, VgicRecordV1,
 };
 
 /// Whether a Cortex-A53 has so many breakpoints, watchpoints and event counters (DDI 0500); the architecture has room
@@ -57,7 +57,7 @@ fn console() -> ConsoleRecordV2 {
 }
 
 /// So many vCPUs that are on. One in [`PowerV1::OnPending`] takes 18 bytes more; `vmm-pd` writes none.
-pub(crate) fn vcpus(count: usize) -> VcpusRecordV2 {
+pub(crate) fn vcpus(count: usize) -> VcpusRecordV3 {
     let vcpu = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -67,10 +67,18 @@ pub(crate) fn vcpus(count: usize) -> VcpusRecordV2 {
         }),
         ..VcpuV1::default()
     };
-    VcpusRecordV2 {
+    VcpusRecordV3 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: console(),
         bundle: u64::MAX,
+        clock: ClockRecordV1 {
+            ahead: u64::MAX,
+            matching: u32::MAX,
+            loaded: u32::MAX,
+            due: Some(u64::MAX),
+            unmasked: true,
+            raised: true,
+        },
     }
 }
 

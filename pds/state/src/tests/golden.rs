@@ -154,7 +154,7 @@ fn some_console() -> ConsoleRecordV1 {
 }
 
 #[test]
-fn vcpus_of_version_2() {
+fn vcpus_of_version_2_are_read_with_a_clock_that_begins_in_1970() {
     let record = VcpusRecordV2 {
         vcpus: some_vcpus(),
         console: ConsoleRecordV2 {
@@ -164,14 +164,45 @@ fn vcpus_of_version_2() {
         },
         bundle: 0x1234_5678_9abc,
     };
-    is_golden(
-        &record,
-        "
+    let golden = "
          4757535201000200a8000000cf699b550301000001000c80804000bc8040ffffffffffffffffff01
          c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
          a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
          4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
-         3001020802618a10027880057479706564bcb5e2b3c5c604",
+         3001020802618a10027880057479706564bcb5e2b3c5c604";
+    is_golden(&record, golden);
+    let read = decode::<VcpusRecordV3>(&bytes(golden));
+    assert_eq!(read, Ok(VcpusRecordV3::from(record)));
+}
+
+#[test]
+fn vcpus_of_version_3() {
+    let record = VcpusRecordV3 {
+        vcpus: some_vcpus(),
+        console: ConsoleRecordV2 {
+            device: some_console(),
+            unsent: [b'x', 0x80].into_iter().collect(),
+            waiting: b"typed".iter().copied().collect(),
+        },
+        bundle: 0x1234_5678_9abc,
+        clock: ClockRecordV1 {
+            ahead: 0x0123_4567_89ab_cdef,
+            matching: 0x6553_f100,
+            loaded: 5,
+            due: Some(1 << 40),
+            unmasked: true,
+            raised: false,
+        },
+    };
+    is_golden(
+        &record,
+        "
+         4757535201000300c0000000326175df0301000001000c80804000bc8040ffffffffffffffffff01
+         c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
+         a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
+         4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
+         3001020802618a10027880057479706564bcb5e2b3c5c604ef9bafcdf8acd1910180e2cfaa060501
+         8080808080200100",
     );
 }
 
@@ -182,8 +213,8 @@ fn vcpus_of_version_1_are_read_with_nothing_waiting() {
         console: some_console(),
     };
     is_golden(&record, VCPUS_1);
-    let read = decode::<VcpusRecordV2>(&bytes(VCPUS_1));
-    assert_eq!(read, Ok(VcpusRecordV2::from(record)));
+    let read = decode::<VcpusRecordV3>(&bytes(VCPUS_1));
+    assert_eq!(read, Ok(VcpusRecordV3::from(record)));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn belongs_to_vcpu(register: Register) -> bool {
 }
 
 /// Boxed, because it is large and moved about a lot before it is used.
-pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
+pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV3>> {
     let vcpu = (any_power(), any::<bool>(), any_registers(belongs_to_vcpu));
     let received = prop::collection::vec(0u16..0x1000, 0..=16);
     let waiting = (
@@ -65,9 +65,10 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
         prop::collection::vec(any::<u8>(), 0..600),
     );
     let vcpus = prop::collection::vec(vcpu, 1..=4);
-    (vcpus, received, waiting, 0u16..0x800, any::<u64>()).prop_map(
-        |(vcpus, received, (unsent, waiting), raw_interrupts, bundle)| {
-            Box::new(VcpusRecordV2 {
+    let rest = (any::<u64>(), any_clock());
+    (vcpus, received, waiting, 0u16..0x800, rest).prop_map(
+        |(vcpus, received, (unsent, waiting), raw_interrupts, (bundle, clock))| {
+            Box::new(VcpusRecordV3 {
                 vcpus: vcpus
                     .into_iter()
                     .map(|(power, waiting, registers)| VcpuV1 {
@@ -87,7 +88,22 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV2>> {
                     waiting: waiting.into_iter().collect(),
                 },
                 bundle,
+                clock,
             })
+        },
+    )
+}
+
+fn any_clock() -> impl Strategy<Value = ClockRecordV1> {
+    let registers = any::<(u32, u32, bool, bool)>();
+    (any::<u64>(), any::<Option<u64>>(), registers).prop_map(
+        |(ahead, due, (matching, loaded, unmasked, raised))| ClockRecordV1 {
+            ahead,
+            matching,
+            loaded,
+            due,
+            unmasked,
+            raised,
         },
     )
 }
@@ -232,7 +248,9 @@ proptest! {
             prop_assert_eq!(bytes_of(&record), bytes);
         }
         let _ = decode::<VcpusRecordV1>(&wrap(Kind::Vcpus as u16, 1, &payload));
-        let _ = decode::<VcpusRecordV2>(&wrap(Kind::Vcpus as u16, 2, &payload));
+        for version in [2, 3] {
+            let _ = decode::<VcpusRecordV3>(&wrap(Kind::Vcpus as u16, version, &payload));
+        }
         let _ = decode::<VgicRecordV1>(&wrap(Kind::Vgic as u16, 1, &payload));
         let _ = decode::<MachineRecordV1>(&wrap(Kind::Machine as u16, 1, &payload));
     }
@@ -354,7 +372,7 @@ fn the_largest_record_fits_its_region() {
             assert!(cortex_a53.registers.set(register, value));
         }
     }
-    let record = |vcpu: VcpuV1, count, waiting| VcpusRecordV2 {
+    let record = |vcpu: VcpuV1, count, waiting| VcpusRecordV3 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: ConsoleRecordV2 {
             device: ConsoleRecordV1 {
@@ -365,6 +383,11 @@ fn the_largest_record_fits_its_region() {
             waiting: core::iter::repeat_n(0xff, waiting).collect(),
         },
         bundle: u64::MAX,
+        clock: ClockRecordV1 {
+            ahead: u64::MAX,
+            due: Some(u64::MAX),
+            ..ClockRecordV1::default()
+        },
     };
     let largest = record(full, MAX_VCPUS, console::MAX_WAITING);
     assert!(bytes_of(&largest).len() <= record::MAX_SIZE);

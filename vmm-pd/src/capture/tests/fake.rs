@@ -523,6 +523,9 @@ impl Port for Fake {
     fn board(&self) -> &str {
         unreachable!("a capture does not know where it is")
     }
+    fn time_of_day(&self) -> u64 {
+        0
+    }
     fn ram_size(&self) -> u64 {
         unreachable!("a capture knows no RAM")
     }
