@@ -5,6 +5,7 @@
 //! interprets what goes over console or link.
 
 mod arguments;
+mod core;
 mod processor;
 mod spawn;
 
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 use crate::image::Image;
 use crate::line::Carrier;
 use arguments::{command_line, line_path};
+
+pub use self::core::Core;
 
 /// Lines of QEMU's own messages that are kept.
 const STDERR_LINES: usize = 50;
@@ -69,6 +72,22 @@ pub enum MachineError {
         /// The board.
         board: String,
     },
+    /// The board has one processor only, or its file does not say which others it can have.
+    #[error("QEMU's {board} has one processor, at one frequency; --board-cpu and --counter-frequency are for others")]
+    OneProcessor {
+        /// The board.
+        board: String,
+    },
+    /// There is no such processor.
+    #[error("there is no {model} for {board}; with the QEMU that is installed it can have {there}")]
+    Processor {
+        /// The board.
+        board: String,
+        /// What was asked for.
+        model: String,
+        /// What there is.
+        there: String,
+    },
     /// QEMU is not installed.
     #[error(
         "{program} is not installed; as root: apt-get install --no-install-recommends qemu-system-arm"
@@ -80,8 +99,6 @@ pub enum MachineError {
     /// QEMU cannot be started.
     #[error("cannot start {program}: {source}")]
     Start {
-        /// The machine.
-        name: String,
         /// The program.
         program: String,
         /// Why.
@@ -131,6 +148,17 @@ pub enum MachineError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl MachineError {
+    /// Why a program could not be started.
+    fn start(program: &str, source: std::io::Error) -> Self {
+        let program = program.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::NotInstalled { program },
+            _ => Self::Start { program, source },
+        }
+    }
 }
 
 type Result<T, E = MachineError> = std::result::Result<T, E>;
@@ -196,16 +224,8 @@ impl Machine {
             // What is typed at the terminal is for whoever runs the machine: Ctrl-C must not end QEMU behind its back.
             command.process_group(0);
         }
-        let mut child = spawn::spawn(command).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => MachineError::NotInstalled {
-                program: program.clone(),
-            },
-            _ => MachineError::Start {
-                name: name.clone(),
-                program: program.clone(),
-                source,
-            },
-        })?;
+        let mut child =
+            spawn::spawn(command).map_err(|source| MachineError::start(&program, source))?;
         let carrier = link.as_deref().zip(line).map(|(link, (line, baud))| {
             UnixListener::bind(link)
                 .and_then(|listener| Carrier::start(listener, line, baud))

@@ -8,8 +8,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::guest::{Guest, Program};
 use crate::guest_output;
-use crate::image::{self, Config, ImageRequest, Kernel, Placement, Sel4Crates};
+use crate::image::{self, Board, Config, ImageRequest, Kernel, Placement, Sel4Crates};
 use crate::prepare::{self, Need};
+use crate::qemu::Core;
 
 use super::style::notice;
 
@@ -37,6 +38,30 @@ pub(super) struct BoardArguments {
     /// to boards made in the same way only.
     #[arg(long)]
     pub(super) guest_debug: bool,
+}
+
+/// The processor that QEMU emulates.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Processor (the board's own unless given)")]
+pub(super) struct CoreArguments {
+    /// QEMU's name of the board's processor: cortex-a72, cortex-a76 and what else the installed QEMU has.
+    #[arg(long, value_name = "CPU")]
+    board_cpu: Option<String>,
+    /// How often the processor's counter counts a second, in Hz. A guest moves only between boards where that is the same.
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1_000_000..=1_000_000_000))]
+    counter_frequency: Option<u32>,
+}
+
+impl CoreArguments {
+    /// What QEMU has to hear of it.
+    pub(super) fn extra(&self, board: &str) -> anyhow::Result<Vec<String>> {
+        let core = Core {
+            model: self.board_cpu.clone(),
+            counter_frequency: self.counter_frequency,
+        };
+        let board = Board::load(&image::workspace()?, board)?;
+        Ok(core.arguments(&board)?)
+    }
 }
 
 /// What the board boots: Debian's Linux with a BusyBox shell, unless something else is given.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::guest::{BoardArguments, GuestArguments};
+use super::guest::{BoardArguments, CoreArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::attach::{Attach, Left, Signals, attach};
 use crate::console::{self, ESCAPE_NAME, RawTerminal};
@@ -36,6 +36,8 @@ pub(super) struct Arguments {
     /// The board's own RAM as QEMU's -m takes it; as much as the guest needs unless given.
     #[arg(long, value_name = "SIZE", value_parser = ram_size)]
     board_ram: Option<u64>,
+    #[command(flatten)]
+    core: CoreArguments,
     /// Comes back as soon as the board runs; `godwit console` shows its guest's console.
     #[arg(long)]
     detach: bool,
@@ -89,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 .request(&arguments.board, "run", chosen.guest)?
         },
         guest: chosen.name,
-        extra: Vec::new(),
+        extra: arguments.core.extra(&arguments.board.board)?,
     };
     // Before anything is there that a signal would have to end.
     let signals = Signals::new()?;

@@ -123,6 +123,10 @@ pub struct QemuTemplate {
     /// Its arguments, with `{image}`, `{load_address}`, `{ram}` and `{firmware}` to be filled in. They refer to two
     /// character devices that whoever starts it adds: `console` and `link`.
     pub arguments: Vec<String>,
+    /// The processors that it can have besides the one that its arguments ask for, by QEMU's names, that one included;
+    /// none if there is no choice.
+    #[serde(default)]
+    pub processors: Vec<String>,
     /// More arguments, for versions that want them.
     #[serde(default)]
     pub newer: Vec<Newer>,
