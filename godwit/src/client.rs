@@ -13,7 +13,7 @@ use migration_pd::protocol::management::{
     Looked, MoveReport, Phase, SetRegister, StatusReport, Verdict, Welcome,
 };
 use migration_pd::protocol::{Answer, Domain, Event, MoveId, Pace, Request, RequestError, VERSION};
-use state::{MachineRecordV1, Register};
+use state::{MachineRecordV2, Register};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -255,7 +255,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`].
-    pub fn describe(&mut self) -> Result<MachineRecordV1, ClientError> {
+    pub fn describe(&mut self) -> Result<MachineRecordV2, ClientError> {
         let request = Request::Describe;
         self.ask(Step::Describe, &request, |answer| match answer {
             Answer::Description(record) => state::record::decode(record).ok(),

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod demo;
+pub mod errata;
 pub mod files;
 pub mod guest;
 pub mod guest_output;

@@ -73,7 +73,9 @@ pub enum MachineError {
         board: String,
     },
     /// The board has one processor only, or its file does not say which others it can have.
-    #[error("QEMU's {board} has one processor, at one frequency; --board-cpu and --counter-frequency are for others")]
+    #[error(
+        "QEMU's {board} has one processor, at one frequency; --board-cpu and --counter-frequency are for others"
+    )]
     OneProcessor {
         /// The board.
         board: String,

@@ -24,7 +24,7 @@ use migration_pd::protocol::management::{
 };
 use migration_pd::protocol::{MoveFailure, MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
-use state::admission;
+use state::admission::{self, OtherCore};
 use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +49,8 @@ pub struct Options {
     pub bandwidth: u64,
     /// What the guest's clock does while it stands still.
     pub time: GuestTime,
+    /// What becomes of a core that the guest was not started on and does not know of.
+    pub other_core: OtherCore,
     /// How long a board waits, while the guest runs, when it hears nothing from the other, beyond what its link's speed
     /// makes necessary; see [`migration_pd::protocol::patience`].
     pub patience: Duration,
@@ -65,6 +67,7 @@ impl Default for Options {
             share: 60,
             bandwidth: 0,
             time: GuestTime::default(),
+            other_core: OtherCore::default(),
             patience: patience::MOVE,
             reconnect: patience::RECONNECT,
         }
@@ -172,6 +175,7 @@ pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> St
         patience_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
         pace,
         advance: options.time == GuestTime::Advance,
+        accept_core: options.other_core == OtherCore::Accepted,
     }
 }
 
@@ -255,9 +259,11 @@ impl Relay<'_> {
             });
         }
         let (theirs, ours) = (self.source.describe()?, self.destination.describe()?);
-        admission::compare(&theirs, &ours).map_err(|refusal| Cause::Incompatible {
-            destination: self.destination.address().clone(),
-            refusal,
+        admission::compare(&theirs, &ours, self.options.other_core).map_err(|refusal| {
+            Cause::Incompatible {
+                destination: self.destination.address().clone(),
+                refusal,
+            }
         })?;
         let newest = source.newest_move.max(destination.newest_move);
         Ok(Plan {

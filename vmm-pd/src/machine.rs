@@ -12,6 +12,7 @@
 //! waits for the sender's time slice to end. `vmm-pd` itself is above its vCPUs, so none of them
 //! runs before it has finished.
 
+mod baseline;
 mod calls;
 mod day;
 mod interrupts;
@@ -26,6 +27,7 @@ use guest_bundle::has_firmware;
 use hang::Taken;
 use heapless::Deque;
 use state::console::MAX_WAITING;
+use state::{BaselineV1, Register};
 use thiserror::Error;
 
 use crate::capture::CaptureError;
@@ -36,6 +38,7 @@ use crate::exit::Exit;
 use crate::gate::TimeGoesOn;
 use crate::port::{COUNT_PROGRAM_COUNTER, COUNT_STATE, Frame, KernelError, Port};
 use crate::stop::{Activity, Standstill};
+use baseline::Discovery;
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -60,6 +63,9 @@ pub enum MachineError {
     /// The guest asked to start again, and there is nothing to start it from.
     #[error("there is no guest bundle on this board")]
     NoBundle,
+    /// The guest was promised what this board's processor does not have.
+    #[error("this board lacks what the guest is promised: {}", .0.map_or("a core that it knows of", Register::name))]
+    Promise(Option<Register>),
     /// The guest bundle is not one, or does not fit.
     #[error("the guest bundle cannot be used")]
     BadBundle,
@@ -76,6 +82,10 @@ impl MachineError {
                 label << 56 | detail & 0x00ff_ffff_ffff_ffff,
             ),
             Self::NoBundle => (Failure::NoBundle, 0),
+            Self::Promise(register) => {
+                let identifier = register.map_or(0, |register| register.identifier().value());
+                (Failure::Promise, identifier)
+            }
             Self::BadBundle => (Failure::BadBundle, 0),
         }
     }
@@ -147,6 +157,10 @@ pub struct Machine {
     pub(crate) boot: Option<Boot>,
     /// The identity of the bundle that the guest was started from, here or on another board; zero if it is not known.
     pub(crate) bundle: u64,
+    /// What the guest may rely on of its processor, wherever it has come from.
+    pub(crate) baseline: BaselineV1,
+    /// What the guest has asked about it.
+    discovery: Discovery,
     /// While it goes on.
     pub(crate) time: Option<TimeGoesOn>,
     pub(crate) activity: Activity,
@@ -184,6 +198,8 @@ impl Machine {
             waiting: Deque::new(),
             boot,
             bundle: 0,
+            baseline: BaselineV1::default(),
+            discovery: Discovery::default(),
             time: None,
             activity: Activity::None,
             rearrange: 0,
@@ -442,6 +458,8 @@ impl Machine {
     ) -> Result<(), MachineError> {
         self.bundle = boot.identity;
         port.set_rom(has_firmware(boot.identity));
+        self.baseline = self.promised(port)?;
+        self.discovery = Discovery::default();
         self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;
@@ -506,6 +524,8 @@ impl Machine {
         port.console_drop();
         self.waiting.clear();
         self.bundle = 0;
+        self.baseline = BaselineV1::default();
+        self.discovery = Discovery::default();
         self.count = 0;
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;

@@ -180,6 +180,9 @@ pub trait Port: DataPage {
     fn board(&self) -> &str;
     /// The time of day when the board's count was zero, in seconds since 1970, as far as whoever made its image knew.
     fn time_of_day(&self) -> u64;
+    /// The record of what the guest that this image has is promised of its processor; none if it is promised nothing but
+    /// this board.
+    fn promise(&self) -> Option<&[u8]>;
     /// The size of guest RAM in bytes.
     fn ram_size(&self) -> u64;
     /// The 8 aligned bytes at `ipa`, if that is RAM or firmware memory.

@@ -1,7 +1,8 @@
-//! PSCI 1.1 and the SMC calling convention, as decisions.
+//! PSCI 1.1, the SMC calling convention and a hypervisor's own calls, as decisions.
 //!
 //! Responsible for: what each function number asks for and what each answer is worth
-//! (DEN 0022D.b chapter 5, DEN 0028D chapters 2, 5 and 7). Must never: touch a vCPU.
+//! (DEN 0022D.b chapter 5, DEN 0028D chapters 2, 5 and 7), and of the calls by which Linux's KVM talks to its guests
+//! (`Documentation/virt/kvm/arm/hypercalls.rst`) those that say which processors there are. Must never: touch a vCPU.
 //!
 //! The guest calls by `SMC`: seL4 takes `HVC` for a system call.
 
@@ -13,6 +14,8 @@ pub mod result {
     pub const NOT_SUPPORTED: u64 = u64::MAX;
     /// `INVALID_PARAMETERS`.
     pub const INVALID_PARAMETERS: u64 = u64::MAX - 1;
+    /// What PSCI's `INVALID_PARAMETERS` is in the calling convention, with another number.
+    pub const INVALID_PARAMETER: u64 = u64::MAX - 2;
     /// `ALREADY_ON`.
     pub const ALREADY_ON: u64 = u64::MAX - 3;
     /// `INTERNAL_FAILURE`.
@@ -29,6 +32,13 @@ const SMCCC_VERSION: u64 = 1 << 16 | 1;
 const NO_TRUSTED_OS: u64 = 2;
 /// The bit of a function number that says that its arguments have 64 bits (DEN 0028D 2.5).
 const SMC64: u32 = 1 << 30;
+/// What tells the calls of Linux's KVM from another hypervisor's: 28b46fb6-2ec5-11e9-a9ca-4b564d003a74, as the words that
+/// the call for it answers (DEN 0028D 5.4).
+const HYPERVISOR: [u64; 4] = [0xb66f_b428, 0xe911_c52e, 0x564b_caa9, 0x743a_004d];
+/// Which of its functions there are, 32 to a word: 0, and 64 and 65 for the processors.
+const HYPERVISOR_FEATURES: [u64; 4] = [1, 0, 0b11, 0];
+/// The version of the answers about processors: 1.0.
+pub const IMPLEMENTATIONS_VERSION: u64 = 1 << 16;
 
 /// Function numbers, DEN 0022D.b chapter 5 and DEN 0028D chapter 7; those with 64-bit arguments
 /// have [`SMC64`] set besides.
@@ -44,6 +54,10 @@ mod function {
     pub(super) const PSCI_FEATURES: u32 = 0x8400_000a;
     pub(super) const SMCCC_VERSION: u32 = 0x8000_0000;
     pub(super) const SMCCC_ARCH_FEATURES: u32 = 0x8000_0001;
+    pub(super) const HYPERVISOR_UID: u32 = 0x8600_ff01;
+    pub(super) const HYPERVISOR_FEATURES: u32 = 0x8600_0000;
+    pub(super) const DISCOVER_IMPL_VER: u32 = 0xc600_0040;
+    pub(super) const DISCOVER_IMPL_CPUS: u32 = 0xc600_0041;
 }
 
 /// What a call asks of the machine.
@@ -51,6 +65,12 @@ mod function {
 pub enum Call {
     /// Nothing but this answer.
     Answer(u64),
+    /// Nothing but this answer of four words.
+    Answers([u64; 4]),
+    /// How many implementations of the architecture is the guest to be ready for?
+    Implementations,
+    /// Which is the one of this number?
+    Implementation(u64),
     /// Sleep until an interrupt, then answer [`result::SUCCESS`]. A power-down request is treated
     /// as a standby request, as DEN 0022D.b 5.4.5 allows.
     Suspend,
@@ -91,6 +111,10 @@ impl Call {
             function::SYSTEM_OFF => return Self::SystemOff,
             function::SYSTEM_RESET => return Self::SystemReset,
             function::MIGRATE_INFO_TYPE => return Self::Answer(NO_TRUSTED_OS),
+            function::HYPERVISOR_UID => return Self::Answers(HYPERVISOR),
+            function::HYPERVISOR_FEATURES => return Self::Answers(HYPERVISOR_FEATURES),
+            function::DISCOVER_IMPL_VER => return Self::Implementations,
+            function::DISCOVER_IMPL_CPUS => return Self::Implementation(arguments()[0]),
             _ => {}
         }
         let mut arguments = arguments();
@@ -155,13 +179,42 @@ mod tests {
 
     #[test]
     fn unknown_functions_are_not_supported() {
-        for number in [0x8400_000b, 0xc400_0000, 0x8600_ff01, 0, 0xffff_ffff] {
+        for number in [
+            0x8400_000b,
+            0xc400_0000,
+            0x8600_ff00,
+            0x8600_0001,
+            // The calls about processors pass 64 bits.
+            0x8600_0040,
+            0x8600_0041,
+            0xc600_0042,
+            0,
+            0xffff_ffff,
+        ] {
             assert_eq!(
                 call(number, [0; 3]),
                 Call::Answer(result::NOT_SUPPORTED),
                 "{number:#x}"
             );
         }
+    }
+
+    #[test]
+    fn the_hypervisors_features_are_the_calls_that_exist() {
+        assert!(matches!(call(0x8600_ff01, [0; 3]), Call::Answers(_)));
+        let Call::Answers(words) = call(0x8600_0000, [0; 3]) else {
+            panic!("no features");
+        };
+        for function in 0..128_u64 {
+            let promised =
+                words[usize::try_from(function / 32).unwrap()] >> (function % 32) & 1 == 1;
+            let calls = [0x8600_0000, 0xc600_0000].map(|owner| call(owner | function, [0; 3]));
+            let exists = calls
+                .iter()
+                .any(|it| *it != Call::Answer(result::NOT_SUPPORTED));
+            assert_eq!(promised, exists, "{function}");
+        }
+        assert_eq!(call(0xc600_0041, [7, 0, 0]), Call::Implementation(7));
     }
 
     #[test]

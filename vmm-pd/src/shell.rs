@@ -7,7 +7,8 @@ use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
 use guest_bundle::{Bundle, Place, RAM_BASE, ROM_LOOP};
 use sel4_microkit::{Channel, memory_region_symbol, var};
-use state::machine::MAX_BOARD_NAME;
+use state::machine::{MAX_BOARD_NAME, MAX_PROMISE};
+use state::record::Header;
 use vmm_pd::capture::{DataPage, layout};
 use vmm_pd::machine::Boot;
 use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
@@ -410,6 +411,12 @@ impl Port for Shell {
     fn time_of_day(&self) -> u64 {
         // Written by whoever builds an image that is started at once.
         *var!(time_of_day: u64 = 0)
+    }
+    fn promise(&self) -> Option<&[u8]> {
+        // Written by whoever builds the image.
+        let promise: &[u8] = var!(guest_promise: [u8; MAX_PROMISE] = [0; MAX_PROMISE]);
+        let length = usize::try_from(Header::peek(promise).ok()?.length).ok()?;
+        promise.get(..length.checked_add(Header::SIZE)?)
     }
 
     fn ram_size(&self) -> u64 {

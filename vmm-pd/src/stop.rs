@@ -91,6 +91,11 @@ pub(crate) struct Standstill {
 }
 
 impl Standstill {
+    /// What the board is to a guest that is started on it.
+    pub(crate) const fn constants(&self) -> &RegisterFile {
+        &self.constants
+    }
+
     /// Forgets the guest, not the board.
     pub(crate) fn forget(&mut self) {
         self.saved = Default::default();

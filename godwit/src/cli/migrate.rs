@@ -10,11 +10,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::MultiProgress;
 use migration_pd::protocol::management::{Stage, Verdict};
 use serde::Serialize;
+use state::MachineRecordV2;
+use state::admission::OtherCore;
 
 use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{SIGNAL, SUCCESS, style};
+use crate::errata;
 use crate::keeper;
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
 use crate::running::Role;
@@ -69,6 +72,10 @@ pub(super) struct Tuning {
     /// goes on (`advance`), so that it is right afterwards.
     #[arg(long, value_name = "WHAT", default_value = "still", value_parser = time())]
     time: GuestTime,
+    /// Takes a destination with another core than the guest was started on and knows of, and says which of that core's
+    /// errata the guest then runs without a workaround for.
+    #[arg(long)]
+    accept_core: bool,
 }
 
 /// The two answers to what a guest's clock does.
@@ -77,6 +84,14 @@ fn time() -> impl TypedValueParser<Value = GuestTime> {
         "advance" => GuestTime::Advance,
         _ => GuestTime::Still,
     })
+}
+
+/// What becomes of another core.
+pub(super) const fn other_core(accept: bool) -> OtherCore {
+    match accept {
+        true => OtherCore::Accepted,
+        false => OtherCore::Refused,
+    }
 }
 
 impl Tuning {
@@ -91,6 +106,7 @@ impl Tuning {
             share: self.share,
             bandwidth: self.bandwidth,
             time: self.time,
+            other_core: other_core(self.accept_core),
             patience: Duration::from_secs(self.timeout),
             ..Options::default()
         }
@@ -127,6 +143,9 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         MoveProgress::lines()
     };
     let options = arguments.tuning.options();
+    if arguments.tuning.accept_core {
+        tell_errata(&source.describe()?, &destination.describe()?);
+    }
     let mut screen_told = false;
     let moved = relay::migrate(&mut source, &mut destination, &options, &mut |state| {
         job.progress(&state.to_string());
@@ -155,6 +174,13 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         style::show(&format!("{json}\n"))?;
     }
     Ok(SUCCESS)
+}
+
+/// Says what of the destination's core the guest did not prepare for.
+pub(super) fn tell_errata(guest: &MachineRecordV2, destination: &MachineRecordV2) {
+    for line in errata::without(&guest.baseline, &destination.baseline) {
+        style::notice(&line);
+    }
 }
 
 /// Lets the terminal that the guest is about to be seen at show what it has said last, if both boards run here.

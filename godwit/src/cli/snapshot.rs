@@ -9,6 +9,7 @@ use migration_pd::protocol::management::Phase;
 
 use super::board::BoardName;
 use super::manage::to_f64;
+use super::migrate::{other_core, tell_errata};
 use super::{SUCCESS, style};
 use crate::relay::Options;
 use crate::running::Role;
@@ -41,6 +42,10 @@ pub(super) struct RestoreArguments {
     /// time has stood still.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     advance: Option<Option<f64>>,
+    /// Takes a board with another core than the guest was started on and knows of, and says which of that core's errata
+    /// the guest then runs without a workaround for.
+    #[arg(long)]
+    accept_core: bool,
 }
 
 /// `godwit snapshot`.
@@ -88,9 +93,14 @@ pub(super) fn restore(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let options = RestoreOptions {
         paused: arguments.paused,
         advance,
+        other_core: other_core(arguments.accept_core),
     };
     let mut job = board.begin(Role::Restore)?;
     let mut client = board.connect()?;
+    if arguments.accept_core {
+        let here = client.describe()?;
+        tell_errata(&snapshot.state().machine, &here);
+    }
     let restored = snapshot::restore(&snapshot, &mut client, &options, &mut |progress| {
         job.progress(&progress.to_string());
     })

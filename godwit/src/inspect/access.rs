@@ -100,7 +100,9 @@ pub fn get(state: &State, vcpu: usize, register: Register) -> Result<u128, Acces
     })?;
     let value = match register.class() {
         Class::Timer => state.timer.register(vcpu, register).map(u128::from),
-        Class::Constant if register != Register::MPIDR_EL1 => state.machine.constants.get(register),
+        Class::Constant if register != Register::MPIDR_EL1 => {
+            state.machine.baseline.constants.get(register)
+        }
         _ => this.registers.get(register),
     };
     value.ok_or(AccessError::Absent { register, vcpu })
@@ -128,7 +130,7 @@ pub fn set(
         legal::check_timer_change(&state.timer, vcpu, register, value)?;
         state.timer.set_register(vcpu, register, value)
     } else {
-        let processor = Processor::of(&state.machine.constants);
+        let processor = Processor::of(&state.machine.baseline.constants);
         let this = state.vcpus.vcpus.get_mut(vcpu);
         let this = this.ok_or(AccessError::Absent { register, vcpu })?;
         processor.check_change(vcpu, register, value, &this.registers)?;

@@ -232,7 +232,7 @@ fn machine(list: &mut Collector, state: &State) {
     list.add("vCPUs", machine.vcpus.to_string());
     list.add("GIC", machine.gic_version.to_string());
     list.add("shared interrupts", machine.shared_interrupts.to_string());
-    list.registers(&machine.constants);
+    list.registers(&machine.baseline.constants);
 }
 
 /// Collects values in the order in which they are to be shown.

@@ -40,7 +40,7 @@ fn machine(state: &State) -> Value {
         "vcpus": machine.vcpus,
         "gic_version": machine.gic_version,
         "shared_interrupts": machine.shared_interrupts,
-        "constants": registers(&machine.constants),
+        "constants": registers(&machine.baseline.constants),
     })
 }
 

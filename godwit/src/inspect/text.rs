@@ -240,7 +240,7 @@ fn write_timers(text: &mut String, state: &State) -> fmt::Result {
 fn write_constants(text: &mut String, state: &State, detail: Detail) -> fmt::Result {
     writeln!(text, "\nthe processor, as the guest has seen it:")?;
     let shown = |(_, value): &(Register, u128)| detail.all || *value != 0;
-    write_registers(text, state.machine.constants.iter().filter(shown))
+    write_registers(text, state.machine.baseline.constants.iter().filter(shown))
 }
 
 fn write_memory(text: &mut String, file: &SnapshotFile) -> fmt::Result {

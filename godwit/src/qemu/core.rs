@@ -127,8 +127,13 @@ mod tests {
     #[test]
     fn a_board_with_one_processor_has_no_other() {
         let error = core("cortex-a72").arguments(&board("zcu102")).unwrap_err();
-        assert!(matches!(error, MachineError::OneProcessor { .. }), "{error}");
-        let error = core("cortex-a55").arguments(&board("odroidc4")).unwrap_err();
+        assert!(
+            matches!(error, MachineError::OneProcessor { .. }),
+            "{error}"
+        );
+        let error = core("cortex-a55")
+            .arguments(&board("odroidc4"))
+            .unwrap_err();
         assert!(matches!(error, MachineError::NotEmulated { .. }), "{error}");
     }
 }

@@ -253,6 +253,7 @@ fn a_relay_that_died_leaves_nothing_that_the_next_one_cannot_clear() {
         patience_ms: 60_000,
         pace: Pace::UNLIMITED,
         advance: false,
+        accept_core: false,
     };
     let request = Request::Start(start);
     let mut link = Link::open(&a.address, TIMEOUT).unwrap();

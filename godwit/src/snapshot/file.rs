@@ -14,7 +14,7 @@ use guest_bundle::{ROM_LOOP, ROM_SIZE, has_firmware};
 use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use state::record::{self, Record, RecordError};
-use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV3, VgicRecordV1};
+use state::{MachineRecordV2, TimerRecordV1, VcpusRecordV4, VgicRecordV1};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -35,9 +35,9 @@ pub struct State {
     /// Whether it was running, and not paused.
     pub running: bool,
     /// What it was on.
-    pub machine: MachineRecordV1,
+    pub machine: MachineRecordV2,
     /// Its vCPUs and its console.
-    pub vcpus: VcpusRecordV3,
+    pub vcpus: VcpusRecordV4,
     /// Its interrupt controller.
     pub vgic: VgicRecordV1,
     /// Its time.

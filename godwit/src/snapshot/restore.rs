@@ -11,7 +11,7 @@ use migration_pd::protocol::pages::{Contents, ENTRY_LENGTH, append};
 use migration_pd::protocol::transfer::Offer;
 use migration_pd::protocol::{Domain, Incarnation, MAX_PAYLOAD, MoveFailure, MoveId, Transfer};
 use migration_pd::table::{PageTable, bytes_needed};
-use state::admission;
+use state::admission::{self, OtherCore};
 use state::legal::Processor;
 use zerocopy::IntoBytes as _;
 
@@ -45,6 +45,8 @@ pub struct RestoreOptions {
     pub paused: bool,
     /// What its clock does about the time between.
     pub advance: Advance,
+    /// What becomes of a core that the guest does not know of.
+    pub other_core: OtherCore,
 }
 
 /// A guest that was restored.
@@ -78,16 +80,21 @@ pub fn restore(
         });
     }
     let here = board.describe()?;
-    admission::compare(&file.state().machine, &here).map_err(|refusal| {
+    let admitted = admission::compare(&file.state().machine, &here, options.other_core);
+    admitted.map_err(|refusal| {
         let address = board.address().clone();
         SnapshotError::Incompatible { address, refusal }
     })?;
-    let processor = Processor::of(&here.constants);
+    let processor = Processor::of(&here.baseline.constants);
     processor.check(&file.state().vcpus).map_err(|illegal| {
         let address = board.address().clone();
         SnapshotError::Illegal { address, illegal }
     })?;
-    let start = relay::start_request(&Options::default(), status.newest_move, board.pace());
+    let moves = Options {
+        other_core: options.other_core,
+        ..Options::default()
+    };
+    let start = relay::start_request(&moves, status.newest_move, board.pace());
     let mut state = file.state().clone();
     advance_clock(&mut state, options.advance);
     let mut sender = Sender::new(board, &start);
@@ -129,6 +136,7 @@ struct Sender<'a> {
     id: MoveId,
     seed: [u64; 2],
     patience_ms: u32,
+    accept_core: bool,
     incarnation: Option<Incarnation>,
     prepared: bool,
     next: u32,
@@ -143,6 +151,7 @@ impl<'a> Sender<'a> {
             id: start.id,
             seed: start.seed,
             patience_ms: start.patience_ms,
+            accept_core: start.accept_core,
             incarnation: None,
             prepared: false,
             next: 0,
@@ -166,6 +175,7 @@ impl<'a> Sender<'a> {
             ram_bytes: state.machine.ram_size,
             resume,
             patience_ms: self.patience_ms,
+            accept_core: self.accept_core,
         };
         let machine = &machine;
         self.say(&Transfer::Offer { offer, machine })?;

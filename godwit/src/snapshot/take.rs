@@ -14,7 +14,7 @@ use migration_pd::protocol::{
     Answer, Domain, Event, Incarnation, MoveFailure, MoveId, Request, Transfer, kind,
 };
 use migration_pd::table::{PageTable, bytes_needed};
-use state::MachineRecordV1;
+use state::MachineRecordV2;
 use state::record::{self, Record};
 use zerocopy::IntoBytes as _;
 
@@ -85,7 +85,7 @@ struct Receiver<'m> {
     key: Key,
     table: PageTable<'m>,
     memory: CapturedMemory,
-    machine: Option<MachineRecordV1>,
+    machine: Option<MachineRecordV2>,
     records: [Option<Vec<u8>>; 3],
     /// The number of the next message of data.
     expected: u32,

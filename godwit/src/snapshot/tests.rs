@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use migration_pd::fingerprint::PAGE_SIZE;
 use state::vgic::InterruptV1;
 use state::{
-    CpuInterfaceV1, MachineRecordV1, PowerV1, Register, TimerRecordV1, VcpuInterruptsV1,
-    VcpuTimerV1, VcpuV1, VcpusRecordV3, VgicRecordV1,
+    CpuInterfaceV1, MachineRecordV2, PowerV1, Register, TimerRecordV1, VcpuInterruptsV1,
+    VcpuTimerV1, VcpuV1, VcpusRecordV4, VgicRecordV1,
 };
 
 use super::*;
@@ -17,23 +17,29 @@ use crate::session::Scratch;
 
 /// A machine in which everything is different everywhere.
 pub(crate) fn state(pages: u32, vcpus: u8) -> State {
-    let mut machine = MachineRecordV1 {
+    let mut machine = MachineRecordV2 {
         board: "a_board".try_into().unwrap(),
         ram_base: 0x4000_0000,
         ram_size: u64::from(pages) * PAGE_SIZE as u64,
         vcpus,
         gic_version: 2,
         shared_interrupts: 64,
-        ..MachineRecordV1::default()
+        ..MachineRecordV2::default()
     };
     for register in Register::ALL {
         if register.source() == state::Source::Probe {
-            assert!(machine.constants.set(register, register.index() as u128));
+            assert!(
+                machine
+                    .baseline
+                    .constants
+                    .set(register, register.index() as u128)
+            );
         }
     }
     let frequency = 62_500_000;
     assert!(
         machine
+            .baseline
             .constants
             .set_word(Register::CNTFRQ_EL0, frequency.into())
     );
@@ -72,9 +78,9 @@ pub(crate) fn state(pages: u32, vcpus: u8) -> State {
         taken_us: 1_700_000_000_000_000,
         running: true,
         machine,
-        vcpus: VcpusRecordV3 {
+        vcpus: VcpusRecordV4 {
             vcpus: (0..u64::from(vcpus)).map(vcpu).collect(),
-            ..VcpusRecordV3::default()
+            ..VcpusRecordV4::default()
         },
         vgic: VgicRecordV1 {
             control: 1,

@@ -4,6 +4,7 @@
 //!
 //! * `registers` (default): see [`registers`];
 //! * `clock`: see [`clock`];
+//! * `cores`: see [`cores`];
 //! * `exceptions`: see [`exceptions`];
 //! * `input`: see [`input`];
 //! * `physical_timer`: see [`physical_timer`];
@@ -16,6 +17,7 @@
 
 mod clock;
 mod controller;
+mod cores;
 mod exceptions;
 mod input;
 mod mmu;
@@ -39,6 +41,7 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
         "registers" => registers::run(vcpu, machine),
         "clock" => clock::run(vcpu, machine),
         "exceptions" => exceptions::run(vcpu, machine),
+        "cores" => cores::run(vcpu, &machine.arguments),
         "script" => script::run(vcpu),
         "input" => input::run(vcpu),
         "physical_timer" => physical_timer::run(vcpu),

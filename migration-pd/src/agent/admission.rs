@@ -7,8 +7,8 @@ use crate::protocol::management::Phase;
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveFailure, kind};
 use crate::ram::GuestRam;
-use state::admission::Refusal;
-use state::{MachineRecordV1, Register, record};
+use state::admission::{OtherCore, Refusal};
+use state::{MachineRecordV2, Register, record};
 
 impl Core<'_> {
     /// Whether this board could take what is offered, leaving other moves aside.
@@ -52,17 +52,25 @@ impl Core<'_> {
             domain: Domain::Vmm,
             reason: 0,
         })?;
-        compare(&theirs, &ours)
+        let other_core = match offer.accept_core {
+            true => OtherCore::Accepted,
+            false => OtherCore::Refused,
+        };
+        compare(&theirs, &ours, other_core)
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<MachineRecordV1> {
+fn decode(bytes: &[u8]) -> Option<MachineRecordV2> {
     record::decode(bytes).ok()
 }
 
 /// Compares what the guest has seen with what it would see here.
-fn compare(theirs: &MachineRecordV1, ours: &MachineRecordV1) -> Result<(), MoveFailure> {
-    state::admission::compare(theirs, ours).map_err(|refusal| {
+fn compare(
+    theirs: &MachineRecordV2,
+    ours: &MachineRecordV2,
+    other_core: OtherCore,
+) -> Result<(), MoveFailure> {
+    state::admission::compare(theirs, ours, other_core).map_err(|refusal| {
         let (item, needed, found) = match refusal {
             Refusal::RamBase {
                 source_base,

@@ -171,6 +171,7 @@ impl Core<'_> {
             ram_bytes: super::ram_bytes(port),
             resume: leaving.resume,
             patience_ms: options.patience_ms,
+            accept_core: options.accept_core,
         };
         let machine = self.record.get(..length).unwrap_or_default();
         self.outbox.transfer(&Transfer::Offer { offer, machine });

@@ -87,6 +87,8 @@ codes! {
         NoBundle = 5,
         /// A fault that no guest can cause.
         UnexpectedFault = 6,
+        /// The guest is promised what the board's processor lacks.
+        Promise = 7,
     }
 }
 
@@ -101,6 +103,7 @@ impl From<channel::vmm::Failure> for GuestFailure {
             There::Capture => Self::Capture,
             There::NoBundle => Self::NoBundle,
             There::UnexpectedFault => Self::UnexpectedFault,
+            There::Promise => Self::Promise,
         }
     }
 }
@@ -115,6 +118,9 @@ impl core::fmt::Display for GuestFailure {
             Self::Capture => "the capture stub did not come back as it should",
             Self::NoBundle => "it asked for a reset, and what it starts from is not on this board",
             Self::UnexpectedFault => "it caused a fault that no guest should be able to cause",
+            Self::Promise => {
+                "its image promises what this board's processor lacks, or leaves that processor out"
+            }
         })
     }
 }
@@ -195,6 +201,8 @@ pub struct StartMove {
     pub pace: Pace,
     /// The guest's time goes on while it stands still; otherwise that stands still as well.
     pub advance: bool,
+    /// The operator lets the guest run on a core that it was not started on and does not know of.
+    pub accept_core: bool,
 }
 
 /// A request to a board.

@@ -38,8 +38,8 @@ pub use wire::WireError;
 /// The version of the protocol that this crate speaks; it stands in every frame's header.
 ///
 /// Version 2: a commit says how far the guest's time has gone on, and what starts a move whether
-/// it is to.
-pub const VERSION: u8 = 2;
+/// it is to. Version 3: what starts a move, and an offer, say whether a core that the guest does not know of is accepted.
+pub const VERSION: u8 = 3;
 
 /// Names one move, on both boards and for ever.
 ///

@@ -65,6 +65,7 @@ mod tests {
             patience_ms,
             pace,
             advance: false,
+            accept_core: false,
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Offer {
     pub resume: bool,
     /// How long the source waits when it hears nothing, in ms; the destination waits longer.
     pub patience_ms: u32,
+    /// Whether the operator lets the guest run on a core that it was not started on and does not know of.
+    pub accept_core: bool,
 }
 
 /// A message between two boards.
@@ -303,6 +305,7 @@ mod tests {
             ram_bytes: 1 << 27,
             resume: true,
             patience_ms: 3000,
+            accept_core: true,
         };
         vec![
             Transfer::Offer {

@@ -12,7 +12,7 @@ use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::Port;
 use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
-use state::{MachineRecordV1, Policy, Register, Source, TimerRecordV1, VcpuTimerV1, record};
+use state::{MachineRecordV2, Policy, Register, Source, TimerRecordV1, VcpuTimerV1, record};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -184,7 +184,7 @@ pub(crate) struct Hardware {
     pub(crate) timer: Option<TimerRecordV1>,
     /// Registers that `vmm-pd` was told to set: vCPU, key, value.
     pub(crate) set_registers: Vec<(usize, u32, u128)>,
-    pub(crate) machine: MachineRecordV1,
+    pub(crate) machine: MachineRecordV2,
     pub(crate) faults: Faults,
     export: [Vec<u8>; 3],
     import: [Vec<u8>; 3],
@@ -202,18 +202,18 @@ pub(crate) struct Hardware {
 }
 
 /// A machine description as a board gives it.
-pub(crate) fn machine(ram_size: u64) -> MachineRecordV1 {
-    let mut machine = MachineRecordV1 {
+pub(crate) fn machine(ram_size: u64) -> MachineRecordV2 {
+    let mut machine = MachineRecordV2 {
         ram_base: 0x4000_0000,
         ram_size,
         vcpus: 4,
         gic_version: 2,
         shared_interrupts: 256,
-        ..MachineRecordV1::default()
+        ..MachineRecordV2::default()
     };
     for register in Register::ALL {
         if register.source() == Source::Probe {
-            assert!(machine.constants.set(register, 0));
+            assert!(machine.baseline.constants.set(register, 0));
         }
     }
     machine

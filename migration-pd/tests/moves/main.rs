@@ -212,7 +212,12 @@ fn a_destination_that_does_not_fit_refuses_with_the_reason() {
 
     let mut world = World::new();
     let machine = &mut world.b.hardware.machine;
-    assert!(machine.constants.set(Register::CNTFRQ_EL0, 24_000_000));
+    assert!(
+        machine
+            .baseline
+            .constants
+            .set(Register::CNTFRQ_EL0, 24_000_000)
+    );
     let id = world.start(Side::A).unwrap();
     assert_eq!(
         world.ended(Side::A, id).failure,
@@ -228,6 +233,7 @@ fn a_destination_that_does_not_fit_refuses_with_the_reason() {
             .b
             .hardware
             .machine
+            .baseline
             .constants
             .set(Register::CNTFRQ_EL0, 0)
     );

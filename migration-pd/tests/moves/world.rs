@@ -432,5 +432,6 @@ pub(crate) fn options(id: MoveId, pace: Pace) -> StartMove {
         patience_ms: PATIENCE_MS + u32::try_from(pace.silence_ms()).unwrap(),
         pace,
         advance: false,
+        accept_core: false,
     }
 }

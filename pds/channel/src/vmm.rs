@@ -50,6 +50,9 @@ pub enum Failure {
     NoBundle = 5,
     /// A fault that no guest can cause on this kernel.
     UnexpectedFault = 6,
+    /// The guest is promised what this board's processor lacks; the detail is the register's identifier, or 0 if it is the
+    /// core itself that the guest is not told of.
+    Promise = 7,
 }
 
 /// A request to `vmm-pd`.
@@ -186,6 +189,7 @@ impl TryFrom<u64> for Failure {
             4 => Self::Capture,
             5 => Self::NoBundle,
             6 => Self::UnexpectedFault,
+            7 => Self::Promise,
             value => {
                 return Err(ProtocolError::Range {
                     field: "failure",

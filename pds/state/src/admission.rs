@@ -5,11 +5,14 @@
 //! a destination good enough. Never: makes a board look like another.
 //!
 //! A guest looks at identification registers when it boots and builds on what it saw. A destination must therefore
-//! offer at least that: a feature that is missing there faults later, in the middle of something. Features that only the
-//! destination has stay unused.
+//! offer at least that, whatever board the guest is on meanwhile: a feature that is missing there faults later, in the
+//! middle of something. Features that only the destination has stay unused.
+//!
+//! Which core it is counts for more than its features: software chooses workarounds by it. Another one is admitted where
+//! the guest has been told that it may run there, or the operator takes it upon himself ([`OtherCore`]).
 
-use crate::MachineRecordV1;
 use crate::register::{Policy, Register, Source};
+use crate::{BaselineV1, ImplementationV1, MachineRecordV2};
 use thiserror::Error;
 
 /// Why a machine may not move.
@@ -102,6 +105,16 @@ pub enum Refusal {
     },
 }
 
+/// What becomes of a core that the guest was not started on and does not know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtherCore {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// It is taken, at the operator's word: the guest runs there without workarounds that it did not choose.
+    Accepted,
+}
+
 /// One of the two descriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -174,7 +187,7 @@ impl Rule {
 fn exceptions(register: Register) -> &'static [Field] {
     match register {
         // Exception levels: at EL0 a guest may have seen that 32-bit programs run; at EL1 it runs in AArch64 on every
-        // board, and has no other.
+        // board, and has no other. EL2 of the Secure state and realms are not the guest's.
         Register::ID_AA64PFR0_EL1 => {
             &const {
                 [
@@ -184,17 +197,21 @@ fn exceptions(register: Register) -> &'static [Field] {
                     field(12, 4, Rule::Any),
                     field(16, 4, Rule::AtLeastSigned),
                     field(20, 4, Rule::AtLeastSigned),
+                    field(36, 4, Rule::Any),
+                    field(52, 4, Rule::Any),
                 ]
             }
         }
         // Breakpoints that match contexts are the highest-numbered ones, so their number must be
-        // the same; of the PMU's versions, all ones is none that the architecture defines.
+        // the same; of the PMU's versions, the OS double lock and the counters of many threads, all ones is none.
         Register::ID_AA64DFR0_EL1 => {
             &const {
                 [
                     field(8, 4, Rule::AtLeastSigned),
                     field(12, 4, Rule::Same),
                     field(28, 4, Rule::Same),
+                    field(36, 4, Rule::AtLeastSigned),
+                    field(48, 4, Rule::AtLeastSigned),
                 ]
             }
         }
@@ -212,9 +229,30 @@ fn exceptions(register: Register) -> &'static [Field] {
                 ]
             }
         }
-        // Virtualization extensions of EL2.
-        Register::ID_AA64MMFR1_EL1 => &const { [field(8, 4, Rule::Any)] },
-        Register::ID_AA64MMFR2_EL1 => &const { [field(24, 4, Rule::Any), field(40, 4, Rule::Any)] },
+        // What EL2 has: VMIDs, its host extensions, execution rights at stage 2, delayed traps, HCRX_EL2.
+        Register::ID_AA64MMFR1_EL1 => {
+            &const {
+                [
+                    field(4, 4, Rule::Any),
+                    field(8, 4, Rule::Any),
+                    field(28, 4, Rule::Any),
+                    field(32, 4, Rule::Any),
+                    field(40, 4, Rule::Any),
+                ]
+            }
+        }
+        // The format of CCSIDR_EL1 is another, not a better one. Nested virtualization, forced write-back and traps are
+        // EL2's.
+        Register::ID_AA64MMFR2_EL1 => {
+            &const {
+                [
+                    field(20, 4, Rule::Same),
+                    field(24, 4, Rule::Any),
+                    field(40, 4, Rule::Any),
+                    field(56, 4, Rule::Any),
+                ]
+            }
+        }
         // Pointer authentication: a pointer signed by one algorithm does not authenticate by another.
         Register::ID_AA64ISAR1_EL1 => {
             &const {
@@ -229,6 +267,10 @@ fn exceptions(register: Register) -> &'static [Field] {
         Register::ID_AA64ISAR2_EL1 => {
             &const { [field(8, 4, Rule::Same), field(12, 4, Rule::Same)] }
         }
+        // Of AArch32, what only privileged modes have, and no guest is in one: returns from and to exceptions, PSRs, SMC.
+        Register::ID_ISAR1_EL1 => &const { [field(4, 4, Rule::Any), field(8, 4, Rule::Any)] },
+        Register::ID_ISAR2_EL1 => &const { [field(24, 4, Rule::Any)] },
+        Register::ID_ISAR4_EL1 => &const { [field(12, 4, Rule::Any), field(24, 4, Rule::Any)] },
         _ => &[],
     }
 }
@@ -266,13 +308,30 @@ fn fields(register: Register) -> impl Iterator<Item = Field> {
 ///
 /// The board's name, how long it has been up, where its memory is, and everything else that a description does not
 /// hold, may differ.
-pub fn compare(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(), Refusal> {
+pub fn compare(
+    source: &MachineRecordV2,
+    destination: &MachineRecordV2,
+    other_core: OtherCore,
+) -> Result<(), Refusal> {
     layout(source, destination)?;
-    let debug = |machine: &MachineRecordV1| machine.constants.contains(Register::MDRAR_EL1);
+    compare_processors(&source.baseline, &destination.baseline, other_core)
+}
+
+/// Whether a guest that relies on `source` may run where `destination` is what there is.
+pub fn compare_processors(
+    source: &BaselineV1,
+    destination: &BaselineV1,
+    other_core: OtherCore,
+) -> Result<(), Refusal> {
+    let debug = |baseline: &BaselineV1| baseline.constants.contains(Register::MDRAR_EL1);
     if debug(source) && !debug(destination) {
         return Err(Refusal::GuestDebug);
     }
+    let known = other_core == OtherCore::Accepted || knows(source, destination);
     for register in Register::ALL {
+        if known && ImplementationV1::includes(register) {
+            continue;
+        }
         let probed = matches!(
             register.source(),
             Source::Probe | Source::ProbeCaches | Source::ProbeDebug | Source::ProbePmu
@@ -284,7 +343,13 @@ pub fn compare(source: &MachineRecordV1, destination: &MachineRecordV1) -> Resul
     Ok(())
 }
 
-fn layout(source: &MachineRecordV1, destination: &MachineRecordV1) -> Result<(), Refusal> {
+/// Whether the guest has been told of the destination's core.
+fn knows(source: &BaselineV1, destination: &BaselineV1) -> bool {
+    let found = ImplementationV1::of(&destination.constants);
+    found.is_some_and(|found| source.knows(found))
+}
+
+fn layout(source: &MachineRecordV2, destination: &MachineRecordV2) -> Result<(), Refusal> {
     if source.ram_base != destination.ram_base {
         return Err(Refusal::RamBase {
             source_base: source.ram_base,
@@ -323,15 +388,15 @@ fn is_of_32_bit_programs(register: Register) -> bool {
     matches!(register.encoding(), Some([3, 0, 0, 1..=3, _]))
 }
 
-fn runs_32_bit_programs(machine: &MachineRecordV1) -> bool {
-    let levels = machine.constants.word(Register::ID_AA64PFR0_EL1);
+fn runs_32_bit_programs(baseline: &BaselineV1) -> bool {
+    let levels = baseline.constants.word(Register::ID_AA64PFR0_EL1);
     levels.is_some_and(|levels| levels & 0xf == 2)
 }
 
 fn compare_register(
     register: Register,
-    source: &MachineRecordV1,
-    destination: &MachineRecordV1,
+    source: &BaselineV1,
+    destination: &BaselineV1,
 ) -> Result<(), Refusal> {
     let missing = |side| Refusal::Missing {
         register: register.name(),

@@ -11,7 +11,7 @@ use register_table::legal_values;
 use thiserror::Error;
 
 use crate::register::Register;
-use crate::{PowerV1, RegisterFile, TimerRecordV1, VcpusRecordV3};
+use crate::{PowerV1, RegisterFile, TimerRecordV1, VcpusRecordV4};
 
 /// A value that no guest can have, or that an operator cannot mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
@@ -162,7 +162,7 @@ impl Processor {
     /// # Errors
     ///
     /// The first register that it could not have.
-    pub fn check(&self, record: &VcpusRecordV3) -> Result<(), Illegal> {
+    pub fn check(&self, record: &VcpusRecordV4) -> Result<(), Illegal> {
         for (vcpu, described) in record.vcpus.iter().enumerate() {
             for (register, value) in described.registers.iter() {
                 let value = low(value);

@@ -30,13 +30,13 @@ const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// [`crate::VcpusRecordV3`], from `vmm-pd`.
+    /// [`crate::VcpusRecordV4`], from `vmm-pd`.
     Vcpus = 1,
     /// [`crate::VgicRecordV1`], from `vgic-pd`.
     Vgic = 2,
     /// [`crate::TimerRecordV1`], from `timer-pd`.
     Timer = 3,
-    /// [`crate::MachineRecordV1`].
+    /// [`crate::MachineRecordV2`].
     Machine = 4,
 }
 

@@ -5,12 +5,28 @@
 
 use crate::record::{self, Kind, Record, RecordError, sealed};
 use crate::register::{Class, Policy, Register};
-use crate::{ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
+use crate::{BaselineV1, ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
 use hang::translate::Regime;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// What `vmm-pd` exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VcpusRecordV4 {
+    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
+    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
+    /// The console device, with what waits to be read and to be sent.
+    pub console: ConsoleRecordV2,
+    /// The identity of the guest bundle that the guest was started from; zero if it is not known. Only a board that has
+    /// that bundle starts the guest again.
+    pub bundle: u64,
+    /// The clock of the day.
+    pub clock: ClockRecordV1,
+    /// What the guest may rely on of its processor, wherever it goes.
+    pub baseline: BaselineV1,
+}
+
+/// What `vmm-pd` exported before guests carried what they were started on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VcpusRecordV3 {
     /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
@@ -218,6 +234,43 @@ impl From<VcpusRecordV2> for VcpusRecordV3 {
             bundle,
             clock: ClockRecordV1::default(),
         }
+    }
+}
+
+impl From<VcpusRecordV3> for VcpusRecordV4 {
+    /// What the guest was started on is not known.
+    fn from(earlier: VcpusRecordV3) -> Self {
+        let VcpusRecordV3 {
+            vcpus,
+            console,
+            bundle,
+            clock,
+        } = earlier;
+        Self {
+            vcpus,
+            console,
+            bundle,
+            clock,
+            baseline: BaselineV1::default(),
+        }
+    }
+}
+
+impl sealed::Sealed for VcpusRecordV4 {}
+
+impl Record for VcpusRecordV4 {
+    const KIND: Kind = Kind::Vcpus;
+    const VERSION: u16 = 4;
+
+    fn check(&self) -> Result<(), RecordError> {
+        check(&self.vcpus, &self.console.device)?;
+        self.baseline.check()
+    }
+
+    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+        (1..Self::VERSION)
+            .contains(&version)
+            .then(|| record::decode::<VcpusRecordV3>(bytes).map(Self::from))
     }
 }
 

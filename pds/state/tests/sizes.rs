@@ -17,11 +17,11 @@ fn size(record: &(impl Record + PartialEq + core::fmt::Debug)) -> usize {
 
 #[test]
 fn a_vcpu_takes_less_than_2_kib() {
-    // With a header, the console and the clock, which the others share.
+    // With a header, the console and what the guest may rely on, which the others share.
     let first = size(&largest::vcpus(1));
     let each = size(&largest::vcpus(2)) - first;
     println!("the first vCPU: {first}, each other: {each} bytes");
-    assert!(each < AIM && first - each < 140, "{first}, {each}");
+    assert!(each < AIM && first - each < 1200, "{first}, {each}");
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         patience_ms: 3000,
         pace: Pace::line(921_600),
         advance: true,
+        accept_core: true,
     };
     for request in [
         Request::Status,

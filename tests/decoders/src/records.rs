@@ -4,7 +4,7 @@
 //! fixed capacity.
 
 use state::record::{self, Header, Record, decode, encode};
-use state::{MachineRecordV1, TimerRecordV1, VcpusRecordV3, VgicRecordV1};
+use state::{MachineRecordV2, TimerRecordV1, VcpusRecordV4, VgicRecordV1};
 
 use crate::allocation::without_heap;
 use crate::samples;
@@ -22,10 +22,10 @@ pub(crate) fn run(data: &[u8]) {
             &wrapped
         }
     };
-    only_canonical::<VcpusRecordV3>(bytes);
+    only_canonical::<VcpusRecordV4>(bytes);
     only_canonical::<VgicRecordV1>(bytes);
     only_canonical::<TimerRecordV1>(bytes);
-    only_canonical::<MachineRecordV1>(bytes);
+    only_canonical::<MachineRecordV2>(bytes);
     if let Ok(header) = without_heap(|| Header::peek(bytes)) {
         assert!(bytes.len() >= Header::SIZE, "{header:?}");
     }
@@ -46,8 +46,10 @@ fn only_canonical<T: Record>(bytes: &[u8]) {
 
 /// The version of a kind that is written.
 fn version(kind: u16) -> u16 {
-    if kind == VcpusRecordV3::KIND as u16 {
-        VcpusRecordV3::VERSION
+    if kind == VcpusRecordV4::KIND as u16 {
+        VcpusRecordV4::VERSION
+    } else if kind == MachineRecordV2::KIND as u16 {
+        MachineRecordV2::VERSION
     } else {
         1
     }

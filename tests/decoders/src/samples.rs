@@ -4,8 +4,8 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use state::record::{self, Record, encode};
 use state::vgic::InterruptV1;
 use state::{
-    ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MachineRecordV1, PowerV1, Register,
-    TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV3, VgicRecordV1,
+    ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MachineRecordV2, PowerV1, Register,
+    TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV4, VgicRecordV1,
 };
 
 /// Pages of the machine's RAM: few, so that a snapshot of it is small.
@@ -15,23 +15,23 @@ const FREQUENCY: u32 = 62_500_000;
 
 pub(crate) const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-pub(crate) fn machine() -> MachineRecordV1 {
-    let mut machine = MachineRecordV1 {
+pub(crate) fn machine() -> MachineRecordV2 {
+    let mut machine = MachineRecordV2 {
         board: "board".try_into().unwrap_or_default(),
         ram_base: 0x4000_0000,
         ram_size: u64::from(PAGES) * 4096,
         vcpus: 2,
         gic_version: 2,
         shared_interrupts: 2,
-        ..MachineRecordV1::default()
+        ..MachineRecordV2::default()
     };
-    let constants = &mut machine.constants;
+    let constants = &mut machine.baseline.constants;
     assert!(constants.set_word(Register::CNTFRQ_EL0, FREQUENCY.into()));
     assert!(constants.set_word(Register::MIDR_EL1, 0x410f_d034));
     machine
 }
 
-pub(crate) fn vcpus() -> VcpusRecordV3 {
+pub(crate) fn vcpus() -> VcpusRecordV4 {
     let mut on = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -47,7 +47,7 @@ pub(crate) fn vcpus() -> VcpusRecordV3 {
         },
         ..VcpuV1::default()
     };
-    VcpusRecordV3 {
+    VcpusRecordV4 {
         vcpus: [on, pending].into_iter().collect(),
         console: ConsoleRecordV2 {
             device: ConsoleRecordV1 {
@@ -64,6 +64,7 @@ pub(crate) fn vcpus() -> VcpusRecordV3 {
             unmasked: true,
             ..ClockRecordV1::default()
         },
+        baseline: machine().baseline,
     }
 }
 

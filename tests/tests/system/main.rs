@@ -8,6 +8,7 @@ mod attack;
 mod boot;
 mod buffers;
 mod console;
+mod cores;
 mod day;
 mod debug;
 mod debuggers;

@@ -99,6 +99,7 @@ fn keep_and_restore(from: Kernel, to: Kernel) -> anyhow::Result<()> {
     let options = RestoreOptions {
         paused: true,
         advance: Advance::By(hour),
+        ..RestoreOptions::default()
     };
     restore(&file, &mut there, options)?;
     there.client()?.resume(ANSWER)?;

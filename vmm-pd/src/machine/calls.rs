@@ -46,6 +46,15 @@ impl Machine {
         frame.set_program_counter(program_counter.wrapping_add(4));
         let answer = match call {
             Call::Answer(value) => value,
+            Call::Answers(values) => return self.answer_all(port, vcpu, values),
+            Call::Implementations => {
+                let values = self.discovery.version(&self.baseline);
+                return self.answer_all(port, vcpu, values);
+            }
+            Call::Implementation(number) => {
+                let values = self.discovery.implementation(&mut self.baseline, number);
+                return self.answer_all(port, vcpu, values);
+            }
             Call::On {
                 target,
                 entry,
@@ -75,6 +84,22 @@ impl Machine {
         };
         frame.set_general(0, answer);
         Ok(port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, true)?)
+    }
+
+    /// Lets a vCPU go on behind its call, with an answer in `x0` to `x3`.
+    fn answer_all<P: Port>(
+        &mut self,
+        port: &mut P,
+        vcpu: VcpuId,
+        values: [u64; 4],
+    ) -> Result<(), MachineError> {
+        const COUNT: usize = crate::port::count_for(3);
+        let mut frame = port.read(vcpu, COUNT)?;
+        frame.set_program_counter(frame.program_counter().wrapping_add(4));
+        for (register, value) in (0..).zip(values) {
+            frame.set_general(register, value);
+        }
+        Ok(port.write(vcpu, &mut frame, COUNT, true)?)
     }
 
     fn affinity_info(&mut self, target: u64, level: u64) -> u64 {

@@ -9,7 +9,9 @@ use channel::{IllegalValue, MAX_VCPUS, Message, VcpuId, timer, vgic};
 use guest_bundle::has_firmware;
 use state::console::MAX_WAITING;
 use state::legal::{Illegal, Processor};
-use state::{ConsoleRecordV2, MachineRecordV1, PowerV1, Register, VcpuV1, VcpusRecordV3, record};
+use state::{
+    BaselineV1, ConsoleRecordV2, MachineRecordV2, PowerV1, Register, VcpuV1, VcpusRecordV4, record,
+};
 
 use crate::abort::RAM_BASE;
 use crate::clock::Clock;
@@ -26,10 +28,11 @@ impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
         self.console.settle();
-        let mut vcpus = VcpusRecordV3 {
+        let mut vcpus = VcpusRecordV4 {
             console: self.console.export(),
             bundle: self.bundle,
             clock: self.clock.export(),
+            baseline: self.baseline.clone(),
             ..Default::default()
         };
         self.note_waiting(port, &mut vcpus.console.waiting);
@@ -47,7 +50,7 @@ impl Machine {
     pub(super) fn import<P: Port>(&mut self, port: &mut P, length: u32) -> Message {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
-            .and_then(|bytes| record::decode::<VcpusRecordV3>(bytes).ok());
+            .and_then(|bytes| record::decode::<VcpusRecordV4>(bytes).ok());
         let Some(record) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
@@ -73,6 +76,11 @@ impl Machine {
         port.set_rom(firmware);
         self.bundle = record.bundle;
         self.clock = Clock::import(&record.clock, frequency);
+        self.baseline = match record.baseline.constants.is_empty() {
+            // From a board that did not say: it had what this one has, or it would not be here.
+            true => BaselineV1::of(&self.standstill.constants),
+            false => record.baseline,
+        };
         self.take_over(record.vcpus, &record.console);
         self.set_phase(port, Phase::Imported);
         answer(0)
@@ -135,7 +143,7 @@ impl Machine {
         } else {
             self.count
         };
-        let machine = MachineRecordV1 {
+        let machine = MachineRecordV2 {
             // For people: without it the description is as good.
             board: heapless::String::try_from(port.board()).unwrap_or_default(),
             ram_base: RAM_BASE,
@@ -143,7 +151,10 @@ impl Machine {
             vcpus: u8::try_from(vcpus).unwrap_or(0),
             gic_version: GIC_VERSION,
             shared_interrupts: SHARED_INTERRUPTS,
-            constants: self.standstill.constants.clone(),
+            baseline: match self.count {
+                0 => BaselineV1::of(&self.standstill.constants),
+                _ => self.baseline.clone(),
+            },
         };
         match record::encode(&machine, port.export_region()) {
             Ok(length) => answer(length as u64),

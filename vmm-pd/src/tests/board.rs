@@ -109,6 +109,8 @@ pub(super) struct Board {
     pub(super) firmware: bool,
     /// An invocation that the kernel refuses from now on.
     pub(super) refuses_injection: bool,
+    /// What the image promises its guest.
+    pub(super) promise: Option<Vec<u8>>,
     export: Vec<u8>,
     pub(super) import: Vec<u8>,
 }
@@ -133,6 +135,7 @@ impl Board {
             flushed: 0,
             firmware: false,
             refuses_injection: false,
+            promise: None,
             export: vec![0; 0x8000],
             import: Vec::new(),
         }
@@ -145,7 +148,13 @@ impl Board {
 
     /// The same with a bundle of this identity.
     pub(super) fn booted_from(vcpus: u8, identity: u64) -> (Self, Machine) {
+        Self::promised(vcpus, identity, None)
+    }
+
+    /// The same with what its guest is promised.
+    pub(super) fn promised(vcpus: u8, identity: u64, promise: Option<Vec<u8>>) -> (Self, Machine) {
         let mut board = Self::new();
+        board.promise = promise;
         board.ram.insert(ENTRY, 0);
         let mut machine = Machine::new(Some(Boot {
             identity,
@@ -349,6 +358,9 @@ impl Port for Board {
     }
     fn time_of_day(&self) -> u64 {
         super::DAY
+    }
+    fn promise(&self) -> Option<&[u8]> {
+        self.promise.as_deref()
     }
     fn ram_size(&self) -> u64 {
         128 << 20

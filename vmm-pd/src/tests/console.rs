@@ -3,7 +3,7 @@
 use channel::vmm::{Phase, Request};
 use proptest::prelude::*;
 use state::console::MAX_WAITING;
-use state::{VcpusRecordV1, VcpusRecordV3, record};
+use state::{VcpusRecordV1, VcpusRecordV4, record};
 
 use super::board::Board;
 use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, go_on_with, record_of, store};
@@ -255,7 +255,7 @@ fn nothing_of_a_guest_is_left_on_a_page_that_the_next_can_read_or_in_a_record() 
 fn a_record_of_the_version_before_is_taken_over() {
     let (mut here, mut machine) = Board::booted(1);
     let bytes = record_of(&mut here, &mut machine);
-    let VcpusRecordV3 { vcpus, console, .. } = record::decode(&bytes).unwrap();
+    let VcpusRecordV4 { vcpus, console, .. } = record::decode(&bytes).unwrap();
     let console = console.device;
     let mut earlier = vec![0; 0x8000];
     let length = record::encode(&VcpusRecordV1 { vcpus, console }, &mut earlier).unwrap();

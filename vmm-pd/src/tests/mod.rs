@@ -1,6 +1,7 @@
 //! The machine on a board of memory: what each exit means to its guest.
 
 mod accesses;
+mod baseline;
 mod board;
 mod console;
 mod day;
@@ -14,7 +15,7 @@ mod withdrawn;
 use board::{Board, Did, ENTRY, acknowledgements, vcpu_id};
 use channel::vmm::{Failure, Phase, Request, decode_answer};
 use channel::{Message, VcpuId};
-use state::{PowerV1, Register, VcpusRecordV3, record};
+use state::{PowerV1, Register, VcpusRecordV4, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
@@ -395,7 +396,7 @@ fn a_description_says_which_board_it_is_of_and_what_machine() {
     let (mut board, mut machine) = Board::booted(2);
     let length = length_of(&machine.request(&mut board, Request::Describe));
     let described = &board.export_region()[..length];
-    let described: state::MachineRecordV1 = state::record::decode(described).unwrap();
+    let described: state::MachineRecordV2 = state::record::decode(described).unwrap();
     assert_eq!(described.board, "made of memory");
     assert_eq!((described.ram_size, described.vcpus), (128 << 20, 2));
 }
@@ -467,7 +468,7 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
         "its neighbours have no vCPUs"
     );
     other.take_neighbours_of(&mut board);
-    let mut lossy: VcpusRecordV3 = record::decode(&record).expect("a record");
+    let mut lossy: VcpusRecordV4 = record::decode(&record).expect("a record");
     lossy.vcpus[0].registers.remove(Register::V31);
     let mut bytes = vec![0; 0x8000];
     let lossy_length = record::encode(&lossy, &mut bytes).expect("room");
@@ -591,7 +592,7 @@ fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
             (told.vcpu, told.register, told.value),
             (1, register.key(), value)
         );
-        let mut record: VcpusRecordV3 = record::decode(&bytes).expect("a record");
+        let mut record: VcpusRecordV4 = record::decode(&bytes).expect("a record");
         assert!(record.vcpus[1].registers.set_word(register, value));
         let mut crafted = vec![0; 0x8000];
         let length = record::encode(&record, &mut crafted).expect("room");
@@ -683,7 +684,7 @@ fn a_vcpu_that_was_started_and_has_not_run_keeps_its_entry_and_context() {
 fn a_vcpu_whose_start_is_pending_in_the_record_starts_there() {
     let (mut board, mut machine) = two_running();
     let bytes = record_of(&mut board, &mut machine);
-    let mut record: VcpusRecordV3 = record::decode(&bytes).expect("a record");
+    let mut record: VcpusRecordV4 = record::decode(&bytes).expect("a record");
     record.vcpus[1].power = PowerV1::OnPending {
         entry: ENTRY + 0x40,
         context: 99,

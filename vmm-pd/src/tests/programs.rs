@@ -1,7 +1,7 @@
 //! 32-bit programs: a state that the kernel keeps for a thread and does not let anybody write.
 
 use channel::vmm::{Phase, Request};
-use state::{Register, VcpusRecordV3, record};
+use state::{Register, VcpusRecordV4, record};
 
 use super::board::{Board, Did, ENTRY};
 use super::{access, enable, record_of};
@@ -75,7 +75,7 @@ fn enable_and_return(
 fn a_32_bit_program_goes_on_on_another_board() {
     let (mut board, mut machine) = in_a_program(STATE);
     let bytes = record_of(&mut board, &mut machine);
-    let decoded: VcpusRecordV3 = record::decode(&bytes).expect("a record");
+    let decoded: VcpusRecordV4 = record::decode(&bytes).expect("a record");
     assert_eq!(
         decoded.vcpus[0].registers.word(Register::PSTATE),
         Some(STATE)

@@ -40,7 +40,7 @@ fn a_board_that_has_what_a_guest_starts_from_starts_it_again() {
 fn a_guest_of_which_nothing_is_known_is_not_started_again_by_chance() {
     let (mut here, mut machine) = Board::booted(1);
     let bytes = record_of(&mut here, &mut machine);
-    let mut record: VcpusRecordV3 = record::decode(&bytes).unwrap();
+    let mut record: VcpusRecordV4 = record::decode(&bytes).unwrap();
     record.bundle = 0;
     let mut bytes = vec![0; 0x8000];
     let length = record::encode(&record, &mut bytes).unwrap();

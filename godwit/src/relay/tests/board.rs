@@ -128,7 +128,13 @@ fn run(
         | Trouble::PowersOff
         | Trouble::MissesCommit => {}
         Trouble::OtherMachine => {
-            assert!(hardware.machine.constants.set(Register::CNTFRQ_EL0, 1));
+            assert!(
+                hardware
+                    .machine
+                    .baseline
+                    .constants
+                    .set(Register::CNTFRQ_EL0, 1)
+            );
         }
         Trouble::RefusesRecord => hardware.faults.import = Some(Domain::Vgic),
     }

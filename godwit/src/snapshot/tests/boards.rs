@@ -19,6 +19,8 @@ use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
 
 use super::super::file::encode;
+use state::admission::OtherCore;
+
 use super::*;
 use crate::link::Address;
 use crate::relay::Options;
@@ -99,7 +101,7 @@ struct Seen {
 struct Hardware {
     ram: Ram,
     phase: GuestPhase,
-    description: MachineRecordV1,
+    description: MachineRecordV2,
     export: [Vec<u8>; 3],
     described: bool,
     import: [Vec<u8>; 3],
@@ -150,7 +152,7 @@ impl Hardware {
             }
             (VmmRequest::Import { length }, GuestPhase::Empty) => {
                 let record = self.import[0].get(..usize::try_from(length).unwrap());
-                if record::decode::<VcpusRecordV3>(record.unwrap()).is_err() {
+                if record::decode::<VcpusRecordV4>(record.unwrap()).is_err() {
                     return Message::refused(Refusal::BadRecord as u64);
                 }
                 self.phase = GuestPhase::Imported;
@@ -271,7 +273,7 @@ impl Board {
         Self::with(phase, description)
     }
 
-    fn with(phase: GuestPhase, description: MachineRecordV1) -> Self {
+    fn with(phase: GuestPhase, description: MachineRecordV2) -> Self {
         let directory = Scratch::new().unwrap();
         let path = directory.path().join("link");
         let listener = UnixListener::bind(&path).unwrap();
@@ -302,7 +304,7 @@ impl Drop for Board {
 fn run(
     listener: &UnixListener,
     phase: GuestPhase,
-    description: MachineRecordV1,
+    description: MachineRecordV2,
     seen: Arc<Mutex<Seen>>,
     ends: &AtomicBool,
 ) {
@@ -477,6 +479,7 @@ fn a_guest_can_be_left_standing_still_with_its_clock_set_forward() {
     let options = RestoreOptions {
         paused: true,
         advance: Advance::By(Duration::from_secs(2)),
+        other_core: OtherCore::default(),
     };
     let restored = restore(&file, &mut client, &options, &mut |_| {}).unwrap();
     assert_eq!(restored.phase, Phase::Imported);
@@ -492,7 +495,12 @@ fn a_board_that_the_guest_would_notice_is_refused_with_the_reason() {
     let (_scratch, path) = written(PAGES);
     let file = SnapshotFile::open(&path).unwrap();
     let mut other = super::state(PAGES, 4).machine;
-    assert!(other.constants.set_word(Register::CNTFRQ_EL0, 24_000_000));
+    assert!(
+        other
+            .baseline
+            .constants
+            .set_word(Register::CNTFRQ_EL0, 24_000_000)
+    );
     let board = Board::with(GuestPhase::Empty, other);
     let error = restore(
         &file,

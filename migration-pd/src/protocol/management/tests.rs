@@ -25,6 +25,7 @@ fn requests() -> Vec<Request> {
             patience_ms: 3000,
             pace: Pace::line(921_600),
             advance: true,
+            accept_core: true,
         }),
         Request::Cancel(id),
         Request::Query(id),

@@ -3,11 +3,12 @@
 //! Responsible for: four vCPUs, 256 shared interrupts, every register that such a processor has (DDI 0500) with all bits
 //! set, every list full: no encoding of any field could be longer. The one exception is said where it is.
 
+use state::baseline::MAX_IMPLEMENTATIONS;
 use state::vgic::{BITMAP, CpuInterfaceV1, InterruptV1, SOFTWARE_GENERATED};
 use state::{
-    Class, ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, MachineRecordV1, PowerV1,
-    Register, RegisterFile, Source, TimerRecordV1, VcpuInterruptsV1, VcpuTimerV1, VcpuV1,
-    VcpusRecordV3, VgicRecordV1,
+    BaselineV1, Class, ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, ImplementationV1,
+    MAX_VCPUS, MachineRecordV2, PowerV1, Register, RegisterFile, Source, TimerRecordV1,
+    VcpuInterruptsV1, VcpuTimerV1, VcpuV1, VcpusRecordV4, VgicRecordV1,
 };
 
 /// Whether a Cortex-A53 has so many breakpoints, watchpoints and event counters (DDI 0500); the architecture has room
@@ -57,7 +58,7 @@ fn console() -> ConsoleRecordV2 {
 }
 
 /// So many vCPUs that are on. One in [`PowerV1::OnPending`] takes 18 bytes more; `vmm-pd` writes none.
-pub(crate) fn vcpus(count: usize) -> VcpusRecordV3 {
+pub(crate) fn vcpus(count: usize) -> VcpusRecordV4 {
     let vcpu = VcpuV1 {
         power: PowerV1::On,
         waiting: true,
@@ -67,7 +68,7 @@ pub(crate) fn vcpus(count: usize) -> VcpusRecordV3 {
         }),
         ..VcpuV1::default()
     };
-    VcpusRecordV3 {
+    VcpusRecordV4 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: console(),
         bundle: u64::MAX,
@@ -79,6 +80,7 @@ pub(crate) fn vcpus(count: usize) -> VcpusRecordV3 {
             unmasked: true,
             raised: true,
         },
+        baseline: baseline(),
     }
 }
 
@@ -143,8 +145,8 @@ pub(crate) fn timer() -> TimerRecordV1 {
 }
 
 /// A description.
-pub(crate) fn machine() -> MachineRecordV1 {
-    MachineRecordV1 {
+pub(crate) fn machine() -> MachineRecordV2 {
+    MachineRecordV2 {
         board: "b"
             .repeat(state::machine::MAX_BOARD_NAME)
             .parse()
@@ -154,6 +156,20 @@ pub(crate) fn machine() -> MachineRecordV1 {
         vcpus: 4,
         gic_version: 2,
         shared_interrupts: u16::MAX,
+        baseline: baseline(),
+    }
+}
+
+/// What a guest may rely on, with as many implementations as there is room for.
+fn baseline() -> BaselineV1 {
+    let implementation = ImplementationV1 {
+        midr: u64::MAX,
+        revidr: u64::MAX,
+        aidr: u64::MAX,
+    };
+    BaselineV1 {
         constants: registers(|register| register.class() == Class::Constant),
+        implementations: core::iter::repeat_n(implementation, MAX_IMPLEMENTATIONS).collect(),
+        told: true,
     }
 }

@@ -1,7 +1,7 @@
 //! Admission: boards that a guest cannot tell apart, and boards that it can.
 
-use crate::admission::{Refusal, Side, compare};
-use crate::{Class, MachineRecordV1, Policy, Register, Source};
+use crate::admission::{self, OtherCore, Refusal, Side};
+use crate::{BaselineV1, Class, ImplementationV1, MachineRecordV2, Policy, Register, Source};
 
 /// Constants of a Cortex-A53 as QEMU shows them to a guest.
 const CORTEX_A53: [(Register, u64); 9] = [
@@ -16,35 +16,39 @@ const CORTEX_A53: [(Register, u64); 9] = [
     (Register::PMCEID0_EL0, 0x20001),
 ];
 
-fn board() -> MachineRecordV1 {
-    let mut machine = MachineRecordV1 {
+fn compare(source: &MachineRecordV2, destination: &MachineRecordV2) -> Result<(), Refusal> {
+    admission::compare(source, destination, OtherCore::Refused)
+}
+
+fn board() -> MachineRecordV2 {
+    let mut machine = MachineRecordV2 {
         board: "qemu_virt".try_into().unwrap(),
         ram_base: 0x4000_0000,
         ram_size: 128 << 20,
         vcpus: 4,
         gic_version: 2,
         shared_interrupts: 256,
-        ..MachineRecordV1::default()
+        ..MachineRecordV2::default()
     };
     for register in Register::ALL {
         if register.source() == Source::Probe {
-            assert!(machine.constants.set(register, 0));
+            assert!(machine.baseline.constants.set(register, 0));
         }
     }
     for (register, value) in CORTEX_A53 {
-        assert!(machine.constants.set(register, value.into()));
+        assert!(machine.baseline.constants.set(register, value.into()));
     }
     machine
 }
 
 /// The board with one register changed.
-fn with(register: Register, value: u64) -> MachineRecordV1 {
+fn with(register: Register, value: u64) -> MachineRecordV2 {
     let mut machine = board();
-    assert!(machine.constants.set(register, value.into()));
+    assert!(machine.baseline.constants.set(register, value.into()));
     machine
 }
 
-fn refused_for(register: Register, source: &MachineRecordV1, destination: &MachineRecordV1) {
+fn refused_for(register: Register, source: &MachineRecordV2, destination: &MachineRecordV2) {
     let name = match compare(source, destination) {
         Err(Refusal::Field { register, .. } | Refusal::Different { register, .. }) => register,
         other => panic!("{register:?}: {other:?}"),
@@ -70,7 +74,7 @@ fn a_guest_with_debug_registers_stays_where_they_are_and_one_without_goes_anywhe
 
 #[test]
 fn another_layout_is_refused_by_name() {
-    let change = |change: fn(&mut MachineRecordV1)| {
+    let change = |change: fn(&mut MachineRecordV2)| {
         let mut other = board();
         change(&mut other);
         compare(&board(), &other)
@@ -115,7 +119,7 @@ fn another_counter_frequency_is_refused() {
 fn every_constant_that_must_be_equal_is_compared() {
     for register in Register::ALL {
         if register.source() == Source::Probe && register.policy() == Policy::Exact {
-            let value = board().constants.word(register).unwrap() ^ 1;
+            let value = board().baseline.constants.word(register).unwrap() ^ 1;
             refused_for(register, &board(), &with(register, value));
         }
     }
@@ -159,7 +163,12 @@ fn what_32_bit_programs_have_seen_must_be_there_where_there_are_such() {
             &with(register, 0x1_0001),
         );
         let mut unknown = with(register, 0x1_1121);
-        assert!(unknown.constants.set(Register::ID_AA64PFR0_EL1, 0x221));
+        assert!(
+            unknown
+                .baseline
+                .constants
+                .set(Register::ID_AA64PFR0_EL1, 0x221)
+        );
         assert_eq!(
             compare(&unknown, &without),
             Ok(()),
@@ -211,7 +220,7 @@ fn cache_geometry_is_neither_compared_nor_written() {
 #[test]
 fn a_description_that_leaves_a_constant_out_is_refused() {
     let mut poor = board();
-    poor.constants.remove(Register::ID_AA64PFR0_EL1);
+    poor.baseline.constants.remove(Register::ID_AA64PFR0_EL1);
     let missing = |side| {
         Err(Refusal::Missing {
             register: "ID_AA64PFR0_EL1",
@@ -228,4 +237,83 @@ fn every_constant_has_a_policy_that_admission_knows() {
         let compared = register.policy() != Policy::Write;
         assert_eq!(compared, register.class() == Class::Constant);
     }
+}
+
+/// What QEMU's cores show that newer ones have more of, or that no guest can use.
+const CORES: [(&str, u64, [(Register, u64); 6]); 3] = [
+    (
+        "A53",
+        0x410f_d034,
+        [
+            (Register::CTR_EL0, 0x8444_8004),
+            (Register::ID_AA64PFR0_EL1, 0x222),
+            (Register::ID_AA64ISAR0_EL1, 0x1_1120),
+            (Register::ID_AA64MMFR0_EL1, 0x1122),
+            (Register::ID_AA64MMFR1_EL1, 0),
+            (Register::ID_ISAR4_EL1, 0x1_1142),
+        ],
+    ),
+    (
+        "A72",
+        0x410f_d083,
+        [
+            (Register::CTR_EL0, 0x8444_c004),
+            (Register::ID_AA64PFR0_EL1, 0x222),
+            (Register::ID_AA64ISAR0_EL1, 0x1_1120),
+            (Register::ID_AA64MMFR0_EL1, 0x1124),
+            (Register::ID_AA64MMFR1_EL1, 0),
+            (Register::ID_ISAR4_EL1, 0x1_1142),
+        ],
+    ),
+    (
+        "A76",
+        0x414f_d0b1,
+        [
+            (Register::CTR_EL0, 0x8444_c004),
+            (Register::ID_AA64PFR0_EL1, 0x1100_0000_1011_0112),
+            (Register::ID_AA64ISAR0_EL1, 0x1000_1021_1120),
+            (Register::ID_AA64MMFR0_EL1, 0x10_1122),
+            (Register::ID_AA64MMFR1_EL1, 0x1021_2122),
+            (Register::ID_ISAR4_EL1, 0x1_0142),
+        ],
+    ),
+];
+
+fn of_core(name: &str) -> MachineRecordV2 {
+    let (_, midr, registers) = CORES.into_iter().find(|core| core.0 == name).unwrap();
+    let mut machine = with(Register::MIDR_EL1, midr);
+    for (register, value) in registers {
+        assert!(machine.baseline.constants.set(register, value.into()));
+    }
+    machine.baseline = BaselineV1::of(&machine.baseline.constants);
+    machine
+}
+
+#[test]
+fn a_core_that_has_all_of_another_takes_its_guests_at_the_operators_word_only() {
+    for [from, to] in [["A53", "A72"], ["A53", "A76"]] {
+        let (guest, there) = (of_core(from), of_core(to));
+        refused_for(Register::MIDR_EL1, &guest, &there);
+        let accepted = admission::compare(&guest, &there, OtherCore::Accepted);
+        assert_eq!(accepted, Ok(()), "{from} to {to}");
+        let back = admission::compare(&there, &guest, OtherCore::Accepted);
+        assert!(
+            matches!(back, Err(Refusal::Field { .. })),
+            "{from} from {to}: {back:?}"
+        );
+    }
+}
+
+#[test]
+fn a_guest_that_has_been_told_of_a_core_goes_there_by_itself() {
+    let (mut guest, there) = (of_core("A53"), of_core("A76"));
+    let implementation = ImplementationV1::of(&there.baseline.constants).unwrap();
+    guest.baseline.implementations.push(implementation).unwrap();
+    refused_for(Register::MIDR_EL1, &guest, &there);
+    guest.baseline.told = true;
+    assert_eq!(compare(&guest, &there), Ok(()));
+    let mut revised = there;
+    assert!(revised.baseline.constants.set(Register::REVIDR_EL1, 1));
+    refused_for(Register::MIDR_EL1, &guest, &revised);
+    refused_for(Register::MIDR_EL1, &guest, &of_core("A72"));
 }

@@ -171,38 +171,70 @@ fn vcpus_of_version_2_are_read_with_a_clock_that_begins_in_1970() {
          4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
          3001020802618a10027880057479706564bcb5e2b3c5c604";
     is_golden(&record, golden);
-    let read = decode::<VcpusRecordV3>(&bytes(golden));
-    assert_eq!(read, Ok(VcpusRecordV3::from(record)));
+    let read = decode::<VcpusRecordV4>(&bytes(golden));
+    assert_eq!(read, Ok(VcpusRecordV3::from(record).into()));
 }
 
-#[test]
-fn vcpus_of_version_3() {
-    let record = VcpusRecordV3 {
-        vcpus: some_vcpus(),
-        console: ConsoleRecordV2 {
-            device: some_console(),
-            unsent: [b'x', 0x80].into_iter().collect(),
-            waiting: b"typed".iter().copied().collect(),
-        },
-        bundle: 0x1234_5678_9abc,
-        clock: ClockRecordV1 {
-            ahead: 0x0123_4567_89ab_cdef,
-            matching: 0x6553_f100,
-            loaded: 5,
-            due: Some(1 << 40),
-            unmasked: true,
-            raised: false,
-        },
-    };
-    is_golden(
-        &record,
-        "
+const VCPUS_3: &str = "
          4757535201000300c0000000326175df0301000001000c80804000bc8040ffffffffffffffffff01
          c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
          a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
          4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
          3001020802618a10027880057479706564bcb5e2b3c5c604ef9bafcdf8acd1910180e2cfaa060501
-         8080808080200100",
+         8080808080200100";
+
+fn some_clock() -> ClockRecordV1 {
+    ClockRecordV1 {
+        ahead: 0x0123_4567_89ab_cdef,
+        matching: 0x6553_f100,
+        loaded: 5,
+        due: Some(1 << 40),
+        unmasked: true,
+        raised: false,
+    }
+}
+
+fn some_waiting_console() -> ConsoleRecordV2 {
+    ConsoleRecordV2 {
+        device: some_console(),
+        unsent: [b'x', 0x80].into_iter().collect(),
+        waiting: b"typed".iter().copied().collect(),
+    }
+}
+
+#[test]
+fn vcpus_of_version_3_are_read_without_a_baseline() {
+    let record = VcpusRecordV3 {
+        vcpus: some_vcpus(),
+        console: some_waiting_console(),
+        bundle: 0x1234_5678_9abc,
+        clock: some_clock(),
+    };
+    is_golden(&record, VCPUS_3);
+    let read = decode::<VcpusRecordV4>(&bytes(VCPUS_3)).unwrap();
+    assert!(read.baseline.constants.is_empty());
+    assert_eq!(read, VcpusRecordV4::from(record));
+}
+
+#[test]
+fn vcpus_of_version_4() {
+    let record = VcpusRecordV4 {
+        vcpus: some_vcpus(),
+        console: some_waiting_console(),
+        bundle: 0x1234_5678_9abc,
+        clock: some_clock(),
+        baseline: some_baseline(),
+    };
+    is_golden(
+        &record,
+        "
+         4757535201000400f60000006a769ff90301000001000c80804000bc8040ffffffffffffffffff01
+         c08040f8acd1918180e0ffff01c28040c587808006c4804080a080808080e0ffff01d08140f7ccd5
+         a2b4c6c88880deb7de9af1d9a2a302d5814080808018ac804e808080800485804f80808080088081
+         4f8db3c0860382bd4f80fe01c0be4f4d028080a08004bc150000000000000000008106700d011250
+         3001020802618a10027880057479706564bcb5e2b3c5c604ef9bafcdf8acd1910180e2cfaa060501
+         8080808080200100058080449ac0bf800780804fb4a0bf8804a0804fa20481b04f848092a20880be
+         4fa0d9e61d02b4a0bf880480010083a1bf8804000001",
     );
 }
 
@@ -213,21 +245,17 @@ fn vcpus_of_version_1_are_read_with_nothing_waiting() {
         console: some_console(),
     };
     is_golden(&record, VCPUS_1);
-    let read = decode::<VcpusRecordV3>(&bytes(VCPUS_1));
-    assert_eq!(read, Ok(VcpusRecordV3::from(record)));
+    let read = decode::<VcpusRecordV4>(&bytes(VCPUS_1));
+    assert_eq!(read, Ok(VcpusRecordV3::from(record).into()));
 }
 
-#[test]
-fn machine() {
-    let mut machine = MachineRecordV1 {
-        board: "qemu_virt_aarch64".try_into().unwrap(),
-        ram_base: 0x4000_0000,
-        ram_size: 128 << 20,
-        vcpus: 4,
-        gic_version: 2,
-        shared_interrupts: 256,
-        ..MachineRecordV1::default()
-    };
+const MACHINE_1: &str = "
+         475753520400010044000000194f9e601171656d755f766972745f61617263683634808080800480
+         80804004028002058080449ac0bf800780804fb4a0bf8804a0804fa20481b04f848092a20880be4f
+         a0d9e61d";
+
+fn some_constants() -> RegisterFile {
+    let mut constants = RegisterFile::new();
     for (register, value) in [
         (Register::MIDR_EL1, 0x410f_d034),
         (Register::CNTFRQ_EL0, 62_500_000),
@@ -235,13 +263,62 @@ fn machine() {
         (Register::CCSIDR_L1D, 0x700f_e01a),
         (Register::ID_AA64PFR0_EL1, 0x222),
     ] {
-        assert!(machine.constants.set_word(register, value));
+        assert!(constants.set_word(register, value));
     }
+    constants
+}
+
+fn some_baseline() -> BaselineV1 {
+    let implementation = |midr, revidr| ImplementationV1 {
+        midr,
+        revidr,
+        aidr: 0,
+    };
+    BaselineV1 {
+        constants: some_constants(),
+        implementations: [
+            implementation(0x410f_d034, 0x80),
+            implementation(0x410f_d083, 0),
+        ]
+        .into_iter()
+        .collect(),
+        told: true,
+    }
+}
+
+#[test]
+fn machine_of_version_2() {
+    let machine = MachineRecordV2 {
+        board: "qemu_virt_aarch64".try_into().unwrap(),
+        ram_base: 0x4000_0000,
+        ram_size: 128 << 20,
+        vcpus: 4,
+        gic_version: 2,
+        shared_interrupts: 256,
+        baseline: some_baseline(),
+    };
     is_golden(
         &machine,
         "
-         475753520400010044000000194f9e601171656d755f766972745f61617263683634808080800480
+         4757535204000200550000007004d2a41171656d755f766972745f61617263683634808080800480
          80804004028002058080449ac0bf800780804fb4a0bf8804a0804fa20481b04f848092a20880be4f
-         a0d9e61d",
+         a0d9e61d02b4a0bf880480010083a1bf8804000001",
     );
+}
+
+#[test]
+fn machine_of_version_1_is_read_as_what_a_guest_was_started_on() {
+    let machine = MachineRecordV1 {
+        board: "qemu_virt_aarch64".try_into().unwrap(),
+        ram_base: 0x4000_0000,
+        ram_size: 128 << 20,
+        vcpus: 4,
+        gic_version: 2,
+        shared_interrupts: 256,
+        constants: some_constants(),
+    };
+    is_golden(&machine, MACHINE_1);
+    let read = decode::<MachineRecordV2>(&bytes(MACHINE_1)).unwrap();
+    assert_eq!(read.baseline, BaselineV1::of(&some_constants()));
+    assert_eq!(read, MachineRecordV2::from(machine));
 }

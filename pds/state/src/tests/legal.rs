@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::legal::{Illegal, Processor, check_timer_change, legal};
 use crate::register::Policy;
-use crate::{PowerV1, Register, RegisterFile, TimerRecordV1, VcpuTimerV1, VcpuV1, VcpusRecordV3};
+use crate::{PowerV1, Register, RegisterFile, TimerRecordV1, VcpuTimerV1, VcpuV1, VcpusRecordV4};
 
 /// A Cortex-A53 as QEMU has it: AArch32 at EL0, no feature beyond Armv8.0.
 fn small() -> RegisterFile {
@@ -68,9 +68,9 @@ fn recorded(constants: &RegisterFile, values: &[(Register, u64)]) -> Result<(), 
             "{register:?}"
         );
     }
-    let record = VcpusRecordV3 {
+    let record = VcpusRecordV4 {
         vcpus: [vcpu].into_iter().collect(),
-        ..VcpusRecordV3::default()
+        ..VcpusRecordV4::default()
     };
     Processor::of(constants).check(&record)
 }
@@ -140,7 +140,7 @@ fn another_vcpus_number_and_a_misaligned_start_are_refused() {
         refused(&[(Register::PMCR_EL0, 0x4103_3002)]),
         Register::PMCR_EL0
     );
-    let mut record = VcpusRecordV3::default();
+    let mut record = VcpusRecordV4::default();
     let starting = VcpuV1 {
         power: PowerV1::OnPending {
             entry: 0x4000_0002,

@@ -1,5 +1,6 @@
 //! Records: what goes in comes out, in one form only.
 
+use crate::baseline::MAX_IMPLEMENTATIONS;
 use crate::record::{Header, Kind, Record, RecordError, decode, encode};
 use crate::vgic::{self, PRIVATE, SOFTWARE_GENERATED};
 use crate::*;
@@ -57,7 +58,7 @@ fn belongs_to_vcpu(register: Register) -> bool {
 }
 
 /// Boxed, because it is large and moved about a lot before it is used.
-pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV3>> {
+pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV4>> {
     let vcpu = (any_power(), any::<bool>(), any_registers(belongs_to_vcpu));
     let received = prop::collection::vec(0u16..0x1000, 0..=16);
     let waiting = (
@@ -65,10 +66,10 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV3>> {
         prop::collection::vec(any::<u8>(), 0..600),
     );
     let vcpus = prop::collection::vec(vcpu, 1..=4);
-    let rest = (any::<u64>(), any_clock());
+    let rest = (any::<u64>(), any_clock(), any_baseline());
     (vcpus, received, waiting, 0u16..0x800, rest).prop_map(
-        |(vcpus, received, (unsent, waiting), raw_interrupts, (bundle, clock))| {
-            Box::new(VcpusRecordV3 {
+        |(vcpus, received, (unsent, waiting), raw_interrupts, (bundle, clock, baseline))| {
+            Box::new(VcpusRecordV4 {
                 vcpus: vcpus
                     .into_iter()
                     .map(|(power, waiting, registers)| VcpuV1 {
@@ -89,6 +90,7 @@ pub(super) fn any_vcpus() -> impl Strategy<Value = Box<VcpusRecordV3>> {
                 },
                 bundle,
                 clock,
+                baseline,
             })
         },
     )
@@ -188,24 +190,59 @@ pub(super) fn any_timer() -> impl Strategy<Value = TimerRecordV1> {
     )
 }
 
-pub(super) fn any_machine() -> impl Strategy<Value = MachineRecordV1> {
+/// Of everything as much as there is room for.
+fn widest_baseline() -> BaselineV1 {
+    let mut baseline = BaselineV1 {
+        told: true,
+        ..BaselineV1::default()
+    };
+    for register in Register::ALL {
+        if register.class() == Class::Constant {
+            let value = u128::MAX >> (128 - register.width().bits());
+            assert!(baseline.constants.set(register, value));
+        }
+    }
+    let every = ImplementationV1 {
+        midr: u64::MAX,
+        revidr: u64::MAX,
+        aidr: u64::MAX,
+    };
+    baseline.implementations = core::iter::repeat_n(every, MAX_IMPLEMENTATIONS).collect();
+    baseline
+}
+
+fn any_baseline() -> impl Strategy<Value = BaselineV1> {
     let constants = any_registers(|register| register.class() == Class::Constant);
+    let implementations = prop::collection::vec(any::<[u64; 3]>(), 0..=MAX_IMPLEMENTATIONS);
+    (constants, implementations, any::<bool>()).prop_map(|(constants, implementations, told)| {
+        let implementations = implementations.into_iter();
+        let implementation =
+            |[midr, revidr, aidr]: [u64; 3]| ImplementationV1 { midr, revidr, aidr };
+        BaselineV1 {
+            constants,
+            implementations: implementations.map(implementation).collect(),
+            told,
+        }
+    })
+}
+
+pub(super) fn any_machine() -> impl Strategy<Value = MachineRecordV2> {
     (
         "[a-z0-9_]{0,32}",
         0u64..1 << 40,
         0u64..1 << 40,
         1u8..=4,
-        constants,
+        any_baseline(),
     )
         .prop_map(
-            |(board, ram_base, ram_size, vcpus, constants)| MachineRecordV1 {
+            |(board, ram_base, ram_size, vcpus, baseline)| MachineRecordV2 {
                 board: board.as_str().try_into().unwrap(),
                 ram_base,
                 ram_size,
                 vcpus,
                 gic_version: 2,
                 shared_interrupts: 256,
-                constants,
+                baseline,
             },
         )
 }
@@ -248,11 +285,11 @@ proptest! {
             prop_assert_eq!(bytes_of(&record), bytes);
         }
         let _ = decode::<VcpusRecordV1>(&wrap(Kind::Vcpus as u16, 1, &payload));
-        for version in [2, 3] {
-            let _ = decode::<VcpusRecordV3>(&wrap(Kind::Vcpus as u16, version, &payload));
+        for version in [2, 3, 4] {
+            let _ = decode::<VcpusRecordV4>(&wrap(Kind::Vcpus as u16, version, &payload));
         }
         let _ = decode::<VgicRecordV1>(&wrap(Kind::Vgic as u16, 1, &payload));
-        let _ = decode::<MachineRecordV1>(&wrap(Kind::Machine as u16, 1, &payload));
+        let _ = decode::<MachineRecordV2>(&wrap(Kind::Machine as u16, 2, &payload));
     }
 }
 
@@ -372,7 +409,7 @@ fn the_largest_record_fits_its_region() {
             assert!(cortex_a53.registers.set(register, value));
         }
     }
-    let record = |vcpu: VcpuV1, count, waiting| VcpusRecordV3 {
+    let record = |vcpu: VcpuV1, count, waiting| VcpusRecordV4 {
         vcpus: core::iter::repeat_n(vcpu, count).collect(),
         console: ConsoleRecordV2 {
             device: ConsoleRecordV1 {
@@ -388,9 +425,10 @@ fn the_largest_record_fits_its_region() {
             due: Some(u64::MAX),
             ..ClockRecordV1::default()
         },
+        baseline: widest_baseline(),
     };
     let largest = record(full, MAX_VCPUS, console::MAX_WAITING);
     assert!(bytes_of(&largest).len() <= record::MAX_SIZE);
     let one = bytes_of(&record(cortex_a53, 1, 0)).len();
-    assert!(one < 2200, "a Cortex-A53's worst case has {one} bytes");
+    assert!(one < 3300, "a Cortex-A53's worst case has {one} bytes");
 }

@@ -526,6 +526,9 @@ impl Port for Fake {
     fn time_of_day(&self) -> u64 {
         0
     }
+    fn promise(&self) -> Option<&[u8]> {
+        unreachable!("a capture promises nothing")
+    }
     fn ram_size(&self) -> u64 {
         unreachable!("a capture knows no RAM")
     }

@@ -1,0 +1,108 @@
+//! What the guest may rely on: taken down when it starts, told when it asks.
+//!
+//! Responsible for: the baseline of a guest that is started here, and the answers to the calls by which it learns of the
+//! implementations that it may run on. Must never: promise what this board does not have.
+
+use state::admission::{self, OtherCore, Refusal};
+use state::{BaselineV1, ImplementationV1, MachineRecordV2, Register, record};
+
+use super::{Machine, MachineError};
+use crate::port::Port;
+use crate::psci::{IMPLEMENTATIONS_VERSION, result};
+
+/// Which implementations the guest has asked for since it started here, one bit each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Discovery(u8);
+
+impl Discovery {
+    /// The answer to how many there are.
+    pub(crate) fn version(self, baseline: &BaselineV1) -> [u64; 4] {
+        let count = baseline.implementations.len() as u64;
+        [result::SUCCESS, IMPLEMENTATIONS_VERSION, count, 0]
+    }
+
+    /// The answer to which is the one of this number. Who has asked for all of them knows them.
+    pub(crate) fn implementation(&mut self, baseline: &mut BaselineV1, number: u64) -> [u64; 4] {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(found) = baseline.implementations.get(index) else {
+            return [result::INVALID_PARAMETER, 0, 0, 0];
+        };
+        let answer = [result::SUCCESS, found.midr, found.revidr, found.aidr];
+        self.0 |= 1 << index;
+        let asked = usize::try_from(self.0.trailing_ones()).unwrap_or(0);
+        baseline.told |= asked == baseline.implementations.len();
+        answer
+    }
+}
+
+impl Machine {
+    /// The baseline of a guest that starts here: what its image promises, else what this board is.
+    #[inline(never)]
+    pub(super) fn promised<P: Port>(&self, port: &P) -> Result<BaselineV1, MachineError> {
+        let own = BaselineV1::of(self.standstill.constants());
+        let Some(bytes) = port.promise() else {
+            return Ok(own);
+        };
+        let promise = record::decode::<MachineRecordV2>(bytes);
+        let promise = promise.map_err(|_| MachineError::Promise(None))?.baseline;
+        let here = ImplementationV1::of(&own.constants);
+        if !here.is_some_and(|here| promise.implementations.contains(&here)) {
+            return Err(MachineError::Promise(None));
+        }
+        admission::compare_processors(&promise, &own, OtherCore::Accepted).map_err(lacking)?;
+        Ok(promise)
+    }
+}
+
+/// What a refusal is about.
+fn lacking(refusal: Refusal) -> MachineError {
+    MachineError::Promise(match refusal {
+        Refusal::Missing { register, .. }
+        | Refusal::Different { register, .. }
+        | Refusal::Field { register, .. } => Register::from_name(register),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn baseline(count: u64) -> BaselineV1 {
+        let implementation = |midr| ImplementationV1 {
+            midr,
+            revidr: midr + 1,
+            aidr: 0,
+        };
+        BaselineV1 {
+            implementations: (10..10 + count).map(implementation).collect(),
+            ..BaselineV1::default()
+        }
+    }
+
+    #[test]
+    fn a_guest_knows_of_implementations_once_it_has_asked_for_all() {
+        let (mut baseline, mut discovery) = (baseline(3), Discovery::default());
+        assert_eq!(discovery.version(&baseline), [0, 0x1_0000, 3, 0]);
+        for number in [0, 2, 0] {
+            assert_eq!(
+                discovery.implementation(&mut baseline, number)[1],
+                10 + number
+            );
+            assert!(!baseline.told);
+        }
+        assert_eq!(discovery.implementation(&mut baseline, 1), [0, 11, 12, 0]);
+        assert!(baseline.told);
+        assert!(baseline.knows(baseline.implementations[2]));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_an_invalid_parameter_and_tells_nothing() {
+        let (mut baseline, mut discovery) = (baseline(1), Discovery::default());
+        for number in [1, 8, 64, u64::MAX] {
+            let answer = discovery.implementation(&mut baseline, number);
+            assert_eq!(answer, [result::INVALID_PARAMETER, 0, 0, 0]);
+        }
+        assert!(!baseline.told);
+    }
+}

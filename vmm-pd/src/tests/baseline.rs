@@ -1,0 +1,135 @@
+//! What a guest may rely on of its processor, from its start on.
+
+use state::{BaselineV1, ImplementationV1, MachineRecordV2, RegisterFile, VcpusRecordV3};
+
+use super::board::BUNDLE;
+use super::*;
+
+const DISCOVER_IMPL_VER: u64 = 0xc600_0040;
+const DISCOVER_IMPL_CPUS: u64 = 0xc600_0041;
+
+fn description(board: &mut Board, machine: &mut Machine) -> MachineRecordV2 {
+    let length = length_of(&machine.request(board, Request::Describe));
+    record::decode(board.exported(length)).unwrap()
+}
+
+fn encoded<T: record::Record>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![0; record::MAX_SIZE];
+    let length = record::encode(record, &mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+/// What a guest can rely on that was started on another processor than these boards have.
+fn elsewhere() -> BaselineV1 {
+    let mut constants = RegisterFile::new();
+    assert!(constants.set_word(Register::MIDR_EL1, 0x410f_d083));
+    assert!(constants.set_word(Register::ID_AA64ISAR0_EL1, 0x1_1120));
+    BaselineV1::of(&constants)
+}
+
+/// A guest that was started elsewhere, where it has arrived.
+fn arrived(record: &[u8]) -> (Board, Machine) {
+    let (mut here, mut machine) = Board::booted(1);
+    // For its neighbours' parts.
+    let _ = record_of(&mut here, &mut machine);
+    let (mut there, mut other) = empty();
+    go_on_with(record.to_vec(), &mut here, &mut there, &mut other);
+    (there, other)
+}
+
+fn record_with(baseline: BaselineV1) -> VcpusRecordV4 {
+    let (mut here, mut machine) = Board::booted(1);
+    let bytes = record_of(&mut here, &mut machine);
+    let record: VcpusRecordV4 = record::decode(&bytes).unwrap();
+    VcpusRecordV4 { baseline, ..record }
+}
+
+#[test]
+fn a_guest_that_starts_relies_on_the_board_that_it_starts_on() {
+    let (mut vacant, mut nobody) = empty();
+    let board = description(&mut vacant, &mut nobody).baseline;
+    let (mut here, mut machine) = Board::booted(1);
+    assert_eq!(description(&mut here, &mut machine).baseline, board);
+    let record: VcpusRecordV4 = record::decode(&record_of(&mut here, &mut machine)).unwrap();
+    assert_eq!(record.baseline, board);
+}
+
+#[test]
+fn a_guest_keeps_what_it_was_started_on_and_takes_it_along() {
+    let bytes = encoded(&record_with(elsewhere()));
+    let (mut there, mut machine) = arrived(&bytes);
+    assert_eq!(description(&mut there, &mut machine).baseline, elsewhere());
+    let again: VcpusRecordV4 = record::decode(&record_of(&mut there, &mut machine)).unwrap();
+    assert_eq!(again.baseline, elsewhere());
+    machine.request(&mut there, Request::Discard);
+    there.settle(&mut machine);
+    let vacant = description(&mut there, &mut machine).baseline;
+    assert_ne!(vacant, elsewhere(), "the board without it is what it is");
+}
+
+#[test]
+fn a_guest_of_an_earlier_version_relies_on_the_board_that_took_it() {
+    let record = record_with(BaselineV1::default());
+    let earlier = VcpusRecordV3 {
+        vcpus: record.vcpus,
+        console: record.console,
+        bundle: record.bundle,
+        clock: record.clock,
+    };
+    let (mut there, mut machine) = arrived(&encoded(&earlier));
+    let (mut vacant, mut nobody) = empty();
+    assert_eq!(
+        description(&mut there, &mut machine).baseline,
+        description(&mut vacant, &mut nobody).baseline
+    );
+}
+
+/// What a guest hears to a call.
+fn call(board: &mut Board, machine: &mut Machine, x: &[u64]) -> [u64; 4] {
+    board.exits(machine, 0, SMC, x);
+    let general = &board.cores[0].thread.general;
+    [general[0], general[1], general[2], general[3]]
+}
+
+#[test]
+fn a_guest_learns_of_all_processors_that_it_was_promised_and_of_no_other() {
+    let (mut vacant, mut nobody) = empty();
+    let mut promise = description(&mut vacant, &mut nobody);
+    let another = ImplementationV1 {
+        midr: 0x410f_d083,
+        revidr: 5,
+        aidr: 7,
+    };
+    promise.baseline.implementations.push(another).unwrap();
+    let (mut here, mut machine) = Board::promised(1, BUNDLE, Some(encoded(&promise)));
+    let version = call(&mut here, &mut machine, &[DISCOVER_IMPL_VER, 0]);
+    assert_eq!(version[..3], [0, 0x1_0000, 2]);
+    assert!(!description(&mut here, &mut machine).baseline.told);
+    call(&mut here, &mut machine, &[DISCOVER_IMPL_CPUS, 0]);
+    let second = call(&mut here, &mut machine, &[DISCOVER_IMPL_CPUS, 1]);
+    assert_eq!(second, [0, 0x410f_d083, 5, 7]);
+    let none = call(&mut here, &mut machine, &[DISCOVER_IMPL_CPUS, 2]);
+    assert_eq!(none[0], u64::MAX - 2, "INVALID_PARAMETER is -3");
+    assert!(description(&mut here, &mut machine).baseline.knows(another));
+}
+
+#[test]
+fn a_board_does_not_start_a_guest_that_is_promised_more_than_it_has() {
+    let (mut vacant, mut nobody) = empty();
+    let own = description(&mut vacant, &mut nobody);
+    let mut more = own.clone();
+    assert!(
+        more.baseline
+            .constants
+            .set_word(Register::ID_AA64ISAR0_EL1, 0x21_1120)
+    );
+    let mut another_core = own;
+    another_core.baseline.implementations.clear();
+    let identifier = Register::ID_AA64ISAR0_EL1.identifier().value();
+    for (promise, detail) in [(more, identifier), (another_core, 0)] {
+        let (_, machine) = Board::promised(1, BUNDLE, Some(encoded(&promise)));
+        let status = machine.status();
+        assert_eq!((status.failure, status.detail), (Failure::Promise, detail));
+    }
+}
