@@ -87,12 +87,13 @@ impl Erratum {
     /// Whether this implementation has it.
     fn is_of(&self, implementation: ImplementationV1) -> bool {
         let midr = implementation.midr;
-        let revision = (midr >> 16 & 0xf0 | midr & 0xf) as u8;
+        let revision = midr >> 16 & 0xf0 | midr & 0xf;
         let core = midr >> 24 == ARM && midr >> 4 & 0xfff == self.core as u64;
         let mended = self.number == "843419"
             && revision == 0x04
             && implementation.revidr & FIXED_843419 != 0;
-        core && (self.revisions[0]..=self.revisions[1]).contains(&revision) && !mended
+        let [first, last] = self.revisions.map(u64::from);
+        core && (first..=last).contains(&revision) && !mended
     }
 }
 

@@ -8,6 +8,7 @@ use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveFailure, kind};
 use crate::ram::GuestRam;
 use state::admission::{OtherCore, Refusal};
+use state::coverage::beyond_records;
 use state::{MachineRecordV2, Register, record};
 
 impl Core<'_> {
@@ -60,6 +61,13 @@ impl Core<'_> {
     }
 }
 
+/// Whether a guest of this description has nothing that its records lack.
+pub(super) fn check_coverage(machine: &[u8]) -> Result<(), MoveFailure> {
+    let baseline = decode(machine).map(|machine| machine.baseline);
+    let feature = baseline.and_then(|it| beyond_records(&it.constants));
+    feature.map_or(Ok(()), |feature| Err(MoveFailure::State(feature)))
+}
+
 fn decode(bytes: &[u8]) -> Option<MachineRecordV2> {
     record::decode(bytes).ok()
 }
@@ -71,6 +79,9 @@ fn compare(
     other_core: OtherCore,
 ) -> Result<(), MoveFailure> {
     state::admission::compare(theirs, ours, other_core).map_err(|refusal| {
+        if let Refusal::State { feature, .. } = refusal {
+            return MoveFailure::State(feature);
+        }
         let (item, needed, found) = match refusal {
             Refusal::RamBase {
                 source_base,
@@ -84,6 +95,7 @@ fn compare(
             Refusal::Interrupts { needed, available } => {
                 (layout::INTERRUPTS, needed.into(), available.into())
             }
+            Refusal::State { feature, .. } => (feature.register.identifier().value(), 0, 0),
             // That it can be read says that there is one to be had.
             Refusal::GuestDebug => (Register::MDRAR_EL1.identifier().value(), 1, 0),
             Refusal::Missing { register, .. } => (identifier(register), 0, 0),

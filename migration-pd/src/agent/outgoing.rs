@@ -6,6 +6,7 @@
 
 mod standstill;
 
+use super::admission::check_coverage;
 use super::{Core, SLICE, Work};
 use crate::copier::{Copier, Slice};
 use crate::handover::Source;
@@ -165,6 +166,11 @@ impl Core<'_> {
                 return;
             }
         };
+        let machine = self.record.get(..length).unwrap_or_default();
+        if let Err(failure) = check_coverage(machine) {
+            self.source_event(port, Event::Failed(failure));
+            return;
+        }
         let offer = Offer {
             id: leaving.id,
             seed: options.seed,

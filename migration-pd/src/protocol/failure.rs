@@ -7,6 +7,7 @@ use channel::vmm::Refusal;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use state::Register;
+use state::coverage::{Feature, announced_by};
 use state::legal::Illegal;
 use thiserror::Error;
 
@@ -174,6 +175,11 @@ pub enum MoveFailure {
     /// No guest on the destination's processor can have a value that is in the records.
     #[error("the destination refuses a record: {0}")]
     Illegal(#[from] Illegal),
+    /// A processor has state that no record carries.
+    #[error(
+        "the processor has {0}, whose state is not in the records: a guest there is neither moved nor kept"
+    )]
+    State(Feature),
     /// A domain of the source did not give out its record.
     #[error("the source's {domain} gave out no record (reason {reason})")]
     Export {
@@ -348,6 +354,10 @@ impl From<MoveFailure> for Coded {
                 allowed_ms,
             } => Self(17, pages.into(), expected_ms.into(), allowed_ms.into()),
             MoveFailure::Illegal(illegal) => illegal_value(18, illegal),
+            MoveFailure::State(feature) => {
+                let register = feature.register.identifier().value();
+                Self(19, register, feature.low.into(), 0)
+            }
         }
     }
 }
@@ -407,6 +417,7 @@ impl TryFrom<Coded> for MoveFailure {
                 allowed_ms: narrow(third)?,
             },
             18 => Self::Illegal(illegal_of(first, second, third)?),
+            19 => Self::State(feature_of(first, second)?),
             _ => return Err("unknown MoveFailure"),
         })
     }
@@ -426,6 +437,12 @@ fn illegal_value(code: u8, illegal: Illegal) -> Coded {
         value,
         bits,
     )
+}
+
+fn feature_of(register: u64, low: u64) -> Result<Feature, &'static str> {
+    let register = Register::from_identifier(register).ok_or("an unknown register")?;
+    let low = u32::try_from(low).map_err(|_| "a bit out of range")?;
+    announced_by(register, low).ok_or("an unknown feature")
 }
 
 fn illegal_of(first: u64, value: u64, bits: u64) -> Result<Illegal, &'static str> {

@@ -241,6 +241,45 @@ fn a_destination_that_does_not_fit_refuses_with_the_reason() {
 }
 
 #[test]
+fn a_processor_with_state_that_no_record_carries_neither_sends_nor_takes_a_guest() {
+    let sve = Register::ID_AA64PFR0_EL1;
+    for side in [Side::A, Side::B] {
+        let mut world = World::new();
+        let board = match side {
+            Side::A => &mut world.a,
+            Side::B => &mut world.b,
+        };
+        let constants = &mut board.hardware.machine.baseline.constants;
+        assert!(constants.set(sve, 1 << 32));
+        let id = world.start(Side::A).unwrap();
+        match world.ended(Side::A, id).failure {
+            Some(MoveFailure::State(feature)) => assert_eq!(feature.name, "SVE"),
+            other => panic!("{side:?}: {other:?}"),
+        }
+        world.runs_at(Side::A);
+    }
+}
+
+#[test]
+fn another_core_is_taken_only_at_the_operators_word() {
+    let mut world = World::new();
+    let machine = &mut world.b.hardware.machine;
+    assert!(machine.baseline.constants.set(Register::MIDR_EL1, 7));
+    let id = world.start(Side::A).unwrap();
+    let refused = world.ended(Side::A, id).failure;
+    assert!(
+        matches!(refused, Some(MoveFailure::Machine { found: 7, .. })),
+        "{refused:?}"
+    );
+    world.runs_at(Side::A);
+    let accept = world.start_with(Side::A, |start| start.accept_core = true);
+    let report = world.ended(Side::A, accept.unwrap());
+    assert_eq!(report.stage, Stage::Gone, "{report:?}");
+    world.run_for(10_000);
+    world.runs_at(Side::B);
+}
+
+#[test]
 fn a_board_with_a_guest_takes_no_other() {
     let mut world = World::new();
     world.succeed(Side::A);

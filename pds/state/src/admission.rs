@@ -11,6 +11,7 @@
 //! Which core it is counts for more than its features: software chooses workarounds by it. Another one is admitted where
 //! the guest has been told that it may run there, or the operator takes it upon himself ([`OtherCore`]).
 
+use crate::coverage::{self, Feature};
 use crate::register::{Policy, Register, Source};
 use crate::{BaselineV1, ImplementationV1, MachineRecordV2};
 use thiserror::Error;
@@ -65,6 +66,16 @@ pub enum Refusal {
          guest; a board whose image is made with --guest-debug does not"
     )]
     GuestDebug,
+    /// A processor has state that no record carries.
+    #[error(
+        "the {side} has {feature}, whose state is not in the records: a guest there is neither moved nor kept"
+    )]
+    State {
+        /// Whose processor.
+        side: Side,
+        /// What it has.
+        feature: Feature,
+    },
     /// A description does not say what a register is.
     #[error("{register} is not in the description of the {side}")]
     Missing {
@@ -323,6 +334,11 @@ pub fn compare_processors(
     destination: &BaselineV1,
     other_core: OtherCore,
 ) -> Result<(), Refusal> {
+    for (side, baseline) in [(Side::Source, source), (Side::Destination, destination)] {
+        if let Some(feature) = coverage::beyond_records(&baseline.constants) {
+            return Err(Refusal::State { side, feature });
+        }
+    }
     let debug = |baseline: &BaselineV1| baseline.constants.contains(Register::MDRAR_EL1);
     if debug(source) && !debug(destination) {
         return Err(Refusal::GuestDebug);

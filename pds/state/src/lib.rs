@@ -13,6 +13,7 @@ pub mod admission;
 pub mod baseline;
 mod clock;
 pub mod console;
+pub mod coverage;
 mod file;
 pub mod legal;
 pub mod machine;

@@ -1,6 +1,7 @@
 //! Tests of what belongs to several modules; what they need to make records up.
 
 mod admission;
+mod coverage;
 mod documentation;
 mod golden;
 mod kvm;

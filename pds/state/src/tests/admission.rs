@@ -239,8 +239,11 @@ fn every_constant_has_a_policy_that_admission_knows() {
     }
 }
 
+/// A core: its name, its `MIDR_EL1`, and others of its registers.
+type Core = (&'static str, u64, [(Register, u64); 6]);
+
 /// What QEMU's cores show that newer ones have more of, or that no guest can use.
-const CORES: [(&str, u64, [(Register, u64); 6]); 3] = [
+const CORES: [Core; 3] = [
     (
         "A53",
         0x410f_d034,
@@ -316,4 +319,23 @@ fn a_guest_that_has_been_told_of_a_core_goes_there_by_itself() {
     assert!(revised.baseline.constants.set(Register::REVIDR_EL1, 1));
     refused_for(Register::MIDR_EL1, &guest, &revised);
     refused_for(Register::MIDR_EL1, &guest, &of_core("A72"));
+}
+
+#[test]
+fn fewer_bits_of_physical_addresses_are_refused_with_both_values() {
+    let (a72, a76) = (of_core("A72"), of_core("A76"));
+    let refused = admission::compare(&a72, &a76, OtherCore::Accepted);
+    assert!(
+        matches!(
+            refused,
+            Err(Refusal::Field {
+                register: "ID_AA64MMFR0_EL1",
+                low: 0,
+                needed: 4,
+                found: 2,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
 }
