@@ -64,6 +64,9 @@
 //!   While they keep back what the distributor forwards, it keeps list registers that others of
 //!   another group could have, and of a shared interrupt's several targets one that runs, and does
 //!   not wait, is not offered what another keeps back.
+//! * A vCPU that was switched on is not known to run before its first access to the distributor, which
+//!   whatever starts a CPU makes. Until then it gets no shared interrupt that has a target which runs, even if
+//!   that one's list registers are full.
 //! * Among interrupts of the same priority, hardware takes the one in the first list register,
 //!   which after a move is the one of the lowest INTID. Which of them goes first is for an
 //!   implementation to say (IHI 0048B, 3.3).

@@ -11,7 +11,7 @@
 mod machine;
 mod plain;
 
-use machine::Machine;
+use machine::{Machine, dirty};
 use plain::Plain;
 use proptest::prelude::*;
 
@@ -66,6 +66,8 @@ enum Event {
     End {
         vcpu: usize,
     },
+    /// The guest goes on on another board.
+    Move,
 }
 
 struct Pair {
@@ -155,14 +157,38 @@ impl Pair {
                     self.write(from, 0xf00, 4, 1 << (16 + to) | u32::from(sgi));
                 }
             }
-            Event::Power { vcpu, on } => {
+            Event::Power { vcpu, on } if on == self.plain.off[vcpu] => {
                 self.plain.set_power(vcpu, on);
                 self.real.power(vcpu, on);
+                if on {
+                    // What starts a CPU looks at the distributor, which shows that it runs.
+                    self.real.read(vcpu, 0);
+                }
             }
+            Event::Move => self.move_elsewhere(),
             Event::Wait { vcpu } if !self.plain.off[vcpu] => self.real.offer(vcpu),
             Event::Acknowledge { vcpu } if !self.plain.off[vcpu] => self.acknowledge(vcpu),
             Event::End { vcpu } if !self.plain.off[vcpu] => self.end(vcpu),
-            Event::Wait { .. } | Event::Acknowledge { .. } | Event::End { .. } => {}
+            Event::Power { .. }
+            | Event::Wait { .. }
+            | Event::Acknowledge { .. }
+            | Event::End { .. } => {}
+        }
+    }
+
+    /// Captures everything, and goes on where other things have been before.
+    fn move_elsewhere(&mut self) {
+        let mut there = dirty();
+        for vcpu in 0..VCPUS {
+            self.real.capture(vcpu);
+        }
+        there.import(&self.real.gic.0.export().unwrap()).unwrap();
+        self.real.gic.0 = there;
+        for (vcpu, off) in self.plain.off.iter().enumerate() {
+            self.real.power(vcpu, !off);
+        }
+        for vcpu in 0..VCPUS {
+            self.real.restore(vcpu);
         }
     }
 
@@ -260,6 +286,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (vcpu.clone(), prop::bool::weighted(0.7)).prop_map(|(vcpu, on)| Event::Power { vcpu, on }),
         1 => vcpu.clone().prop_map(|vcpu| Event::Wait { vcpu }),
         6 => vcpu.clone().prop_map(|vcpu| Event::Acknowledge { vcpu }),
+        1 => Just(Event::Move),
         5 => vcpu.prop_map(|vcpu| Event::End { vcpu }),
     ]
 }
