@@ -12,6 +12,8 @@ pub mod label {
     pub const CAPABILITY: u64 = 1;
     /// A system call with an unknown number: `HVC` from the guest.
     pub const UNKNOWN_SYSCALL: u64 = 2;
+    /// An exception whose syndrome says nothing (class 0), as a processor may report a register that EL2 keeps from EL1.
+    pub const USER_EXCEPTION: u64 = 3;
     /// A stage-2 abort.
     pub const VM_FAULT: u64 = 6;
     /// The end of an interrupt in a list register.
@@ -194,7 +196,7 @@ pub enum Exit {
     },
     /// A debug exception of the guest's own, which nobody but the guest is to handle.
     DebugException(Syndrome),
-    /// A trapped instruction of a class that this machine has nothing for.
+    /// A trapped instruction of a class that this machine has nothing for, or of none.
     OtherTrap,
     /// A fault that no guest can cause.
     Unexpected {
@@ -225,6 +227,7 @@ impl Exit {
             label::CAPABILITY => Self::HypervisorCall {
                 program_counter: word(program_counter_word::CAPABILITY),
             },
+            label::USER_EXCEPTION => Self::OtherTrap,
             label => Self::Unexpected {
                 label,
                 detail: word(0),
@@ -282,6 +285,20 @@ mod tests {
                 register: 5,
                 sign_extend: false,
                 is_64_bit: false
+            }
+        );
+    }
+
+    #[test]
+    fn what_traps_without_a_reason_is_the_guests_affair() {
+        let unknown = Exit::decode(label::USER_EXCEPTION, |_| 0x0200_0000);
+        assert_eq!(unknown, Exit::OtherTrap);
+        let other = Exit::decode(10, |_| 7);
+        assert_eq!(
+            other,
+            Exit::Unexpected {
+                label: 10,
+                detail: 7
             }
         );
     }
