@@ -230,6 +230,22 @@ pub const OTHERS: &[Other] = &[
         ),
     },
     Other {
+        name: "`RAMINDEX`, `IL1DATAn_EL1`, `DL1DATAn_EL1` (Cortex-A57, A72)",
+        fates: Fates::both(
+            Harmless,
+            "no board here has such a processor: there, EL1 reads with them what caches hold, other people's memory \
+             included, and only `HCR_EL2.TIDCP` would keep them from it, which seL4 does not set",
+        ),
+    },
+    Other {
+        name: "`ATCR_EL1`, where there is (Cortex-A76)",
+        fates: Fates::both(
+            Harmless,
+            "says what attributes walks of EL1's stage 1 take from descriptors, and that stage is off for domains; vCPUs \
+             of one guest share it",
+        ),
+    },
+    Other {
         name: "error records (`ERRSELR_EL1`, `ERX*_EL1`), `DISR_EL1`, where there are (Cortex-A76)",
         fates: Fates::both(
             Harmless,
