@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::guest::{BoardArguments, GuestArguments};
 use super::{SUCCESS, style};
-use crate::image::{ImageRequest, build_image};
+use crate::image::{Config, ImageRequest, Kernel, build_image};
 use crate::isolation::remains;
 use crate::output::Output;
 
@@ -77,6 +77,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         image.board.description,
         image.load_address
     ))?;
+    if (request.kernel, request.config) == (Kernel::Sel4, Config::Debug) {
+        style::show(
+            "seL4's debug configuration is for developing Godwit: its guest can stop the board with a system call (HVC)\n",
+        )?;
+    }
     if request.guest_debug {
         let lines = remains::GIVEN_UP.map(|line| format!("  {line}\n"));
         style::show(&format!("--guest-debug gives up:\n{}", lines.concat()))?;
