@@ -291,6 +291,15 @@ impl core::fmt::Debug for Copier {
     }
 }
 
+/// The page in `scratch`, in its shortest form.
+pub fn pack<'a>(scratch: &'a mut Scratch<'_>) -> Contents<'a> {
+    if is_zero(scratch.page) {
+        Contents::Zero
+    } else {
+        compress(scratch)
+    }
+}
+
 fn compress<'a>(scratch: &'a mut Scratch<'_>) -> Contents<'a> {
     let Scratch {
         page,

@@ -17,6 +17,7 @@
 )]
 
 pub mod agent;
+pub mod bundle;
 pub mod copier;
 pub mod fingerprint;
 pub mod handover;

@@ -3,12 +3,22 @@
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with
 //! channels and shared memory, the tests with a model. Must never: contain a decision.
 
+use crate::fingerprint::Page;
 use crate::protocol::{Domain, Pace};
 use crate::ram::GuestRam;
 use channel::{Message, ProtocolError, timer, vgic, vmm};
 
 /// Bytes of the largest region for records (`system.xml`).
 pub const MAX_RECORD: usize = 0x8000;
+
+/// Where a bundle lies on a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It came with the board's image, and is not written.
+    Image,
+    /// It came with a guest from another board or from a file.
+    Store,
+}
 
 /// The neighbours, guest RAM, the link and the clock, as the agent uses them.
 pub trait Port {
@@ -17,6 +27,13 @@ pub trait Port {
 
     /// Guest RAM.
     fn ram(&mut self) -> &mut Self::Ram;
+
+    /// How many pages there are for a bundle.
+    fn bundle_pages(&self, place: Place) -> u32;
+    /// Copies a page of a bundle out; zeros where there is none.
+    fn bundle_page(&self, place: Place, page: u32, into: &mut Page);
+    /// Puts a page of a bundle into the store, if there is such a page.
+    fn store(&mut self, page: u32, from: &Page);
 
     /// Calls `vmm-pd`.
     fn vmm(&mut self, request: &vmm::Request) -> Result<Message, ProtocolError>;

@@ -60,8 +60,8 @@ pub enum MachineError {
         /// Its first word.
         detail: u64,
     },
-    /// The guest asked to start again, and there is nothing to start it from.
-    #[error("there is no guest bundle on this board")]
+    /// The guest asked to start again, and what it starts from is not here.
+    #[error("the guest's bundle is not on this board")]
     NoBundle,
     /// The guest was promised what this board's processor does not have.
     #[error("this board lacks what the guest is promised: {}", .0.map_or("a core that it knows of", Register::name))]
@@ -154,6 +154,7 @@ pub struct Machine {
     last_words: Option<Phase>,
     /// What was typed on the board that the guest came from, and waits for room in the console.
     pub(crate) waiting: Deque<u8, MAX_WAITING>,
+    /// What the board starts with.
     pub(crate) boot: Option<Boot>,
     /// The identity of the bundle that the guest was started from, here or on another board; zero if it is not known.
     pub(crate) bundle: u64,
@@ -183,7 +184,7 @@ pub(crate) const SCTLR_RESET: u64 = 0x30d0_0800;
 pub(crate) const STATE_RESET: u64 = 0x3c5;
 
 impl Machine {
-    /// A machine before [`Self::start`]. `boot` is what to start a guest from, if anything.
+    /// A machine before [`Self::start`], which boots a guest from `boot`, if there is anything.
     pub fn new(boot: Option<Boot>) -> Self {
         Self {
             phase: Phase::Starting,
@@ -221,6 +222,7 @@ impl Machine {
             failure: self.failure,
             detail: self.detail,
             program_counter: self.stopped_at,
+            bundle: self.bundle,
         }
     }
 

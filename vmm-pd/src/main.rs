@@ -34,7 +34,7 @@ struct Vmm {
 fn init() -> Vmm {
     let mut shell = Shell::new();
     shell.install_stub(stub::code());
-    let mut machine = Machine::new(shell.boot());
+    let mut machine = Machine::new(shell.image_boot());
     machine.start(&mut shell);
     shell.flush();
     Vmm { machine, shell }

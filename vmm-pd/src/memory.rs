@@ -93,6 +93,18 @@ impl Region {
         true
     }
 
+    /// Copies `bytes` bytes of another region, from `at` on, to `offset`; false, and nothing written, if either has
+    /// fewer.
+    pub(crate) fn copy(self, offset: usize, from: Self, at: usize, bytes: usize) -> bool {
+        let (Some(to), Some(from)) = (self.at(offset, bytes), from.at(at, bytes)) else {
+            return false;
+        };
+        // SAFETY: `at` has checked both ranges; regions do not overlap, and no reference points into them. Nothing
+        // depends on what is read, so that it does not matter if a neighbour writes it meanwhile.
+        unsafe { to.copy_from_nonoverlapping(from, bytes) };
+        true
+    }
+
     /// Copies from `offset` into `bytes`; false, and nothing read, outside the region.
     pub(crate) fn get(self, offset: usize, bytes: &mut [u8]) -> bool {
         let Some(pointer) = self.at(offset, bytes.len()) else {

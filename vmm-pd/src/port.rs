@@ -8,6 +8,7 @@ use channel::{Message, ProtocolError, VcpuId, timer, vgic};
 use thiserror::Error;
 
 use crate::capture::DataPage;
+use crate::machine::Boot;
 
 /// The kernel refused an invocation, with seL4's error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -192,6 +193,9 @@ pub trait Port: DataPage {
     /// Writes a slice of guest RAM, by its number, back from the caches and drops it there, as a reset of the board
     /// would; false if RAM ends before it.
     fn ram_flush(&mut self, slice: usize) -> bool;
+    /// What to start a guest from that was started from the bundle of this identity, if that is on this board. What is
+    /// loaded next is of that.
+    fn boot(&mut self, identity: u64) -> Option<Boot>;
     /// Copies a slice, by its number, of segment `index` of the guest bundle to where it belongs in RAM and makes it visible
     /// to a vCPU that runs with its caches off; false if the segment ends before it, or is not for RAM.
     fn load_segment(&mut self, index: usize, slice: usize) -> bool;

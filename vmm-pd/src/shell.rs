@@ -5,7 +5,7 @@
 use channel::ring::Duplex;
 use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
-use guest_bundle::{Bundle, Place, RAM_BASE, ROM_LOOP};
+use guest_bundle::{Bundle, MAX_HEAD, Place, RAM_BASE, ROM_LOOP};
 use sel4_microkit::{Channel, memory_region_symbol, var};
 use state::machine::{MAX_BOARD_NAME, MAX_PROMISE};
 use state::record::Header;
@@ -84,8 +84,10 @@ pub(crate) struct Shell {
     rom: Region,
     /// Firmware memory holds firmware.
     rom_filled: bool,
-    bundle: Option<Bundle<'static>>,
-    bundle_refused: bool,
+    /// Where bundles are: what came with the image, and what came with a guest.
+    bundles: [Region; 2],
+    /// What is loaded, and where it is.
+    loading: Option<(Bundle, Region)>,
     capture_code: Region,
     capture_data: Region,
     views: Region,
@@ -142,15 +144,19 @@ impl Shell {
         let ram_size = *var!(guest_ram_size: usize = 0);
         let rom_size = *var!(guest_rom_size: usize = 0);
         let bundle_size = *var!(guest_bundle_size: usize = 0);
+        let store_size = *var!(bundle_store_size: usize = 0);
         // SAFETY: `system.xml` maps these regions with at least these sizes, readable, and
-        // writable but for `vgic_view` and `vmm_import`; this is the only place that names them.
-        let regions = unsafe {
+        // writable but for `vgic_view`, `vmm_import` and those of bundles; this is the only place that names them.
+        unsafe {
             Self {
                 ram: Region::new(memory_region_symbol!(guest_ram: *mut u8), ram_size),
                 rom: Region::new(memory_region_symbol!(guest_rom: *mut u8), rom_size),
                 rom_filled: true,
-                bundle: None,
-                bundle_refused: false,
+                bundles: [
+                    Region::new(memory_region_symbol!(guest_bundle: *mut u8), bundle_size),
+                    Region::new(memory_region_symbol!(bundle_store: *mut u8), store_size),
+                ],
+                loading: None,
                 capture_code: Region::new(
                     memory_region_symbol!(capture_code: *mut u8),
                     CAPTURE_CODE_SIZE,
@@ -172,24 +178,6 @@ impl Shell {
                 .unwrap_or_else(|error| panic!("console: {error}")),
                 clock: Clock::new(),
             }
-        };
-        // SAFETY: the region is prefilled before the start, mapped read-only here and nowhere
-        // else, so nobody writes it.
-        let bytes = unsafe {
-            core::slice::from_raw_parts(
-                memory_region_symbol!(guest_bundle: *mut u8).as_ptr(),
-                bundle_size,
-            )
-        };
-        match Bundle::parse(bytes, ram_size as u64) {
-            Ok(bundle) => Self {
-                bundle: Some(bundle),
-                ..regions
-            },
-            Err(_) => Self {
-                bundle_refused: true,
-                ..regions
-            },
         }
     }
 
@@ -203,26 +191,31 @@ impl Shell {
         self.capture_code.clean(0, self.capture_code.length());
     }
 
-    /// What to start a guest from: nothing if the bundle is empty; a boot that cannot be if it is
-    /// not a bundle.
-    pub(crate) fn boot(&self) -> Option<Boot> {
-        if self.bundle_refused {
-            return Some(Boot {
+    /// What the board boots: nothing if its image's bundle is empty; a boot that cannot be if that is not a bundle.
+    pub(crate) fn image_boot(&mut self) -> Option<Boot> {
+        let [image, _] = self.bundles;
+        match self.read_bundle(image) {
+            Some(bundle) if bundle.is_empty() => None,
+            Some(bundle) => {
+                self.loading = Some((bundle, image));
+                Some(boot_from(&bundle))
+            }
+            None => Some(Boot {
                 identity: 0,
                 vcpus: 0,
                 entry: 0,
                 context: 0,
                 segments: 0,
-            });
+            }),
         }
-        let bundle = self.bundle.as_ref().filter(|bundle| !bundle.is_empty())?;
-        Some(Boot {
-            identity: bundle.identity(),
-            vcpus: u8::try_from(bundle.vcpus()).unwrap_or(0),
-            entry: bundle.entry(),
-            context: bundle.device_tree(),
-            segments: bundle.segments().count(),
-        })
+    }
+
+    /// The bundle in a region, if there is one. `migration-pd` may write the region: what is checked is a copy.
+    fn read_bundle(&self, region: Region) -> Option<Bundle> {
+        let mut head = [0; MAX_HEAD];
+        let room = region.length() as u64;
+        let copied = region.get(0, &mut head);
+        copied.then(|| Bundle::read(&head, room, self.ram.length() as u64).ok())?
     }
 
     /// Tells `serial-pd` about console bytes that it waits for.
@@ -249,6 +242,17 @@ impl DataPage for Shell {
         if !self.capture_data.words64(offset, words) {
             words.fill(0);
         }
+    }
+}
+
+/// How a guest starts from a bundle.
+fn boot_from(bundle: &Bundle) -> Boot {
+    Boot {
+        identity: bundle.identity(),
+        vcpus: u8::try_from(bundle.vcpus()).unwrap_or(0),
+        entry: bundle.entry(),
+        context: bundle.device_tree(),
+        segments: bundle.segments().count(),
     }
 }
 
@@ -439,11 +443,13 @@ impl Port for Shell {
         let (at, word) = ROM_LOOP;
         let at = usize::try_from(at).unwrap_or(usize::MAX);
         self.rom.put(at, &word.to_le_bytes());
-        let segments = self.bundle.iter().flat_map(Bundle::segments);
-        for segment in segments.filter(|_| from_bundle) {
-            if let Place::Rom(offset) = segment.place() {
-                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-                self.rom.put(offset, segment.data);
+        let index = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        if let Some((bundle, from)) = self.loading.filter(|_| from_bundle) {
+            for segment in bundle.segments() {
+                if let Place::Rom(offset) = segment.place() {
+                    let (at, size) = (index(segment.offset), index(segment.size));
+                    self.rom.copy(index(offset), from, at, size);
+                }
             }
         }
         self.rom.clean(0, self.rom.length());
@@ -463,24 +469,33 @@ impl Port for Shell {
         self.capture_data.clear();
     }
 
+    fn boot(&mut self, identity: u64) -> Option<Boot> {
+        let found = self.bundles.into_iter().find_map(|region| {
+            let bundle = self.read_bundle(region)?;
+            let is_it = !bundle.is_empty() && bundle.identity() == identity;
+            is_it.then_some((bundle, region))
+        });
+        self.loading = found.or(self.loading);
+        found.map(|(bundle, _)| boot_from(&bundle))
+    }
+
     fn load_segment(&mut self, index: usize, slice: usize) -> bool {
-        let segment = self
-            .bundle
-            .as_ref()
-            .and_then(|bundle| bundle.segments().nth(index));
-        let Some(segment) = segment else {
+        let loading = self.loading.as_ref();
+        let Some((segment, from)) =
+            loading.and_then(|(bundle, region)| Some((bundle.segments().nth(index)?, *region)))
+        else {
             return false;
         };
-        let Some((first, length)) = slice_of(slice, segment.data.len()) else {
+        let index = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let Some((first, length)) = slice_of(slice, index(segment.size)) else {
             return false;
         };
         let Place::Ram(offset) = segment.place() else {
             return false;
         };
-        let data = segment.data.get(first..first + length);
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        let offset = offset.saturating_add(first);
-        self.ram.put(offset, data.unwrap_or_default());
+        let offset = index(offset).saturating_add(first);
+        let at = index(segment.offset).saturating_add(first);
+        self.ram.copy(offset, from, at, length);
         self.ram.clean(offset, length);
         true
     }

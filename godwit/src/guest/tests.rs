@@ -52,7 +52,7 @@ fn a_linux_guest_is_kernel_tree_and_initramfs() {
     assert_eq!((bundle.vcpus(), bundle.entry()), (2, RAM_BASE));
     let segments: Vec<_> = bundle.segments().collect();
     assert_eq!(
-        (segments[0].data.len(), segments[0].mem_size),
+        (segments[0].size, segments[0].mem_size),
         (0x3000, 0x123_4567)
     );
     assert_eq!(segments[1].ipa, bundle.device_tree());
@@ -61,14 +61,14 @@ fn a_linux_guest_is_kernel_tree_and_initramfs() {
         RAM_BASE + 0x140_0000,
         "above the kernel's uninitialised data"
     );
-    let tree = fdt::Fdt::new(segments[1].data).unwrap();
+    let tree = fdt::Fdt::new(segments[1].data(&bytes)).unwrap();
     let chosen = tree.find_node("/chosen").unwrap();
     let start = chosen.property("linux,initrd-start").unwrap().value;
     assert_eq!(
         u64::from_be_bytes(start.try_into().unwrap()),
         segments[2].ipa
     );
-    assert_eq!(segments[2].data, b"070701");
+    assert_eq!(segments[2].data(&bytes), b"070701");
 }
 
 #[test]
@@ -104,12 +104,9 @@ fn a_flat_guest_starts_at_its_first_byte_with_the_tree_above() {
     let bundle = Bundle::parse(&bytes, RAM).unwrap();
     assert_eq!(bundle.entry(), 0x4200_0000);
     let segments: Vec<_> = bundle.segments().collect();
-    assert_eq!(
-        (segments[0].ipa, segments[0].data.len()),
-        (0x4200_0000, 100)
-    );
+    assert_eq!((segments[0].ipa, segments[0].size), (0x4200_0000, 100));
     assert_eq!(bundle.device_tree(), RAM_BASE + RAM - (2 << 20));
-    let tree = fdt::Fdt::new(segments[1].data).unwrap();
+    let tree = fdt::Fdt::new(segments[1].data(&bytes)).unwrap();
     assert_eq!(tree.chosen().bootargs(), Some("quiet"));
 }
 
@@ -263,7 +260,7 @@ fn firmware_starts_at_address_0_with_the_tree_at_the_start_of_ram_and_a_kernel_w
     let places: Vec<_> = bundle.segments().map(|segment| segment.ipa).collect();
     assert_eq!(places, [0, 0x4040_0000, 0x4400_0000, RAM_BASE]);
     let tree = bundle.segments().nth(3).unwrap();
-    let tree = fdt::Fdt::new(tree.data).unwrap();
+    let tree = fdt::Fdt::new(tree.data(&bytes)).unwrap();
     let chosen = tree.find_node("/chosen").unwrap();
     let end = chosen.property("linux,initrd-end").unwrap().value;
     assert_eq!(u64::from_be_bytes(end.try_into().unwrap()), 0x4400_0006);

@@ -191,6 +191,8 @@ pub struct Parameters {
     pub guest_ram: u64,
     /// Physical address of guest RAM; the builder's choice if absent.
     pub guest_ram_at: Option<u64>,
+    /// Bytes in which a board keeps what a guest from elsewhere is started from.
+    pub bundle_room: u64,
 }
 
 impl Board {
@@ -352,6 +354,8 @@ impl Board {
             "size",
             &format!("{:#x}", heap_size(parameters.guest_ram)),
         );
+        let store = region(&document, BUNDLE_STORE)?;
+        edits.set(&store, "size", &format!("{:#x}", parameters.bundle_room));
         if let Some(address) = parameters.guest_ram_at {
             edits.set(&guest_ram, "phys_addr", &format!("{address:#x}"));
         }
@@ -364,7 +368,10 @@ pub const GUEST_RAM: &str = "guest_ram";
 /// The region in which `migration-pd` keeps what it knows of each page of that.
 const MIGRATION_HEAP: &str = "migration_heap";
 
-/// What `system.xml` gives it, which is enough for most guests.
+/// The region for what a guest from elsewhere is started from.
+const BUNDLE_STORE: &str = "bundle_store";
+
+/// What `system.xml` gives [`MIGRATION_HEAP`], which is enough for most guests.
 const LEAST_HEAP: u64 = 2 * LARGE_PAGE;
 
 /// Bytes of [`MIGRATION_HEAP`] for a guest with so much RAM, in whole pages of that region.
@@ -459,6 +466,7 @@ mod tests {
     const RAM: Parameters = Parameters {
         guest_ram: 128 << 20,
         guest_ram_at: None,
+        bundle_room: 64 << 20,
     };
 
     fn qemu() -> Board {
@@ -494,6 +502,7 @@ mod tests {
         let parameters = Parameters {
             guest_ram: 64 << 20,
             guest_ram_at: Some(0xa000_0000),
+            bundle_room: 32 << 20,
         };
         let system = parse(&board.substitute(XML, &parameters).unwrap());
         assert_eq!(
@@ -505,6 +514,7 @@ mod tests {
         assert_eq!(trigger, crate::image::system::Trigger::Edge);
         let ram = system.region("guest_ram").unwrap();
         assert_eq!((ram.size, ram.phys_addr), (64 << 20, Some(0xa000_0000)));
+        assert_eq!(system.region("bundle_store").unwrap().size, 32 << 20);
         assert_eq!(
             system.domain("timer_pd").unwrap().interrupts[0].intid,
             30,

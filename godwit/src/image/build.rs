@@ -133,7 +133,7 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         Kernel::Embedded => None,
         Kernel::Sel4 => Some(Sdk::find(&board, request.config)?),
     };
-    let parameters = parameters(request, &board)?;
+    let mut parameters = parameters(request, &board)?;
     let (board, board_ram) = capacity::emulated(
         board,
         request.kernel,
@@ -144,17 +144,20 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
     let prefill = Prefill::from([(BUNDLE.to_owned(), bundle)]);
     let path = root.join("system.xml");
     let xml = std::fs::read_to_string(&path).map_err(|source| ImageError::Read { path, source })?;
-    let xml = board.substitute(&xml, &parameters)?;
-    let system = System::parse("system.xml", &xml, &prefill)?;
     let memory = match &sdk {
         Some(sdk) => sdk.memory()?,
         None => vec![board.ram.range()],
     };
-    let Parameters {
-        guest_ram,
-        guest_ram_at,
-    } = parameters;
-    capacity::check(&system, &board, &memory, guest_ram, guest_ram_at)?;
+    let describe = |parameters: &Parameters| {
+        let xml = board.substitute(&xml, parameters)?;
+        let system = System::parse("system.xml", &xml, &prefill)?;
+        Ok::<_, ImageError>((xml, system))
+    };
+    let (_, system) = describe(&parameters)?;
+    parameters.bundle_room = capacity::bundle_room_beside(&system, &board, &memory, &parameters);
+    let (xml, system) = describe(&parameters)?;
+    capacity::check(&system, &board, &memory, &parameters)?;
+    let guest_ram = parameters.guest_ram;
 
     // The embedded kernel knows no calls to the firmware.
     if request.kernel == Kernel::Embedded && system.domains.iter().any(|domain| domain.firmware) {
@@ -270,6 +273,7 @@ fn parameters(request: &ImageRequest, board: &Board) -> Result<Parameters, Image
     Ok(Parameters {
         guest_ram,
         guest_ram_at,
+        bundle_room: capacity::bundle_room(guest_ram),
     })
 }
 

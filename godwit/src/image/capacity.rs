@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::board::{Board, GUEST_RAM};
+use super::board::{Board, GUEST_RAM, Parameters};
 use super::system::{LARGE_PAGE, PAGE, System};
 use super::{ImageError, Kernel};
 
@@ -15,6 +15,10 @@ const OVERHEAD: u64 = 48 << 20;
 const WINDOW: u64 = 4 << 30;
 /// RAM of an emulated board grows by so much.
 const STEP: u64 = 1 << 30;
+/// A kernel of a distribution with a small initramfs fits in here.
+const LEAST_BUNDLE_ROOM: u64 = 64 << 20;
+/// Nobody starts a guest from more than this but for a reason, and a board has to clear it when it starts.
+const MOST_BUNDLE_ROOM: u64 = 512 << 20;
 
 /// Bytes of RAM as QEMU's `-m` takes them: a number of MiB, or with a suffix of `K`, `M` or `G`.
 ///
@@ -61,6 +65,7 @@ pub(super) fn emulated(
     };
     let needed = least
         .saturating_add(guest_ram)
+        .saturating_add(bundle_room(guest_ram))
         .saturating_add(guest_ram >> 7);
     let ram = match (asked, kernel) {
         (Some(asked), _) => asked,
@@ -81,8 +86,35 @@ pub(super) fn emulated(
     Ok((board, Some(ram)))
 }
 
-/// Refuses guest RAM that does not fit. `memory` is what domains can have, `image` what the image takes where the board's
-/// loader puts it, and `at` where guest RAM has to lie.
+/// In how many bytes a board keeps what a guest with so much RAM is started from, if it came from elsewhere: all of it
+/// for a small guest, a quarter for others. A Linux guest's kernel and initramfs are less than that.
+#[must_use]
+pub fn bundle_room(guest_ram: u64) -> u64 {
+    (guest_ram / 4)
+        .clamp(LEAST_BUNDLE_ROOM, MOST_BUNDLE_ROOM)
+        .min(guest_ram)
+        .next_multiple_of(LARGE_PAGE)
+}
+
+/// The same where guest RAM leaves less, to which it comes first. `system` is the description with all that
+/// `parameters` ask for.
+pub(super) fn bundle_room_beside(
+    system: &System,
+    board: &Board,
+    memory: &[Range<u64>],
+    parameters: &Parameters,
+) -> u64 {
+    let lacking = parameters.guest_ram.saturating_sub(largest(
+        system,
+        board,
+        memory,
+        parameters.guest_ram_at,
+    ));
+    let room = parameters.bundle_room.saturating_sub(lacking);
+    room.max(LARGE_PAGE)
+}
+
+/// Refuses guest RAM that does not fit. `memory` is what domains can have.
 ///
 /// # Errors
 ///
@@ -91,9 +123,28 @@ pub(super) fn check(
     system: &System,
     board: &Board,
     memory: &[Range<u64>],
-    guest_ram: u64,
-    at: Option<u64>,
+    parameters: &Parameters,
 ) -> Result<(), ImageError> {
+    let Parameters {
+        guest_ram,
+        guest_ram_at: at,
+        ..
+    } = *parameters;
+    let largest = largest(system, board, memory, at);
+    if guest_ram <= largest {
+        return Ok(());
+    }
+    Err(ImageError::TooMuchRam {
+        board: board.name.clone(),
+        asked: guest_ram >> 20,
+        largest: largest >> 20,
+        at,
+    })
+}
+
+/// The most guest RAM that fits beside all else. What the board's loader puts somewhere is in the way, and guest RAM may
+/// have to lie `at` an address.
+fn largest(system: &System, board: &Board, memory: &[Range<u64>], at: Option<u64>) -> u64 {
     let others: u64 = (system.regions.iter())
         .filter(|region| region.name != GUEST_RAM && region.phys_addr.is_none())
         .map(|region| region.size.next_multiple_of(PAGE))
@@ -122,22 +173,12 @@ pub(super) fn check(
             largest.saturating_sub(others + OVERHEAD)
         }
     };
-    let largest = room.min(WINDOW) / LARGE_PAGE * LARGE_PAGE;
-    if guest_ram <= largest {
-        return Ok(());
-    }
-    Err(ImageError::TooMuchRam {
-        board: board.name.clone(),
-        asked: guest_ram >> 20,
-        largest: largest >> 20,
-        at,
-    })
+    room.min(WINDOW) / LARGE_PAGE * LARGE_PAGE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::board::Parameters;
     use crate::image::system::Prefill;
     use crate::image::workspace;
 
@@ -154,6 +195,13 @@ mod tests {
         for wrong in ["", "G", "2T", "-1G", "0", "99999999999G", "zwei"] {
             assert!(ram_size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_room_for_what_a_guest_starts_from_follows_from_its_ram() {
+        let room = |mib: u64| bundle_room(mib << 20) >> 20;
+        assert_eq!([2, 64, 72].map(room), [2, 64, 64]);
+        assert_eq!([128, 512, 1024, 4096].map(room), [64, 128, 256, 512]);
     }
 
     #[test]
@@ -199,23 +247,32 @@ mod tests {
         let root = workspace().unwrap();
         let xml = std::fs::read_to_string(root.join("system.xml")).unwrap();
         let prefill = Prefill::from([("guest.bundle".to_owned(), vec![1; 40 << 20])]);
+        let memory = [qemu().ram.range()];
+        let describe = |parameters: &Parameters| {
+            let xml = qemu().substitute(&xml, parameters).unwrap();
+            System::parse("system.xml", &xml, &prefill).unwrap()
+        };
         let fits = |mib: u64, at| {
-            let parameters = Parameters {
+            let mut parameters = Parameters {
                 guest_ram: mib << 20,
                 guest_ram_at: at,
+                bundle_room: bundle_room(mib << 20),
             };
-            let xml = qemu().substitute(&xml, &parameters).unwrap();
-            let system = System::parse("system.xml", &xml, &prefill).unwrap();
-            let memory = [qemu().ram.range()];
-            check(&system, &qemu(), &memory, parameters.guest_ram, at)
+            let system = describe(&parameters);
+            let room = bundle_room_beside(&system, &qemu(), &memory, &parameters);
+            assert!((LARGE_PAGE..=bundle_room(mib << 20)).contains(&room));
+            parameters.bundle_room = room;
+            check(&describe(&parameters), &qemu(), &memory, &parameters).map(|()| room)
         };
+        assert_eq!(fits(128, None).unwrap(), bundle_room(128 << 20));
         for at in [None, Some(0xa000_0000)] {
             let error = fits(4096, at).unwrap_err();
             let ImageError::TooMuchRam { largest, .. } = error else {
                 panic!("{error}")
             };
             assert!(largest >= 512, "{largest} MiB");
-            assert!(fits(largest, at).is_ok());
+            let room = fits(largest, at).unwrap();
+            assert!(at.is_some() || room < bundle_room(largest << 20), "{room}");
             // What `migration-pd` keeps of each page is less for a smaller guest than for the one that was refused.
             assert!(fits(largest + 32, at).is_err());
         }

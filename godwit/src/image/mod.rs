@@ -28,7 +28,7 @@ use serde::Deserialize;
 pub use board::Board;
 pub use build::{Image, ImageRequest, Placement, build_image};
 pub(crate) use build::{directory, programs};
-pub use capacity::ram_size;
+pub use capacity::{bundle_room, ram_size};
 pub use cargo::{TARGET, build_guest, build_program, build_variant, target_directory};
 pub use error::ImageError;
 

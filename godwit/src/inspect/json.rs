@@ -4,6 +4,7 @@
 //! (`docs/state.md`).
 
 use hang::Hang;
+use migration_pd::fingerprint::PAGE_SIZE;
 use serde_json::{Map, Value, json};
 use state::vgic::InterruptV1;
 use state::{RegisterFile, TimerRecordV1, VcpuInterruptsV1, VcpuV1, VgicRecordV1};
@@ -19,6 +20,10 @@ pub fn snapshot(file: &SnapshotFile) -> Value {
         "taken_us": state.taken_us,
         "running": state.running,
         "machine": machine(state),
+        "bundle": {
+            "identity": format!("{:#x}", state.vcpus.bundle),
+            "bytes": file.bundle().map(|bundle| u64::from(bundle.pages) * PAGE_SIZE as u64),
+        },
         "vcpus": (0..).zip(&state.vcpus.vcpus).map(|(number, it)| vcpu(it, file.hang(number))).collect::<Vec<_>>(),
         "console": console(state),
         "interrupts": controller(&state.vgic),

@@ -64,10 +64,21 @@ fn header(text: &mut String, file: &SnapshotFile) -> fmt::Result {
         machine.gic_version,
         machine.shared_interrupts
     )?;
-    if machine.board.is_empty() {
-        return Ok(());
+    if !machine.board.is_empty() {
+        writeln!(text, "  taken on board {}", machine.board)?;
     }
-    writeln!(text, "  taken on board {}", machine.board)
+    match (file.bundle(), vcpus.bundle) {
+        (Some(bundle), identity) => writeln!(
+            text,
+            "  started from bundle {identity:#x}, {} KiB, which is in the file",
+            u64::from(bundle.pages) * 4
+        ),
+        (None, 0) => writeln!(text, "  not known what it was started from"),
+        (None, identity) => writeln!(
+            text,
+            "  started from bundle {identity:#x}, which is not in the file: it starts again only where that is"
+        ),
+    }
 }
 
 fn write_vcpu(

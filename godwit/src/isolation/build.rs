@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::{Facts, IsolationError, Review, capdl, embedded, prefill};
 use crate::image::board::Parameters;
 use crate::image::microkit::{Sdk, SdkError};
-use crate::image::{Board, Config, ImageRequest, Kernel, directory, programs};
+use crate::image::{Board, Config, ImageRequest, Kernel, bundle_room, directory, programs};
 
 /// The policy's file, in the workspace.
 pub const POLICY: &str = "policy.toml";
@@ -28,9 +28,11 @@ pub fn policy(root: &Path) -> Result<Policy, IsolationError> {
 ///
 /// It cannot be read, or does not fit the board.
 pub fn description(root: &Path, board: &Board) -> Result<String, IsolationError> {
+    let guest_ram = ImageRequest::default().ram_mib << 20;
     let parameters = Parameters {
-        guest_ram: ImageRequest::default().ram_mib << 20,
+        guest_ram,
         guest_ram_at: None,
+        bundle_room: bundle_room(guest_ram),
     };
     Ok(board.substitute(&read(&root.join("system.xml"))?, &parameters)?)
 }

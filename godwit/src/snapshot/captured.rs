@@ -1,4 +1,4 @@
-//! Guest RAM as it comes from a board.
+//! Guest RAM, and what the guest is started from, as they come from a board.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use super::{FileError, Memory};
 #[derive(Debug, Default)]
 pub struct CapturedMemory {
     pages: u32,
+    bundle_pages: u32,
     used: BTreeMap<u32, Box<Page>>,
 }
 
@@ -18,14 +19,19 @@ impl CapturedMemory {
     pub fn new(pages: u32) -> Self {
         Self {
             pages,
-            used: BTreeMap::new(),
+            ..Self::default()
         }
+    }
+
+    /// What the guest is started from follows: so many pages of zeros.
+    pub const fn add_bundle(&mut self, pages: u32) {
+        self.bundle_pages = pages;
     }
 
     /// Replaces a page; false if there is none of this number.
     #[must_use]
     pub fn put(&mut self, number: u32, page: &Page) -> bool {
-        if number >= self.pages {
+        if number >= self.pages.saturating_add(self.bundle_pages) {
             return false;
         }
         if page.iter().all(|byte| *byte == 0) {
@@ -48,6 +54,10 @@ impl CapturedMemory {
 impl Memory for CapturedMemory {
     fn pages(&self) -> u32 {
         self.pages
+    }
+
+    fn bundle_pages(&self) -> u32 {
+        self.bundle_pages
     }
 
     fn read(&self, page: u32, into: &mut Page) -> Result<bool, FileError> {

@@ -31,6 +31,8 @@ pub enum Part {
     Index,
     /// This page of guest RAM.
     Page(u32),
+    /// What the guest is started from.
+    Bundle,
 }
 
 impl fmt::Display for Part {
@@ -42,6 +44,7 @@ impl fmt::Display for Part {
             Self::Vgic => "the interrupt controller's record",
             Self::Timer => "the timer's record",
             Self::Index => "the index of pages",
+            Self::Bundle => "the guest's bundle",
             Self::Page(page) => return write!(formatter, "page {page:#x} of guest RAM"),
         })
     }
@@ -77,8 +80,8 @@ pub enum FileError {
     },
     /// Of a version that this program does not know.
     #[error(
-        "{}: a snapshot of version {version}; this godwit reads version {}. {}",
-        path.display(), super::format::VERSION, remedy(*version)
+        "{}: a snapshot of version {version}; this godwit reads versions {} to {}. {}",
+        path.display(), super::format::OLDEST_VERSION, super::format::VERSION, remedy(*version)
     )]
     Newer {
         /// The file.

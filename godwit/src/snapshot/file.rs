@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use guest_bundle::{ROM_LOOP, ROM_SIZE, has_firmware};
 use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use migration_pd::protocol::transfer::OfferedBundle;
 use state::record::{self, Record, RecordError};
 use state::{MachineRecordV2, TimerRecordV1, VcpusRecordV4, VgicRecordV1};
 use zerocopy::little_endian::{U32, U64};
@@ -20,6 +21,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::output::Output;
 
+use super::bundle;
 use super::error::{FileError, Part};
 use super::format::{
     CHECKSUM, Entry, FLAG_RUNNING, HEADER_ROOM, Header, HeaderError, PAGE, Section, is_in_order,
@@ -82,6 +84,7 @@ pub struct SnapshotFile {
     file: File,
     state: State,
     index: Vec<Entry>,
+    bundle_pages: u32,
     pages_offset: u64,
     stored: u32,
 }
@@ -105,14 +108,22 @@ impl SnapshotFile {
         let state = reader.state(&header)?;
         let index = reader.index(&header, &state)?;
         reader.nothing(gap)?;
-        Ok(Self {
+        let opened = Self {
             path: path.to_owned(),
             file,
             state,
             index,
+            bundle_pages: header.bundle.get(),
             pages_offset: header.pages_offset.get(),
             stored: header.stored.get(),
-        })
+        };
+        match opened.bundle() {
+            Some(bundle) if !bundle::begins_as(&opened, bundle)? => {
+                let (path, part) = (path.to_owned(), Part::Bundle);
+                Err(FileError::Inconsistent { path, part })
+            }
+            _ => Ok(opened),
+        }
     }
 
     /// Where it is.
@@ -127,10 +138,19 @@ impl SnapshotFile {
 
     /// How many pages of guest RAM there are.
     pub fn pages(&self) -> u32 {
-        u32::try_from(self.index.len()).unwrap_or(u32::MAX)
+        let all = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
+        all.saturating_sub(self.bundle_pages)
     }
 
-    /// How many are stored: different ones that are not zero.
+    /// What the guest is started from, if that is there: its pages are numbered on from those of guest RAM.
+    pub fn bundle(&self) -> Option<OfferedBundle> {
+        (self.bundle_pages > 0).then_some(OfferedBundle {
+            identity: self.state.vcpus.bundle,
+            pages: self.bundle_pages,
+        })
+    }
+
+    /// How many pages are stored: different ones that are not zero.
     pub const fn stored(&self) -> u32 {
         self.stored
     }
@@ -162,7 +182,7 @@ impl SnapshotFile {
             .read_exact_at(into, offset)
             .map_err(io_error(&self.path))?;
         if CHECKSUM.checksum(into) != entry.checksum.get() {
-            return Err(corrupted(&self.path, Part::Page(page)));
+            return Err(corrupted(&self.path, self.part(page)));
         }
         Ok(true)
     }
@@ -189,6 +209,15 @@ impl SnapshotFile {
         registers.hang(|ipa| self.word(ipa))
     }
 
+    /// What a page is of.
+    fn part(&self, page: u32) -> Part {
+        if page < self.pages() {
+            Part::Page(page)
+        } else {
+            Part::Bundle
+        }
+    }
+
     /// Reads all of it.
     ///
     /// # Errors
@@ -199,7 +228,7 @@ impl SnapshotFile {
         // Which pages were the first of their contents, by checksum: a writer stores no contents twice, and no zeros.
         let mut first_with: HashMap<u32, Vec<u32>> = HashMap::new();
         let mut slots = 0;
-        for number in 0..self.pages() {
+        for number in 0..all_pages(self) {
             let used = self.read(number, &mut page)?;
             let entry = self.entry(number);
             if !used || entry.slot.get() <= slots {
@@ -208,9 +237,12 @@ impl SnapshotFile {
             slots = entry.slot.get();
             let alike = first_with.entry(entry.checksum.get()).or_default();
             if page == [0; PAGE_SIZE] || twin(self, alike, &page)?.is_some() {
-                return Err(corrupted(&self.path, Part::Page(number)));
+                return Err(corrupted(&self.path, self.part(number)));
             }
             alike.push(number);
+        }
+        if !bundle::is_right(self)? {
+            return Err(corrupted(&self.path, Part::Bundle));
         }
         Ok(())
     }
@@ -290,6 +322,7 @@ impl Reader<'_> {
         if pages.checked_mul(PAGE) != Some(state.machine.ram_size) {
             return Err(self.inconsistent(Part::Index));
         }
+        let pages = pages + u64::from(header.bundle.get());
         let length = pages * size_of::<Entry>() as u64;
         let bytes = self.section(header.index, Part::Index, length)?;
         let index = <[Entry]>::ref_from_bytes(&bytes)
@@ -356,8 +389,11 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
 
 /// Where the pages of a snapshot that is written come from.
 pub trait Memory {
-    /// How many there are.
+    /// How many pages guest RAM has.
     fn pages(&self) -> u32;
+
+    /// How many pages that has which the guest is started from; they are numbered on from those of guest RAM.
+    fn bundle_pages(&self) -> u32;
 
     /// Reads one; false if it is zero.
     ///
@@ -372,9 +408,18 @@ impl Memory for SnapshotFile {
         self.pages()
     }
 
+    fn bundle_pages(&self) -> u32 {
+        self.bundle_pages
+    }
+
     fn read(&self, page: u32, into: &mut Page) -> Result<bool> {
         self.read(page, into)
     }
+}
+
+/// How many pages there are, of guest RAM and of the bundle.
+fn all_pages(memory: &impl Memory) -> u32 {
+    memory.pages().saturating_add(memory.bundle_pages())
 }
 
 /// Writes a snapshot. The file appears under its name when it is complete, and replaces what was there.
@@ -420,6 +465,7 @@ impl<'a, M: Memory> Writer<'a, M> {
         header.flags = U32::new(if state.running { FLAG_RUNNING } else { 0 });
         header.taken_us = U64::new(state.taken_us);
         header.pages = U32::new(self.memory.pages());
+        header.bundle = U32::new(self.memory.bundle_pages());
         self.put(&[0; HEADER_ROOM])?;
         header.records = [
             self.record(&state.machine, Part::Machine)?,
@@ -429,7 +475,7 @@ impl<'a, M: Memory> Writer<'a, M> {
         ];
         // The index's length is known, its contents are not.
         let index_offset = self.position;
-        let length = u64::from(self.memory.pages()) * size_of::<Entry>() as u64;
+        let length = u64::from(all_pages(self.memory)) * size_of::<Entry>() as u64;
         self.position += length;
         self.position = self.position.next_multiple_of(PAGE);
         header.pages_offset = U64::new(self.position);
@@ -485,7 +531,7 @@ impl<'a, M: Memory> Writer<'a, M> {
         let mut index: Vec<Entry> = Vec::new();
         let mut stored = 0;
         let mut page = [0; PAGE_SIZE];
-        for number in 0..self.memory.pages() {
+        for number in 0..all_pages(self.memory) {
             if !self.memory.read(number, &mut page)? {
                 index.push(Entry::ZERO);
                 continue;

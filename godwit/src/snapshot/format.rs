@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 0–4095 | the header below, filled up with zeros |
 //! | then | the four records, as the domains exported them: machine, vCPUs, interrupt controller, timer |
-//! | then | the index: an entry of 8 bytes for each page of guest RAM |
+//! | then | the index: an entry of 8 bytes for each page of guest RAM, and then for each of the bundle |
 //! | then, from a multiple of 4096 on | the pages that are stored, 4096 bytes each |
 //!
 //! The header has a place and a checksum for each part, so that a program may map the file and look at one part alone.
@@ -17,6 +17,8 @@
 //! whose checksum is 0; slot n is the n-th stored page. Pages with the same contents share a slot. Slots are given out
 //! in the order of the pages, the parts lie one after the other, and what is between them is zero: a snapshot has one
 //! form.
+//!
+//! The bundle is what the guest is started from. Version 1 knew of none; it is read and not written.
 
 use std::ops::Range;
 
@@ -24,8 +26,14 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The version that this program writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// The version that this program writes.
+pub const VERSION: u32 = 2;
+
+/// The oldest version that this program reads.
+pub const OLDEST_VERSION: u32 = 1;
+
+/// How many bytes less the header of version 1 has: how many pages the bundle takes.
+const SINCE_VERSION_2: usize = size_of::<U32>();
 
 /// How every snapshot begins: a name, and two bytes that tell of a transfer as text.
 pub const MAGIC: [u8; 8] = *b"GWSNAP\x1a\n";
@@ -78,6 +86,8 @@ pub(super) struct Header {
     /// Machine, vCPUs, interrupt controller, timer.
     pub(super) records: [Section; 4],
     pub(super) index: Section,
+    /// Pages of the bundle; 0 for none.
+    pub(super) bundle: U32,
 }
 
 /// A page in the index.
@@ -144,10 +154,17 @@ impl Header {
         if word(16) != Some(checksum_of(covered)) {
             return Err(HeaderError::Corrupted);
         }
-        if version != VERSION {
-            return Err(HeaderError::Newer(version));
+        let older = match version {
+            VERSION => 0,
+            OLDEST_VERSION => SINCE_VERSION_2,
+            _ => return Err(HeaderError::Newer(version)),
+        };
+        if length + older != Self::SIZE {
+            return Err(HeaderError::Corrupted);
         }
-        let header = Self::read_from_bytes(covered).map_err(|_| HeaderError::Corrupted)?;
+        let mut header = Self::new_zeroed();
+        let (fields, _) = header.as_mut_bytes().split_at_mut(length);
+        fields.copy_from_slice(covered);
         // The rest of the header's page is nothing, and says nothing.
         if bytes.iter().skip(length).any(|byte| *byte != 0) {
             return Err(HeaderError::Corrupted);

@@ -6,6 +6,7 @@
 //! that offers what is in the file. Never: runs a guest twice by itself. Who restores a snapshot whose guest went on has
 //! two guests, and knows it.
 
+mod bundle;
 mod captured;
 mod error;
 mod file;
@@ -18,7 +19,7 @@ pub(crate) mod tests;
 pub use captured::CapturedMemory;
 pub use error::{FileError, Part, SnapshotError};
 pub use file::{Memory, PageKind, SnapshotFile, State, can_write, write};
-pub use format::{MAGIC, VERSION};
+pub use format::{MAGIC, OLDEST_VERSION, VERSION};
 pub use restore::{Advance, RestoreOptions, Restored, restore};
 pub use take::{Taken, take};
 

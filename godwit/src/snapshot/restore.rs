@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use migration_pd::fingerprint::{Key, PAGE_SIZE};
+use migration_pd::fingerprint::{Key, PAGE_SIZE, Page};
 use migration_pd::protocol::management::{Phase, StartMove};
 use migration_pd::protocol::pages::{Contents, ENTRY_LENGTH, append};
 use migration_pd::protocol::transfer::Offer;
@@ -138,6 +138,8 @@ struct Sender<'a> {
     patience_ms: u32,
     accept_core: bool,
     incarnation: Option<Incarnation>,
+    /// The board has not got what the guest is started from.
+    send_bundle: bool,
     prepared: bool,
     next: u32,
     acknowledged: u32,
@@ -153,6 +155,7 @@ impl<'a> Sender<'a> {
             patience_ms: start.patience_ms,
             accept_core: start.accept_core,
             incarnation: None,
+            send_bundle: false,
             prepared: false,
             next: 0,
             acknowledged: 0,
@@ -176,6 +179,7 @@ impl<'a> Sender<'a> {
             resume,
             patience_ms: self.patience_ms,
             accept_core: self.accept_core,
+            bundle: file.bundle(),
         };
         let machine = &machine;
         self.say(&Transfer::Offer { offer, machine })?;
@@ -187,7 +191,8 @@ impl<'a> Sender<'a> {
         self.hear_until(|sender| sender.prepared)
     }
 
-    /// Sends the pages that are not zero; gives the digest over all of them.
+    /// Sends the bundle, if the board wants it, and the pages that are not zero; gives the digest over all pages of guest
+    /// RAM.
     fn send_pages(
         &mut self,
         file: &SnapshotFile,
@@ -201,39 +206,53 @@ impl<'a> Sender<'a> {
         if let Some(table) = &mut table {
             table.reset(key.fingerprint_of(&page));
         }
-        let total = used(file);
-        let pages = (self.board.pace().message_bytes() / PAGE_SIZE).min(PAGES_A_MESSAGE);
-        let mut body = vec![0; pages * (PAGE_SIZE + ENTRY_LENGTH)];
-        let mut filled = 0;
-        for number in 0..file.pages() {
-            if !file.read(number, &mut page)? {
+        let wanted = file.bundle().filter(|_| self.send_bundle);
+        let bundle = wanted.map_or(0, |bundle| bundle.pages);
+        let total = used(file).saturating_add(bundle);
+        let mut body = Body::new(self.board);
+        // The bundle's pages come first, each of them.
+        let behind = (0..bundle).map(|number| file.pages().saturating_add(number));
+        for number in behind.chain(0..file.pages()) {
+            let is_used = file.read(number, &mut page)?;
+            let is_ram = number < file.pages();
+            if is_ram && !is_used {
                 continue;
             }
-            if let Some(table) = &mut table {
+            if let Some(table) = table.as_mut().filter(|_| is_ram) {
                 table.sent(number, key.fingerprint_of(&page));
             }
-            let contents = Contents::Plain(&page);
-            filled = match append(&mut body, filled, number, &contents) {
-                Some(filled) => filled,
-                None => {
-                    self.send_body(body.get(..filled).unwrap_or_default())?;
-                    append(&mut body, 0, number, &contents).unwrap_or(0)
-                }
-            };
-            self.pages += 1;
+            self.send_page(&mut body, number, &page)?;
             on_progress(Progress {
                 pages: self.pages,
                 total,
             });
         }
-        if filled > 0 {
-            self.send_body(body.get(..filled).unwrap_or_default())?;
-        }
+        self.send_body(&mut body)?;
         Ok(table.map_or([0; 2], |table| table.digest()))
     }
 
-    fn send_body(&mut self, body: &[u8]) -> Result<(), SnapshotError> {
+    fn send_page(
+        &mut self,
+        body: &mut Body,
+        number: u32,
+        page: &Page,
+    ) -> Result<(), SnapshotError> {
+        self.pages += 1;
+        if !body.put(number, page) {
+            self.send_body(body)?;
+            body.put(number, page);
+        }
+        Ok(())
+    }
+
+    /// Sends what is in the body, which is empty then.
+    fn send_body(&mut self, body: &mut Body) -> Result<(), SnapshotError> {
+        let filled = std::mem::take(&mut body.filled);
+        if filled == 0 {
+            return Ok(());
+        }
         let (id, index) = (self.id, self.next);
+        let body = body.bytes.get(..filled).unwrap_or_default();
         self.data(&Transfer::Pages { id, index, body })
     }
 
@@ -320,7 +339,14 @@ impl<'a> Sender<'a> {
 
     fn hear(&mut self, message: &Transfer<'_>) -> Result<(), SnapshotError> {
         match *message {
-            Transfer::Accept { incarnation, .. } => self.incarnation = Some(incarnation),
+            Transfer::Accept {
+                incarnation,
+                send_bundle,
+                ..
+            } => {
+                self.incarnation = Some(incarnation);
+                self.send_bundle = send_bundle;
+            }
             Transfer::Acknowledge { next, .. }
                 if (self.acknowledged..=self.next).contains(&next) =>
             {
@@ -349,6 +375,30 @@ impl<'a> Sender<'a> {
     fn unencodable(&self, error: state::record::RecordError) -> SnapshotError {
         let address = self.board.address().clone();
         SnapshotError::Record { address, error }
+    }
+}
+
+/// Pages on their way into one message.
+struct Body {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Body {
+    /// As long as the board's link can do with.
+    fn new(board: &Client) -> Self {
+        let pages = (board.pace().message_bytes() / PAGE_SIZE).min(PAGES_A_MESSAGE);
+        Self {
+            bytes: vec![0; pages * (PAGE_SIZE + ENTRY_LENGTH)],
+            filled: 0,
+        }
+    }
+
+    /// Adds a page; false if there is no room.
+    fn put(&mut self, number: u32, page: &Page) -> bool {
+        let filled = append(&mut self.bytes, self.filled, number, &Contents::Plain(page));
+        self.filled = filled.unwrap_or(self.filled);
+        filled.is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE};
 use migration_pd::protocol::management::{MoveReport, Phase, Stage, StartMove};
 use migration_pd::protocol::pace::ACKNOWLEDGE_EVERY;
 use migration_pd::protocol::pages::iterate;
-use migration_pd::protocol::transfer::Offer;
+use migration_pd::protocol::transfer::{Offer, OfferedBundle};
 use migration_pd::protocol::{
     Answer, Domain, Event, Incarnation, MoveFailure, MoveId, Request, Transfer, kind,
 };
@@ -18,7 +18,7 @@ use state::MachineRecordV2;
 use state::record::{self, Record};
 use zerocopy::IntoBytes as _;
 
-use super::{CapturedMemory, Progress, SnapshotError, State, event, listen, say, transfer};
+use super::{CapturedMemory, Progress, SnapshotError, State, bundle, event, listen, say, transfer};
 use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
 use crate::patience::{BEHIND_BOARDS, REACTION};
@@ -85,6 +85,7 @@ struct Receiver<'m> {
     key: Key,
     table: PageTable<'m>,
     memory: CapturedMemory,
+    bundle: Option<OfferedBundle>,
     machine: Option<MachineRecordV2>,
     records: [Option<Vec<u8>>; 3],
     /// The number of the next message of data.
@@ -105,6 +106,7 @@ impl<'m> Receiver<'m> {
             key,
             table,
             memory: CapturedMemory::new(pages),
+            bundle: None,
             machine: None,
             records: [None, None, None],
             expected: 0,
@@ -234,9 +236,22 @@ impl<'m> Receiver<'m> {
         }
         let machine = record::decode(machine);
         self.machine = Some(machine.map_err(|_| MoveFailure::Malformed { kind: kind::OFFER })?);
-        let (id, incarnation) = (self.id, self.incarnation);
+        if let Some(bundle) = offer.bundle {
+            if bundle.pages > MOST_PAGES {
+                let available = u64::from(MOST_PAGES) * PAGE_SIZE as u64;
+                let needed = u64::from(bundle.pages) * PAGE_SIZE as u64;
+                return Err(MoveFailure::BundleRoom { needed, available });
+            }
+            self.memory.add_bundle(bundle.pages);
+        }
+        self.bundle = offer.bundle;
+        let accept = Transfer::Accept {
+            id: self.id,
+            incarnation: self.incarnation,
+            send_bundle: offer.bundle.is_some(),
+        };
         // A link that breaks now breaks again at once.
-        let _ = say(board, &Transfer::Accept { id, incarnation });
+        let _ = say(board, &accept);
         Ok(())
     }
 
@@ -259,8 +274,10 @@ impl<'m> Receiver<'m> {
             if !self.memory.put(number, page) {
                 return Err(malformed);
             }
-            let print: Fingerprint = self.key.fingerprint_of(page);
-            self.table.sent(number, print);
+            if number < self.table.pages() {
+                let print: Fingerprint = self.key.fingerprint_of(page);
+                self.table.sent(number, print);
+            }
             self.pages += 1;
         }
         Ok(())
@@ -269,6 +286,14 @@ impl<'m> Receiver<'m> {
     fn check(&mut self, digest: [u64; 2]) -> Result<(), MoveFailure> {
         if digest != self.table.digest() {
             return Err(MoveFailure::Digest);
+        }
+        if let Some(offered) = self.bundle {
+            let begins = bundle::begins_as(&self.memory, offered);
+            let right = bundle::is_right(&self.memory);
+            if !matches!((begins, right), (Ok(true), Ok(true))) {
+                let identity = offered.identity;
+                return Err(MoveFailure::Bundle { identity });
+            }
         }
         self.complete = Some(Instant::now());
         Ok(())

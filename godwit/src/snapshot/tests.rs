@@ -5,7 +5,8 @@ mod damage;
 
 use std::path::PathBuf;
 
-use migration_pd::fingerprint::PAGE_SIZE;
+use guest_bundle::{Bundle, Contents, RAM_BASE, SegmentContents, encode};
+use migration_pd::fingerprint::{PAGE_SIZE, Page};
 use state::vgic::InterruptV1;
 use state::{
     CpuInterfaceV1, MachineRecordV2, PowerV1, Register, TimerRecordV1, VcpuInterruptsV1,
@@ -79,6 +80,12 @@ pub(crate) fn state(pages: u32, vcpus: u8) -> State {
         running: true,
         machine,
         vcpus: VcpusRecordV4 {
+            bundle: Bundle::parse(
+                bundle(pages).as_flattened(),
+                u64::from(pages) * PAGE_SIZE as u64,
+            )
+            .unwrap()
+            .identity(),
             vcpus: (0..u64::from(vcpus)).map(vcpu).collect(),
             ..VcpusRecordV4::default()
         },
@@ -93,6 +100,27 @@ pub(crate) fn state(pages: u32, vcpus: u8) -> State {
             vcpus: (0..u64::from(vcpus)).map(timer).collect(),
         },
     }
+}
+
+/// What a guest with so many pages of RAM is started from.
+pub(crate) fn bundle(pages: u32) -> Vec<Page> {
+    let data: Vec<u8> = (0..PAGE_SIZE / 2)
+        .flat_map(|at| [at.to_le_bytes()[0], 7])
+        .collect();
+    let contents = Contents {
+        vcpus: 1,
+        ram_size: u64::from(pages) * PAGE_SIZE as u64,
+        entry: RAM_BASE,
+        device_tree: RAM_BASE,
+        segments: vec![SegmentContents {
+            ipa: RAM_BASE,
+            data: &data[..PAGE_SIZE - 100],
+            mem_size: PAGE_SIZE as u64,
+        }],
+    };
+    let mut bytes = encode(&contents).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    bytes.as_chunks().0.to_vec()
 }
 
 /// Memory with pages of zeros, pages alike, and others.
@@ -117,6 +145,40 @@ pub(crate) fn written(pages: u32) -> (Scratch, PathBuf) {
     let path = scratch.path().join("snapshot");
     write(&path, &state(pages, 2), &memory(pages)).unwrap();
     (scratch, path)
+}
+
+/// The same with what the guest is started from.
+pub(crate) fn written_with_bundle(pages: u32) -> (Scratch, PathBuf) {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("snapshot");
+    let mut memory = memory(pages);
+    let bundle = bundle(pages);
+    memory.add_bundle(u32::try_from(bundle.len()).unwrap());
+    for (number, page) in (pages..).zip(&bundle) {
+        assert!(memory.put(number, page));
+    }
+    write(&path, &state(pages, 2), &memory).unwrap();
+    (scratch, path)
+}
+
+#[test]
+fn what_a_guest_is_started_from_is_read_as_well() {
+    let (scratch, path) = written_with_bundle(37);
+    let file = SnapshotFile::open(&path).unwrap();
+    file.verify().unwrap();
+    assert_eq!(file.pages(), 37);
+    let expected = bundle(37);
+    let found = file.bundle().unwrap();
+    assert_eq!(found.identity, state(37, 2).vcpus.bundle);
+    assert_eq!(found.pages as usize, expected.len());
+    let mut page = [0; PAGE_SIZE];
+    for (number, expected) in (37..).zip(&expected) {
+        file.read(number, &mut page).unwrap();
+        assert_eq!(page, *expected, "page {number}");
+    }
+    let copy = scratch.path().join("copy");
+    write(&copy, file.state(), &file).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&copy).unwrap());
 }
 
 #[test]

@@ -181,6 +181,7 @@ fn a_move_whose_relay_has_gone_is_called_off() {
     let accept = Transfer::Accept {
         id,
         incarnation: migration_pd::protocol::Incarnation(5),
+        send_bundle: false,
     };
     let mut payload = [0; 64];
     let length = accept.encode(&mut payload).unwrap();

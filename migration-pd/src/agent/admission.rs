@@ -1,10 +1,12 @@
 //! Whether a board can take a machine: what the guest sees must not change.
 
 use super::{Core, heap_needed, ram_bytes};
-use crate::port::Port;
+use crate::bundle;
+use crate::fingerprint::PAGE_SIZE;
+use crate::port::{Place, Port};
 use crate::protocol::failure::layout;
 use crate::protocol::management::Phase;
-use crate::protocol::transfer::Offer;
+use crate::protocol::transfer::{Offer, OfferedBundle};
 use crate::protocol::{Domain, MoveFailure, kind};
 use crate::ram::GuestRam;
 use state::admission::{OtherCore, Refusal};
@@ -57,8 +59,31 @@ impl Core<'_> {
             true => OtherCore::Accepted,
             false => OtherCore::Refused,
         };
-        compare(&theirs, &ours, other_core)
+        compare(&theirs, &ours, other_core)?;
+        self.look_for_bundle(port, offer.bundle)
     }
+
+    /// Whether what the guest is started from is to be sent, and whether there is room for it.
+    fn look_for_bundle<P: Port>(
+        &mut self,
+        port: &mut P,
+        offered: Option<OfferedBundle>,
+    ) -> Result<(), MoveFailure> {
+        self.incoming.wanted = offered
+            .filter(|offered| bundle::find(port, offered.identity, self.scratch.page).is_none());
+        let room = port.bundle_pages(Place::Store);
+        match self.incoming.wanted {
+            Some(wanted) if wanted.pages > room => Err(MoveFailure::BundleRoom {
+                needed: bytes_of(wanted.pages),
+                available: bytes_of(room),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+const fn bytes_of(pages: u32) -> u64 {
+    pages as u64 * PAGE_SIZE as u64
 }
 
 /// Whether a guest of this description has nothing that its records lack.

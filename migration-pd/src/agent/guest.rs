@@ -24,6 +24,12 @@ impl Guest {
         self.status
             .map_or(Phase::Starting, |status| status.phase.into())
     }
+
+    /// The identity of the bundle that it is started from, if that is known.
+    pub(super) fn bundle(&self) -> Option<u64> {
+        let status = self.status.filter(|status| status.bundle != 0)?;
+        Some(status.bundle)
+    }
 }
 
 impl Core<'_> {

@@ -1,11 +1,12 @@
 //! The destination's side of a move: what its machine asks for, done.
 //!
-//! Responsible for: clearing RAM, taking pages and records in order, checking all of it before it
+//! Responsible for: clearing RAM, taking the bundle, pages and records in order, checking all of it before it
 //! says that it is prepared, and the destination's patience. Must never: let the guest run other
 //! than as [`Destination`](crate::handover::Destination) says.
 
 use super::guest::{illegal_value, reason_of};
 use super::{Core, Work, ZERO_PAGE};
+use crate::bundle::Taking;
 use crate::fingerprint::{Key, split_mix};
 use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
 use crate::port::Port;
@@ -13,7 +14,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::management::{Figures, Phase, Stage};
 use crate::protocol::pace::ACKNOWLEDGE_EVERY;
 use crate::protocol::pages::iterate;
-use crate::protocol::transfer::Offer;
+use crate::protocol::transfer::{Offer, OfferedBundle};
 use crate::protocol::{
     Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, patience,
 };
@@ -25,6 +26,10 @@ use channel::{Ticks, timer, vgic, vmm};
 pub(super) struct Incoming {
     /// What was offered last; not necessarily what is being taken.
     offered: Option<Offer>,
+    /// What the guest that was offered last is started from, if that is not here.
+    pub(super) wanted: Option<OfferedBundle>,
+    /// That, as it comes.
+    bundle: Option<Taking>,
     key: Option<Key>,
     /// The number of the next message of data.
     expected: u32,
@@ -63,7 +68,12 @@ impl Core<'_> {
         match action {
             Action::Clear => self.begin_to_clear(port),
             Action::Accept { id, incarnation } => {
-                self.outbox.transfer(&Transfer::Accept { id, incarnation });
+                let send_bundle = self.incoming.bundle.is_some();
+                self.outbox.transfer(&Transfer::Accept {
+                    id,
+                    incarnation,
+                    send_bundle,
+                });
             }
             Action::Refuse { id, failure } => {
                 self.outbox.transfer(&Transfer::Refuse { id, failure });
@@ -185,6 +195,7 @@ impl Core<'_> {
         let key = Key::new(offer.seed);
         let zero = key.fingerprint_of(ZERO_PAGE);
         self.incoming = Incoming {
+            bundle: self.incoming.wanted.map(Taking::new),
             key: Some(key),
             patience_ms: offer.patience_ms.into(),
             heard_at: port.now(),
@@ -245,13 +256,16 @@ impl Core<'_> {
         };
         self.incoming.touched = true;
         self.cleared = 0;
-        let ram = port.ram();
         for entry in iterate(body) {
             let (page, contents) = entry.map_err(|_| malformed)?;
-            if page >= ram.pages() {
-                return Err(malformed);
-            }
             let contents = contents.unpack(self.scratch.page).map_err(|_| malformed)?;
+            let ram = port.ram();
+            if let Some(page) = page.checked_sub(ram.pages()) {
+                let bundle = self.incoming.bundle.as_mut().ok_or(malformed)?;
+                bundle.take(port, page, contents)?;
+                self.incoming.pages += 1;
+                continue;
+            }
             ram.write(page, contents);
             // Of what is in RAM now, not of what came: the digest is to speak for RAM.
             table.sent(page, ram.fingerprint(page, key));
@@ -290,6 +304,10 @@ impl Core<'_> {
         let digest = self.table.as_ref().map(|table| table.digest());
         if digest != Some(self.incoming.digest) {
             return Err(MoveFailure::Digest);
+        }
+        if let Some(bundle) = self.incoming.bundle.as_ref().filter(|it| !it.is_whole()) {
+            let identity = bundle.bundle().identity;
+            return Err(MoveFailure::Bundle { identity });
         }
         // vmm-pd last: only its record makes a guest of the parts.
         for domain in [Domain::Timer, Domain::Vgic, Domain::Vmm] {

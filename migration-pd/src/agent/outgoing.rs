@@ -4,6 +4,7 @@
 //! time that a move may take, and the source's patience. Must never: let the guest go on or
 //! forget it other than as [`Source`] says.
 
+mod bundle;
 mod standstill;
 
 use super::admission::check_coverage;
@@ -19,6 +20,7 @@ use crate::protocol::management::{Figures, Stage, StartMove};
 use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use crate::protocol::transfer::Offer;
 use crate::protocol::{Domain, MoveId, Transfer, patience};
+use bundle::Sending;
 use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
@@ -43,6 +45,8 @@ enum Last {
 pub(super) struct Outgoing {
     options: Option<StartMove>,
     copier: Option<Copier>,
+    /// What the guest is started from, on its way.
+    bundle: Sending,
     /// The guest should stand still as soon as the link is quiet.
     converged: bool,
     last: Last,
@@ -171,6 +175,7 @@ impl Core<'_> {
             self.source_event(port, Event::Failed(failure));
             return;
         }
+        self.outgoing.bundle = self.find_bundle(port);
         let offer = Offer {
             id: leaving.id,
             seed: options.seed,
@@ -178,6 +183,7 @@ impl Core<'_> {
             resume: leaving.resume,
             patience_ms: options.patience_ms,
             accept_core: options.accept_core,
+            bundle: self.outgoing.bundle.offered(),
         };
         let machine = self.record.get(..length).unwrap_or_default();
         self.outbox.transfer(&Transfer::Offer { offer, machine });
@@ -205,10 +211,19 @@ impl Core<'_> {
                 }
                 return;
             }
-            Transfer::Accept { id, incarnation } => Event::Accepted {
+            Transfer::Accept {
                 id,
-                by: incarnation,
-            },
+                incarnation,
+                send_bundle,
+            } => {
+                if matches!(self.source, Source::Offering { .. }) && !send_bundle {
+                    self.outgoing.bundle = Sending::default();
+                }
+                Event::Accepted {
+                    id,
+                    by: incarnation,
+                }
+            }
             Transfer::Refuse { id, failure } => Event::Refused { id, failure },
             Transfer::Prepared { id, incarnation } => {
                 // From then on there is no way back.
@@ -258,6 +273,9 @@ impl Core<'_> {
             return Work::Until(until);
         }
         self.outgoing.passes.go_on(now);
+        if self.outgoing.bundle.left() > 0 {
+            return self.copy_bundle(port, id, now);
+        }
         let slice = self.slice(port, id, |copier, parts| {
             let (ram, table, scratch, sink) = parts;
             copier.copy(ram, table, scratch, sink, SLICE)
@@ -452,9 +470,9 @@ impl Core<'_> {
             figures.rounds = copier.passes();
             figures.pages_total = table.pages();
             figures.pages_scanned = copier.scanned();
-            figures.pages_sent = copier.pages_sent();
+            figures.pages_sent = copier.pages_sent() + outgoing.bundle.sent();
             figures.pages_zero = copier.zeros();
-            figures.pages_left = table.unsent();
+            figures.pages_left = table.unsent() + outgoing.bundle.left();
         }
         figures
     }

@@ -221,6 +221,22 @@ pub enum MoveFailure {
         /// What the operator allows, in ms.
         allowed_ms: u32,
     },
+    /// What the guest is started from did not arrive as it was offered.
+    #[error("what the guest starts from (bundle {identity:#x}) did not arrive as it was offered")]
+    Bundle {
+        /// The identity of the bundle offered.
+        identity: u64,
+    },
+    /// The destination has no room for what the guest is started from.
+    #[error(
+        "what the guest starts from has {needed} bytes, and the destination has room for {available}"
+    )]
+    BundleRoom {
+        /// The bundle's bytes, in whole pages.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
 }
 
 /// Why a domain refuses a record, in words.
@@ -242,8 +258,7 @@ impl fmt::Display for Words {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFirmware => formatter.write_str(
-                "the guest has firmware, which does not travel: start the destination with the same image, and discard its \
-                 own guest",
+                "the guest has firmware, and its bundle is not there: restore it to a board that was started with it",
             ),
             Self::Number(reason) => write!(formatter, "reason {reason}"),
         }
@@ -358,6 +373,8 @@ impl From<MoveFailure> for Coded {
                 let register = feature.register.identifier().value();
                 Self(19, register, feature.low.into(), 0)
             }
+            MoveFailure::Bundle { identity } => Self(20, identity, 0, 0),
+            MoveFailure::BundleRoom { needed, available } => Self(21, needed, available, 0),
         }
     }
 }
@@ -418,6 +435,11 @@ impl TryFrom<Coded> for MoveFailure {
             },
             18 => Self::Illegal(illegal_of(first, second, third)?),
             19 => Self::State(feature_of(first, second)?),
+            20 => Self::Bundle { identity: first },
+            21 => Self::BundleRoom {
+                needed: first,
+                available: second,
+            },
             _ => return Err("unknown MoveFailure"),
         })
     }

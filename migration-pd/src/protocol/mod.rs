@@ -39,7 +39,9 @@ pub use wire::WireError;
 ///
 /// Version 2: a commit says how far the guest's time has gone on, and what starts a move whether
 /// it is to. Version 3: what starts a move, and an offer, say whether a core that the guest does not know of is accepted.
-pub const VERSION: u8 = 3;
+///
+/// Version 4: an offer says what the guest is started from, and what accepts it whether that is to be sent.
+pub const VERSION: u8 = 4;
 
 /// Names one move, on both boards and for ever.
 ///

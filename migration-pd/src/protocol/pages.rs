@@ -1,4 +1,4 @@
-//! Pages of guest RAM as they lie in a [`Transfer::Pages`](super::Transfer::Pages) message.
+//! Pages as they lie in a [`Transfer::Pages`](super::Transfer::Pages) message.
 //!
 //! Responsible for: packing and unpacking pages. Must never: give out a page whose contents are
 //! not exactly one page.
@@ -6,6 +6,9 @@
 //! Each page is its number (32 bits), the length of its data (16 bits), both little-endian, and
 //! the data: none for a page of zeros, [`PAGE_SIZE`] bytes as they are, or fewer that an LZ4
 //! block decompresses to a page.
+//!
+//! A number below that of guest RAM's pages is a page of guest RAM. The numbers from there on are the pages of the bundle
+//! that the guest is started from: each once, in order, and before those of guest RAM.
 
 use crate::fingerprint::{PAGE_SIZE, Page};
 use thiserror::Error;

@@ -8,6 +8,15 @@ use super::wire::{WireError, decode, decode_with_body, encode, encode_with_body}
 use super::{Incarnation, MoveId, kind};
 use serde::{Deserialize, Serialize};
 
+/// What a guest is started from, as a source offers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OfferedBundle {
+    /// What tells it from the bundle of another guest.
+    pub identity: u64,
+    /// How many pages it takes.
+    pub pages: u32,
+}
+
 /// What a source offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Offer {
@@ -23,6 +32,8 @@ pub struct Offer {
     pub patience_ms: u32,
     /// Whether the operator lets the guest run on a core that it was not started on and does not know of.
     pub accept_core: bool,
+    /// What the guest is started from, if the source has it.
+    pub bundle: Option<OfferedBundle>,
 }
 
 /// A message between two boards.
@@ -41,6 +52,8 @@ pub enum Transfer<'a> {
         id: MoveId,
         /// Who accepts.
         incarnation: Incarnation,
+        /// Whether the bundle is to be sent, because it is not there yet.
+        send_bundle: bool,
     },
     /// Destination: no.
     Refuse {
@@ -49,7 +62,7 @@ pub enum Transfer<'a> {
         /// Why.
         failure: MoveFailure,
     },
-    /// Source: pages of guest RAM, see [`pages`](super::pages).
+    /// Source: pages of guest RAM, or of what the guest is started from; see [`pages`](super::pages).
     Pages {
         /// The move.
         id: MoveId,
@@ -190,9 +203,14 @@ impl<'a> Transfer<'a> {
             } => encode_with_body(kind, &(id, index, domain), body, out),
             Self::Acknowledge { id, next } => encode(kind, &(id, next), out),
             Self::Prepare { id, index, digest } => encode(kind, &(id, index, digest), out),
-            Self::Accept { id, incarnation }
-            | Self::Prepared { id, incarnation }
-            | Self::Committed { id, incarnation } => encode(kind, &(id, incarnation), out),
+            Self::Accept {
+                id,
+                incarnation,
+                send_bundle,
+            } => encode(kind, &(id, incarnation, send_bundle), out),
+            Self::Prepared { id, incarnation } | Self::Committed { id, incarnation } => {
+                encode(kind, &(id, incarnation), out)
+            }
             Self::Commit {
                 id,
                 incarnation,
@@ -261,9 +279,15 @@ impl<'a> Transfer<'a> {
                     advance_us,
                 }
             }
-            kind::ACCEPT | kind::PREPARED | kind::COMMITTED => {
-                Self::with_incarnation(kind, payload)?
+            kind::ACCEPT => {
+                let (id, incarnation, send_bundle) = decode(kind, payload)?;
+                Self::Accept {
+                    id,
+                    incarnation,
+                    send_bundle,
+                }
             }
+            kind::PREPARED | kind::COMMITTED => Self::with_incarnation(kind, payload)?,
             kind::REFUSE | kind::ABORT => Self::with_failure(kind, payload)?,
             kind => return Err(WireError::UnknownKind { kind }),
         })
@@ -272,7 +296,6 @@ impl<'a> Transfer<'a> {
     fn with_incarnation(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
         let (id, incarnation) = decode(kind, payload)?;
         Ok(match kind {
-            kind::ACCEPT => Self::Accept { id, incarnation },
             kind::PREPARED => Self::Prepared { id, incarnation },
             _ => Self::Committed { id, incarnation },
         })
@@ -306,13 +329,21 @@ mod tests {
             resume: true,
             patience_ms: 3000,
             accept_core: true,
+            bundle: Some(OfferedBundle {
+                identity: u64::MAX,
+                pages: 8000,
+            }),
         };
         vec![
             Transfer::Offer {
                 offer,
                 machine: b"a machine",
             },
-            Transfer::Accept { id, incarnation },
+            Transfer::Accept {
+                id,
+                incarnation,
+                send_bundle: true,
+            },
             Transfer::Refuse { id, failure },
             Transfer::Pages {
                 id,
@@ -362,6 +393,54 @@ mod tests {
         }
         kinds.dedup();
         assert_eq!(kinds, (0x41..=0x4d).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn what_version_4_changed_keeps_its_bytes() {
+        let id = MoveId(0x1234);
+        let bundle = OfferedBundle {
+            identity: 0x0b00_0007,
+            pages: 300,
+        };
+        let offer = |bundle| Offer {
+            id,
+            seed: [1, 2],
+            ram_bytes: 1 << 27,
+            resume: true,
+            patience_ms: 3000,
+            accept_core: false,
+            bundle,
+        };
+        let accept = |send_bundle| Transfer::Accept {
+            id,
+            incarnation: Incarnation(3),
+            send_bundle,
+        };
+        let with = offer(Some(bundle));
+        let machine = b"M";
+        let golden: [(Transfer<'_>, &[u8]); 4] = [
+            (
+                Transfer::Offer {
+                    offer: with,
+                    machine,
+                },
+                b"\xb4\x24\x01\x02\x80\x80\x80\x40\x01\xb8\x17\x00\x01\x87\x80\x80\x58\xac\x02M",
+            ),
+            (
+                Transfer::Offer {
+                    offer: offer(None),
+                    machine,
+                },
+                b"\xb4\x24\x01\x02\x80\x80\x80\x40\x01\xb8\x17\x00\x00M",
+            ),
+            (accept(true), b"\xb4\x24\x03\x01"),
+            (accept(false), b"\xb4\x24\x03\x00"),
+        ];
+        for (message, bytes) in golden {
+            let mut out = [0; 64];
+            let length = message.encode(&mut out).unwrap();
+            assert_eq!(&out[..length], bytes, "{message:?}");
+        }
     }
 
     proptest! {

@@ -27,8 +27,8 @@ impl Ram {
     ///
     /// # Safety
     ///
-    /// The region is page aligned, mapped, readable and writable for `size` bytes until the
-    /// program ends, and no Rust reference points into it.
+    /// The region is page aligned, mapped, readable and, if any method is used that writes, writable for `size` bytes
+    /// until the program ends, and no Rust reference points into it.
     pub(crate) unsafe fn new(base: NonNull<u8>, size: usize) -> Self {
         Self {
             base: base.cast(),

@@ -6,8 +6,10 @@ use channel::ring::Duplex;
 use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
 use memory::{Inbound, Outbound, Ram};
 use migration_pd::copier::Compressor;
-use migration_pd::port::{MAX_RECORD, Port};
+use migration_pd::fingerprint::Page;
+use migration_pd::port::{MAX_RECORD, Place, Port};
 use migration_pd::protocol::{Domain, Pace};
+use migration_pd::ram::GuestRam;
 use sel4_microkit::{Channel, memory_region_symbol, var};
 
 /// Bytes of `timer-pd`'s regions (`system.xml`); those of the others have [`MAX_RECORD`].
@@ -16,6 +18,8 @@ const TIMER_RECORD: usize = 0x1000;
 /// What the domain has been given.
 pub(crate) struct Shell {
     ram: Ram,
+    image: Ram,
+    store: Ram,
     rings: Duplex,
     exports: [Inbound; 3],
     imports: [Outbound; 3],
@@ -36,6 +40,8 @@ impl Shell {
         let heap = unsafe { core::slice::from_raw_parts_mut(heap.as_ptr(), heap_size) };
         let shell = Self {
             ram: ram(),
+            image: image(),
+            store: store(),
             rings: rings(),
             exports: exports(),
             imports: imports(),
@@ -50,6 +56,22 @@ fn ram() -> Ram {
     // SAFETY: `system.xml` maps the region with this size for reading and writing, and no
     // reference is ever made into it.
     unsafe { Ram::new(ram, size) }
+}
+
+fn image() -> Ram {
+    let image = memory_region_symbol!(guest_bundle: *mut u8);
+    let size = *var!(guest_bundle_size: usize = 0);
+    // SAFETY: `system.xml` maps the region with this size, and no reference is ever made into it. It is for reading:
+    // [`Port::store`] is the only writer of bundles, and writes the other one.
+    unsafe { Ram::new(image, size) }
+}
+
+fn store() -> Ram {
+    let store = memory_region_symbol!(bundle_store: *mut u8);
+    let size = *var!(bundle_store_size: usize = 0);
+    // SAFETY: `system.xml` maps the region with this size for reading and writing, and no reference is ever made into
+    // it.
+    unsafe { Ram::new(store, size) }
 }
 
 fn rings() -> Duplex {
@@ -99,11 +121,32 @@ fn choose<T>([vmm, vgic, timer]: &mut [T; 3], domain: Domain) -> &mut T {
     }
 }
 
+impl Shell {
+    const fn bundle(&self, place: Place) -> &Ram {
+        match place {
+            Place::Image => &self.image,
+            Place::Store => &self.store,
+        }
+    }
+}
+
 impl Port for Shell {
     type Ram = Ram;
 
     fn ram(&mut self) -> &mut Ram {
         &mut self.ram
+    }
+
+    fn bundle_pages(&self, place: Place) -> u32 {
+        self.bundle(place).pages()
+    }
+
+    fn bundle_page(&self, place: Place, page: u32, into: &mut Page) {
+        self.bundle(place).read(page, into);
+    }
+
+    fn store(&mut self, page: u32, from: &Page) {
+        self.store.write(page, from);
     }
 
     fn vmm(&mut self, request: &vmm::Request) -> Result<Message, ProtocolError> {

@@ -9,7 +9,7 @@ use channel::vmm::{self, Failure, Phase, Refusal, Request as VmmRequest, Statist
 use channel::{Message, ProtocolError, timer};
 use hang::Hang;
 use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
-use migration_pd::port::Port;
+use migration_pd::port::{Place, Port};
 use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
 use state::{MachineRecordV2, Policy, Register, Source, TimerRecordV1, VcpuTimerV1, record};
@@ -23,6 +23,8 @@ const STEP: u64 = 20;
 const CAPTURE: u64 = 300;
 /// Ticks from asking for a heartbeat to its coming.
 const HEARTBEAT: u64 = 2000;
+/// Pages of the store for bundles.
+pub(crate) const STORE: usize = 80;
 /// Bytes of the ring to the link.
 const RING: usize = 100_000;
 
@@ -185,6 +187,13 @@ pub(crate) struct Hardware {
     /// Registers that `vmm-pd` was told to set: vCPU, key, value.
     pub(crate) set_registers: Vec<(usize, u32, u128)>,
     pub(crate) machine: MachineRecordV2,
+    /// The bundle of the image, and of the store.
+    pub(crate) image: Vec<Page>,
+    pub(crate) store: Vec<Page>,
+    /// What the guest is started from.
+    pub(crate) bundle: u64,
+    /// A page of the store of which a bit is broken.
+    pub(crate) broken_store: Option<u32>,
     pub(crate) faults: Faults,
     export: [Vec<u8>; 3],
     import: [Vec<u8>; 3],
@@ -241,6 +250,10 @@ impl Hardware {
             timer: guest.map(|_| timers()),
             set_registers: Vec::new(),
             machine: machine((pages * PAGE_SIZE) as u64),
+            image: vec![[0; PAGE_SIZE]],
+            store: vec![[0; PAGE_SIZE]; STORE],
+            bundle: 0,
+            broken_store: None,
             faults: Faults::default(),
             export: Default::default(),
             import: Default::default(),
@@ -284,6 +297,13 @@ impl Hardware {
         }
     }
 
+    const fn bundle_at(&self, place: Place) -> &Vec<Page> {
+        match place {
+            Place::Image => &self.image,
+            Place::Store => &self.store,
+        }
+    }
+
     /// When something happens here by itself.
     pub(crate) fn next_event(&self) -> Option<u64> {
         let phase = self.next_phase.map(|(at, _)| at);
@@ -302,6 +322,7 @@ impl Hardware {
 
     fn forget(&mut self) {
         (self.steps, self.vgic, self.timer) = (0, 0, None);
+        self.bundle = 0;
         self.phase = Phase::Empty;
     }
 
@@ -353,7 +374,8 @@ impl Hardware {
             return Message::refused_value(Refusal::IllegalValue as u64, illegal);
         }
         match self.imported(Domain::Vmm, length).as_deref() {
-            Some([steps, busy, used]) => {
+            Some([steps, busy, used, bundle]) => {
+                self.bundle = *bundle;
                 self.steps = *steps;
                 self.writer = Writer {
                     busy: u32::try_from(*busy).unwrap(),
@@ -379,6 +401,23 @@ impl Port for Hardware {
         &mut self.ram
     }
 
+    fn bundle_pages(&self, place: Place) -> u32 {
+        self.bundle_at(place).len().try_into().unwrap()
+    }
+
+    fn bundle_page(&self, place: Place, page: u32, into: &mut Page) {
+        self.clock.set(self.clock.get() + 1);
+        let pages = self.bundle_at(place);
+        *into = pages.get(page as usize).copied().unwrap_or([0; PAGE_SIZE]);
+    }
+
+    fn store(&mut self, page: u32, from: &Page) {
+        self.store[page as usize] = *from;
+        if self.broken_store == Some(page) {
+            self.store[page as usize][99] ^= 4;
+        }
+    }
+
     fn vmm(&mut self, request: &VmmRequest) -> Result<Message, ProtocolError> {
         self.catch_up();
         Ok(match (*request, self.phase) {
@@ -388,6 +427,7 @@ impl Port for Hardware {
                 failure: Failure::None,
                 detail: 0,
                 program_counter: 0,
+                bundle: self.bundle,
             }
             .encode(),
             (VmmRequest::Statistics, _) => Statistics {
@@ -411,7 +451,7 @@ impl Port for Hardware {
             }
             (VmmRequest::Export, Phase::Stopped) => {
                 let Writer { busy, used } = self.writer;
-                let state = [self.steps, busy.into(), used.into()];
+                let state = [self.steps, busy.into(), used.into(), self.bundle];
                 match self.export_record(Domain::Vmm, &state) {
                     Ok(length) => vmm::answer(length),
                     Err(()) => Message::refused(Refusal::BadRecord as u64),

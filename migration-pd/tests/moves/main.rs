@@ -4,6 +4,7 @@
     reason = "a test that goes wrong should stop at once"
 )]
 
+mod bundles;
 mod hardware;
 #[path = "../../../board/line/tests/harm/mod.rs"]
 mod harm;

@@ -1,5 +1,6 @@
 //! Two boards, the host between them, and what goes wrong on the way.
 
+use crate::bundles;
 use crate::hardware::{Hardware, Writer, timers};
 use crate::serial::Serial;
 use channel::vmm::Phase;
@@ -145,6 +146,14 @@ pub(crate) const GUEST: Writer = Writer {
     used: 300,
 };
 
+/// Board A, whose guest was started from what is in its image.
+fn started(clock: Rc<Cell<u64>>) -> Hardware {
+    let mut hardware = Hardware::new(clock, PAGES, Some(GUEST));
+    hardware.image = bundles::pages_of(1);
+    hardware.bundle = bundles::identity_of(1);
+    hardware
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(PAGES, 1 << 20)
@@ -152,7 +161,7 @@ impl World {
 
     pub(crate) fn with(pages_at_b: usize, heap: usize) -> Self {
         let clock = Rc::new(Cell::new(1000));
-        let a = Hardware::new(clock.clone(), PAGES, Some(GUEST));
+        let a = started(clock.clone());
         let b = Hardware::new(clock.clone(), pages_at_b, None);
         Self {
             a: Board::new(a, heap),
@@ -168,7 +177,7 @@ impl World {
     /// Two boards, the second one behind a serial line.
     pub(crate) fn over(serial: Serial) -> Self {
         let clock = Rc::new(Cell::new(1000));
-        let a = Hardware::new(clock.clone(), PAGES, Some(GUEST));
+        let a = started(clock.clone());
         let mut b = Hardware::new(clock.clone(), PAGES, None);
         b.pace = Serial::pace();
         let mut world = Self {
@@ -412,6 +421,8 @@ impl World {
         let wrong = (0..pages).find(|page| board.hardware.ram.pages[*page] != expected[*page]);
         assert_eq!(wrong, None, "a page is not what the guest wrote");
         assert_eq!(board.hardware.vgic, 0x1234_5678);
+        assert_eq!(board.hardware.bundle, bundles::identity_of(1));
+        assert!(bundles::is_at(&board.hardware, 1), "it cannot start again");
         let other = self.board(side.other());
         assert_eq!(other.hardware.phase, Phase::Empty);
         let zero = [0; PAGE_SIZE];

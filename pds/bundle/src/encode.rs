@@ -11,8 +11,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::{
-    Bundle, BundleError, DATA_ALIGNMENT, Header, IDENTITY, MAGIC, MARK, RAM_BASE, SegmentEntry,
-    VERSION, WITH_FIRMWARE, checksum, has_firmware,
+    Bundle, BundleError, DATA_ALIGNMENT, Header, MAGIC, SegmentEntry, VERSION, checksum, identity,
 };
 
 /// What goes into a bundle. The default is a board without a guest.
@@ -41,23 +40,6 @@ pub struct SegmentContents<'a> {
     pub mem_size: u64,
 }
 
-/// A number of what is loaded where.
-fn identity(segments: &[SegmentContents<'_>], table: &[SegmentEntry]) -> u64 {
-    let mut digest = IDENTITY.digest();
-    digest.update(table.as_bytes());
-    for segment in segments {
-        digest.update(segment.data);
-    }
-    let sum = digest.finalize().max(1);
-    if segments.iter().any(|segment| segment.ipa < RAM_BASE) {
-        WITH_FIRMWARE | sum & !MARK
-    } else if has_firmware(sum) {
-        !sum
-    } else {
-        sum
-    }
-}
-
 /// Writes a bundle.
 ///
 /// # Errors
@@ -84,7 +66,10 @@ pub fn encode(contents: &Contents<'_>) -> Result<Vec<u8>, BundleError> {
         entry: U64::new(contents.entry),
         device_tree: U64::new(contents.device_tree),
         length: U64::new(offset as u64),
-        identity: U64::new(identity(&contents.segments, &table)),
+        identity: U64::new(identity::of(
+            &table,
+            contents.segments.iter().map(|segment| segment.data),
+        )),
         segment_count: U32::new(u32::try_from(table.len()).unwrap_or(u32::MAX)),
         checksum: U32::ZERO,
     };

@@ -1,22 +1,27 @@
 //! The guest bundle: what `vmm-pd` loads into guest RAM at boot.
 //!
-//! One file, prefilled into the memory region `guest_bundle`: a header, a table of segments, the segments' bytes.
-//! The host writes it ([`encode`], feature `encode`), `vmm-pd` reads it ([`Bundle::parse`]).
+//! One file: a header, a table of segments, the segments' bytes. The host writes it ([`encode`], feature `encode`) and
+//! prefills the memory region `guest_bundle` with it; `migration-pd` sends it along with its guest and keeps one that
+//! comes in the region `bundle_store`; `vmm-pd` reads it from either ([`Bundle::read`]).
 //!
 //! Responsible for: the layout, and for refusing whatever would make a loader write outside guest RAM or read outside
 //! the bundle. Never: interprets what is in a segment, or knows how a kernel or a device tree is laid out.
 //!
-//! Integers are little-endian. The checksum covers header and table, not the segments: those came with the system's
-//! image, which is trusted as a whole, and summing tens of megabytes would delay every boot.
+//! Integers are little-endian. The checksum covers header and table. The segments are covered by the identity, which is
+//! computed when they come over a link ([`Identifier`]) and not at every boot: those in the system's image are trusted
+//! with all of it, and summing tens of megabytes would delay every one.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "encode")]
 mod encode;
+mod identity;
+
 #[cfg(feature = "encode")]
 pub use encode::{Contents, SegmentContents, encode};
+pub use identity::Identifier;
 
-use crc::{CRC_32_ISO_HDLC, CRC_64_XZ, Crc};
+use crc::{CRC_32_ISO_HDLC, Crc};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -43,15 +48,14 @@ pub const MAX_VCPUS: u32 = 4;
 /// Most segments of a bundle. A Linux guest has three: kernel, initramfs, device tree.
 pub const MAX_SEGMENTS: usize = 8;
 
-/// Alignment of each segment's bytes within the bundle, so that copying them is one aligned loop.
-pub const DATA_ALIGNMENT: usize = 64;
+/// Alignment of each segment's bytes within the bundle, that of a page: what a guest's RAM still holds of it is the same
+/// pages, which a snapshot stores once.
+pub const DATA_ALIGNMENT: usize = 4096;
+
+/// The most bytes that header and table have: with so many of its first bytes, [`Bundle::read`] knows a bundle.
+pub const MAX_HEAD: usize = size_of::<Header>() + MAX_SEGMENTS * size_of::<SegmentEntry>();
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
-#[cfg_attr(
-    not(feature = "encode"),
-    expect(dead_code, reason = "the host computes it")
-)]
-const IDENTITY: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 
 /// The upper bits of the identity of a bundle with firmware, and of those only; no other has them but by a chance of one in
 /// 65,536.
@@ -157,7 +161,7 @@ struct Header {
 }
 
 /// An entry of the segment table, which follows the header.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct SegmentEntry {
     ipa: U64,
@@ -178,16 +182,18 @@ pub enum Place {
 
 /// Something to be placed in guest RAM or firmware memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment<'a> {
+pub struct Segment {
     /// Where it goes, an IPA within guest RAM or firmware memory.
     pub ipa: u64,
-    /// What goes there.
-    pub data: &'a [u8],
-    /// Bytes it occupies; those after `data` are zero.
+    /// Where it lies, in bytes from the bundle's first.
+    pub offset: u64,
+    /// How many bytes it has there.
+    pub size: u64,
+    /// Bytes it occupies in guest RAM; those after the first `size` are zero.
     pub mem_size: u64,
 }
 
-impl Segment<'_> {
+impl Segment {
     /// Where it goes.
     #[must_use]
     pub const fn place(&self) -> Place {
@@ -196,25 +202,47 @@ impl Segment<'_> {
             None => Place::Rom(self.ipa),
         }
     }
+
+    /// What goes there, of the whole bundle; nothing if that is shorter than it was said to be.
+    #[must_use]
+    pub fn data<'b>(&self, bundle: &'b [u8]) -> &'b [u8] {
+        let range = usize::try_from(self.offset)
+            .ok()
+            .zip(usize::try_from(self.offset + self.size).ok());
+        range
+            .and_then(|(start, end)| bundle.get(start..end))
+            .unwrap_or_default()
+    }
 }
 
-/// A checked bundle: every segment lies within guest RAM or firmware memory and none overlap.
+/// A checked bundle's header and table: every segment lies within the bundle and within guest RAM or firmware memory, and
+/// none overlap there.
 #[derive(Clone, Copy, Debug)]
-pub struct Bundle<'a> {
+pub struct Bundle {
     header: Header,
-    table: &'a [SegmentEntry],
-    bytes: &'a [u8],
+    entries: [SegmentEntry; MAX_SEGMENTS],
+    count: usize,
 }
 
-impl<'a> Bundle<'a> {
+impl Bundle {
     /// Checks the bundle at the start of `region` for a guest with `ram_size` bytes of RAM.
     ///
     /// # Errors
     ///
     /// Whatever [`BundleError`] describes; nothing of the bundle may then be used.
-    pub fn parse(region: &'a [u8], ram_size: u64) -> Result<Self, BundleError> {
-        let (header, rest) = Header::read_from_prefix(region)
-            .map_err(|_| truncated(size_of::<Header>() as u64, region))?;
+    pub fn parse(region: &[u8], ram_size: u64) -> Result<Self, BundleError> {
+        Self::read(region, region.len() as u64, ram_size)
+    }
+
+    /// The same of a bundle of which there is only the beginning, at least as much of it as [`MAX_HEAD`]; it lies in a
+    /// region of `room` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn read(beginning: &[u8], room: u64, ram_size: u64) -> Result<Self, BundleError> {
+        let (header, rest) = Header::read_from_prefix(beginning)
+            .map_err(|_| truncated(size_of::<Header>() as u64, room))?;
         if header.magic != MAGIC {
             return Err(BundleError::NotABundle);
         }
@@ -228,9 +256,9 @@ impl<'a> Bundle<'a> {
             .ok()
             .filter(|&count| count <= MAX_SEGMENTS)
             .ok_or(BundleError::TooManySegments { count })?;
-        let prefix = size_of::<Header>() + segments * size_of::<SegmentEntry>();
+        let prefix = (size_of::<Header>() + segments * size_of::<SegmentEntry>()) as u64;
         let (table, _) = <[SegmentEntry]>::ref_from_prefix_with_elems(rest, segments)
-            .map_err(|_| truncated(prefix as u64, region))?;
+            .map_err(|_| truncated(prefix, room))?;
         let computed = checksum(&header, table);
         if header.checksum.get() != computed {
             return Err(BundleError::Checksum {
@@ -238,25 +266,37 @@ impl<'a> Bundle<'a> {
                 computed,
             });
         }
-        let length = header.length.get();
-        let bytes = usize::try_from(length)
-            .ok()
-            .filter(|&length| length >= prefix)
-            .and_then(|length| region.get(..length))
-            .ok_or_else(|| truncated(length.max(prefix as u64), region))?;
+        let needed = header.length.get().max(prefix);
+        if header.length.get() < prefix || needed > room {
+            return Err(truncated(needed, room));
+        }
+        let mut entries = [SegmentEntry::default(); MAX_SEGMENTS];
+        for (entry, found) in entries.iter_mut().zip(table) {
+            *entry = *found;
+        }
         let bundle = Self {
             header,
-            table,
-            bytes,
+            entries,
+            count: segments,
         };
         bundle.check(ram_size)?;
         Ok(bundle)
     }
 
+    fn table(&self) -> &[SegmentEntry] {
+        self.entries.get(..self.count).unwrap_or_default()
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.header.length.get()
+    }
+
     /// Whether there is no guest to boot: a board that waits for one to arrive.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.count == 0
     }
 
     /// Number of vCPUs; zero without a guest.
@@ -290,11 +330,8 @@ impl<'a> Bundle<'a> {
     }
 
     /// What to place in guest RAM.
-    pub fn segments(&self) -> impl Iterator<Item = Segment<'a>> + use<'a> {
-        let bytes = self.bytes;
-        self.table
-            .iter()
-            .filter_map(move |entry| segment(entry, bytes))
+    pub fn segments(&self) -> impl Iterator<Item = Segment> + use<'_> {
+        self.table().iter().map(segment)
     }
 
     fn check(&self, ram_size: u64) -> Result<(), BundleError> {
@@ -308,18 +345,18 @@ impl<'a> Bundle<'a> {
         if vcpus > MAX_VCPUS || (vcpus == 0) != self.is_empty() {
             return Err(BundleError::Vcpus { vcpus });
         }
-        for (index, entry) in self.table.iter().enumerate() {
-            let fits = segment(entry, self.bytes)
-                .filter(|segment| segment.data.len() as u64 <= segment.mem_size)
-                .is_some_and(|segment| {
-                    let (offset, room) = match segment.place() {
-                        Place::Ram(offset) => (offset, ram_size),
-                        Place::Rom(offset) => (offset, ROM_SIZE),
-                    };
-                    let end = offset.checked_add(segment.mem_size);
-                    end.is_some_and(|end| end <= room)
-                });
-            if !fits {
+        for (index, segment) in self.segments().enumerate() {
+            let inside = |start: u64, length: u64, room: u64| {
+                start.checked_add(length).is_some_and(|end| end <= room)
+            };
+            let (start, room) = match segment.place() {
+                Place::Ram(offset) => (offset, ram_size),
+                Place::Rom(offset) => (offset, ROM_SIZE),
+            };
+            if segment.size > segment.mem_size
+                || !inside(segment.offset, segment.size, self.length())
+                || !inside(start, segment.mem_size, room)
+            {
                 return Err(BundleError::SegmentRange { index });
             }
         }
@@ -333,8 +370,8 @@ impl<'a> Bundle<'a> {
     }
 
     fn check_overlaps(&self) -> Result<(), BundleError> {
-        for (second, entry) in self.table.iter().enumerate() {
-            for (first, other) in self.table.iter().take(second).enumerate() {
+        for (second, entry) in self.table().iter().enumerate() {
+            for (first, other) in self.table().iter().take(second).enumerate() {
                 // Neither sum overflows: both segments lie within the guest's memory.
                 let before = entry.ipa.get() + entry.mem_size.get() <= other.ipa.get();
                 let after = other.ipa.get() + other.mem_size.get() <= entry.ipa.get();
@@ -347,7 +384,7 @@ impl<'a> Bundle<'a> {
     }
 
     fn check_backed(&self, ipa: u64) -> Result<(), BundleError> {
-        let backed = self.table.iter().any(|entry| {
+        let backed = self.table().iter().any(|entry| {
             ipa.checked_sub(entry.ipa.get())
                 .is_some_and(|offset| offset < entry.file_size.get())
         });
@@ -359,21 +396,17 @@ impl<'a> Bundle<'a> {
     }
 }
 
-fn truncated(needed: u64, region: &[u8]) -> BundleError {
-    BundleError::Truncated {
-        needed,
-        available: region.len() as u64,
-    }
+const fn truncated(needed: u64, available: u64) -> BundleError {
+    BundleError::Truncated { needed, available }
 }
 
-fn segment<'a>(entry: &SegmentEntry, bytes: &'a [u8]) -> Option<Segment<'a>> {
-    let start = usize::try_from(entry.offset.get()).ok()?;
-    let end = start.checked_add(usize::try_from(entry.file_size.get()).ok()?)?;
-    Some(Segment {
+const fn segment(entry: &SegmentEntry) -> Segment {
+    Segment {
         ipa: entry.ipa.get(),
-        data: bytes.get(start..end)?,
+        offset: entry.offset.get(),
+        size: entry.file_size.get(),
         mem_size: entry.mem_size.get(),
-    })
+    }
 }
 
 fn checksum(header: &Header, table: &[SegmentEntry]) -> u32 {

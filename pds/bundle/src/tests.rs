@@ -39,7 +39,8 @@ fn a_bundle_reads_back_as_written() {
         segments[0],
         Segment {
             ipa: RAM_BASE,
-            data: b"kernel",
+            offset: 0x1000,
+            size: 6,
             mem_size: 0x1000
         }
     );
@@ -47,17 +48,23 @@ fn a_bundle_reads_back_as_written() {
         segments[1],
         Segment {
             ipa: RAM_BASE + 0x1000,
-            data: b"tree",
+            offset: 0x2000,
+            size: 4,
             mem_size: 4
         }
     );
+    let data: Vec<_> = segments
+        .iter()
+        .map(|segment| segment.data(&bytes))
+        .collect();
+    assert_eq!(data, [&b"kernel"[..], b"tree"]);
     assert_eq!(segments[1].place(), Place::Ram(0x1000));
 }
 
 #[test]
 fn the_padding_of_the_region_is_ignored() {
     let mut bytes = encode(&contents(&[(RAM_BASE, b"kernel", 6)])).unwrap();
-    bytes.resize(0x1000, 0xa5);
+    bytes.resize(0x3000, 0xa5);
     assert_eq!(Bundle::parse(&bytes, RAM).unwrap().segments().count(), 1);
 }
 
@@ -82,13 +89,13 @@ fn the_layout_is_pinned() {
     assert_eq!(bytes[16..24], RAM.to_le_bytes());
     assert_eq!(bytes[24..32], RAM_BASE.to_le_bytes());
     assert_eq!(bytes[32..40], (RAM_BASE + 1).to_le_bytes());
-    assert_eq!(bytes[40..48], 130u64.to_le_bytes());
+    assert_eq!(bytes[40..48], 4098u64.to_le_bytes());
     assert_eq!(bytes[56..60], [1, 0, 0, 0]);
     assert_eq!(bytes[64..72], RAM_BASE.to_le_bytes());
-    assert_eq!(bytes[72..80], 128u64.to_le_bytes());
+    assert_eq!(bytes[72..80], 4096u64.to_le_bytes());
     assert_eq!(bytes[80..88], 2u64.to_le_bytes());
     assert_eq!(bytes[88..96], 0x10u64.to_le_bytes());
-    assert_eq!(bytes[128..], *b"k0");
+    assert_eq!(bytes[4096..], *b"k0");
 }
 
 #[test]
@@ -105,6 +112,52 @@ fn what_is_loaded_elsewhere_or_is_something_else_has_another_identity() {
         identity(&[(RAM_BASE, b"kernel", 0x10), (RAM_BASE + 0x10, b"k", 1)]),
     ];
     assert!(others.iter().all(|other| *other != one && *other != 0));
+}
+
+/// Whether the pieces of so many bytes of a bundle give the identity that its header names.
+fn is_right(bytes: &[u8], piece: usize) -> bool {
+    let mut identifier = Identifier::new(&Bundle::parse(bytes, RAM).unwrap());
+    bytes
+        .chunks(piece)
+        .for_each(|piece| identifier.update(piece));
+    identifier.is_right()
+}
+
+#[test]
+fn a_bundle_that_comes_in_pieces_is_known_by_its_identity() {
+    let data = [0x5a; 10_000];
+    let bytes = encode(&contents(&[
+        (RAM_BASE, &data, 0x4000),
+        (RAM_BASE + 0x4000, b"", 0),
+        (RAM_BASE + 0x5000, b"tree", 4),
+    ]))
+    .unwrap();
+    for piece in [1, 64, 4096, bytes.len()] {
+        assert!(is_right(&bytes, piece), "{piece}");
+    }
+    for position in [4096, 4096 + 9999, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[position] ^= 1;
+        assert!(!is_right(&damaged, 4096), "{position}");
+    }
+    let mut early = Identifier::new(&Bundle::parse(&bytes, RAM).unwrap());
+    early.update(&bytes[..4096]);
+    assert!(!early.is_right());
+}
+
+#[test]
+fn a_bundle_is_known_by_its_beginning() {
+    let bytes = encode(&contents(&[(RAM_BASE, b"kernel", 6)])).unwrap();
+    let length = bytes.len() as u64;
+    let bundle = Bundle::read(&bytes[..MAX_HEAD], length, RAM).unwrap();
+    assert_eq!((bundle.length(), bundle.segments().count()), (length, 1));
+    assert_eq!(
+        Bundle::read(&bytes[..MAX_HEAD], length - 1, RAM).unwrap_err(),
+        BundleError::Truncated {
+            needed: length,
+            available: length - 1
+        }
+    );
 }
 
 #[test]
@@ -208,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn a_shortened_bundle_is_refused(cut in 1usize..130) {
+    fn a_shortened_bundle_is_refused(cut in 1usize..4098) {
         let bytes = encode(&contents(&[(RAM_BASE, b"ab", 2)])).unwrap();
         prop_assert!(Bundle::parse(&bytes[..bytes.len() - cut], RAM).is_err());
     }
@@ -230,7 +283,7 @@ proptest! {
                     Place::Rom(offset) => (offset, ROM_SIZE),
                 };
                 prop_assert!(offset + segment.mem_size <= room);
-                prop_assert!(segment.data.len() as u64 <= segment.mem_size);
+                prop_assert!(segment.size <= segment.mem_size && segment.data(&bytes).len() as u64 == segment.size);
             }
             prop_assert_eq!(bundle.segments().count(), segments.len());
         }

@@ -103,6 +103,9 @@ pub struct Status {
     pub detail: u64,
     /// Where the guest was: the program counter of the vCPU concerned.
     pub program_counter: u64,
+    /// The identity of the bundle that the guest was started from, here or on another board; 0 if that is not known, or
+    /// there is none.
+    pub bundle: u64,
 }
 
 /// Why `vmm-pd` refuses a request that it understood.
@@ -267,6 +270,7 @@ impl Status {
             .with(self.failure as u64)
             .with(self.detail)
             .with(self.program_counter)
+            .with(self.bundle)
     }
 
     /// The answer that a message gives.
@@ -284,6 +288,7 @@ impl Status {
             failure: reader.field()?,
             detail: reader.word()?,
             program_counter: reader.word()?,
+            bundle: reader.word()?,
         };
         reader.finish()?;
         Ok(status)

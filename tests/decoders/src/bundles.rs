@@ -4,14 +4,15 @@
 //! on, and that writing the contents again gives a bundle of the same contents.
 
 use guest_bundle::{
-    Bundle, Contents, MAX_SEGMENTS, Place, RAM_BASE, ROM_SIZE, SegmentContents, encode,
+    Bundle, Contents, Identifier, MAX_SEGMENTS, Place, RAM_BASE, ROM_SIZE, Segment,
+    SegmentContents, encode,
 };
 
 use crate::allocation::without_heap;
 use crate::samples::CHECKSUM;
 
 /// Bytes of the header; the checksum is its last field (`guest_bundle::Header`).
-const HEADER: usize = 56;
+const HEADER: usize = 64;
 /// Bytes of an entry of the table.
 const ENTRY: usize = 32;
 /// Bytes of the samples' RAM.
@@ -39,7 +40,8 @@ pub(crate) fn run(data: &[u8]) {
         };
         let end = offset.checked_add(segment.mem_size);
         assert!(end.is_some_and(|end| end <= room));
-        assert!(segment.data.len() as u64 <= segment.mem_size);
+        assert_eq!(segment.data(&bytes).len() as u64, segment.size);
+        assert!(segment.size <= segment.mem_size);
     }
     let contents = Contents {
         vcpus: bundle.vcpus(),
@@ -50,15 +52,19 @@ pub(crate) fn run(data: &[u8]) {
             .iter()
             .map(|segment| SegmentContents {
                 ipa: segment.ipa,
-                data: segment.data,
+                data: segment.data(&bytes),
                 mem_size: segment.mem_size,
             })
             .collect(),
     };
-    let again = encode(&contents).expect("what was read can be written");
-    let again = Bundle::parse(&again, ram).expect("what was written can be read");
-    assert!(again.segments().eq(segments));
+    let written = encode(&contents).expect("what was read can be written");
+    let again = Bundle::parse(&written, ram).expect("what was written can be read");
+    let place = |segment: &Segment| (segment.ipa, segment.size, segment.mem_size);
+    assert!((again.segments().map(|it| place(&it))).eq(segments.iter().map(place)));
     assert_eq!(again.entry(), bundle.entry());
+    let mut identifier = Identifier::new(&again);
+    without_heap(|| identifier.update(&written));
+    assert!(identifier.is_right());
 }
 
 /// The size of RAM that the bundle is for, so that it is not refused for that.
@@ -68,14 +74,14 @@ fn ram_size(bytes: &[u8]) -> Option<u64> {
 }
 
 fn repair(bytes: &mut [u8]) {
-    let Some(count) = bytes.get(48).copied() else {
+    let Some(count) = bytes.get(HEADER - 8).copied() else {
         return;
     };
     let end = HEADER + usize::from(count) * ENTRY;
     if let Some(head) = bytes.get_mut(..end) {
-        head[52..HEADER].fill(0);
+        head[HEADER - 4..HEADER].fill(0);
         let checksum = CHECKSUM.checksum(head);
-        head[52..HEADER].copy_from_slice(&checksum.to_le_bytes());
+        head[HEADER - 4..HEADER].copy_from_slice(&checksum.to_le_bytes());
     }
 }
 

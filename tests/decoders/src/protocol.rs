@@ -8,6 +8,7 @@ use migration_pd::fingerprint::PAGE_SIZE;
 use migration_pd::protocol::frame::finish;
 use migration_pd::protocol::management::{SetRegister, StartMove, Verdict};
 use migration_pd::protocol::pages::{Contents, append, iterate};
+use migration_pd::protocol::transfer::{Offer, OfferedBundle};
 use migration_pd::protocol::{
     Answer, Decoder, Domain, Event, HEADER_LENGTH, Incarnation, MAX_FRAME, MoveFailure, MoveId,
     Pace, Request, RequestError, Transfer, WireError,
@@ -210,7 +211,26 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         found: u32::MAX,
     };
     for transfer in [
-        Transfer::Accept { id, incarnation },
+        Transfer::Offer {
+            offer: Offer {
+                id,
+                seed: [1, 2],
+                ram_bytes: 1 << 27,
+                resume: true,
+                patience_ms: 30_000,
+                accept_core: true,
+                bundle: Some(OfferedBundle {
+                    identity: 0x0b00_0007,
+                    pages: 9000,
+                }),
+            },
+            machine: b"a machine",
+        },
+        Transfer::Accept {
+            id,
+            incarnation,
+            send_bundle: true,
+        },
         Transfer::Refuse { id, failure },
         Transfer::Refuse {
             id,

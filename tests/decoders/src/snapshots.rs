@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use godwit::snapshot::{CapturedMemory, FileError, SnapshotFile, State, write};
+use godwit::snapshot::{CapturedMemory, FileError, SnapshotFile, State, VERSION, write};
+
+use guest_bundle::{Bundle, Contents, RAM_BASE, SegmentContents, encode};
 
 use crate::allocation::bounded;
 use crate::samples::{self, CHECKSUM, PAGES, repair_record};
@@ -14,7 +16,7 @@ use crate::samples::{self, CHECKSUM, PAGES, repair_record};
 /// Sections of the header: machine, vCPUs, interrupt controller, timer, index.
 const SECTIONS: [usize; 5] = [56, 72, 88, 104, 120];
 /// Bytes of the header.
-const HEADER: usize = 136;
+const HEADER: usize = 140;
 /// Bytes of a page.
 const PAGE: usize = 4096;
 /// What opening and reading a file of `length` bytes may ask for: each part is read once, the index twice with a list of
@@ -42,6 +44,10 @@ pub(crate) fn run(data: &[u8]) {
         fs::write(&files.read, &bytes).expect("there is room for a file");
         let opened = bounded(limit(bytes.len()), || open(&files.read));
         let Ok(file) = opened else { return };
+        if bytes[8] != u8::try_from(VERSION).expect("a small number") {
+            // Another version is read and not written.
+            return;
+        }
         write(&files.written, file.state(), &file).expect("what was read can be written");
         let again = fs::read(&files.written).expect("it was written");
         let first = again.iter().zip(&bytes).position(|(a, b)| a != b);
@@ -155,8 +161,39 @@ fn repair_header(bytes: &mut [u8], length: bool) {
     put(bytes, 16, digest.finalize());
 }
 
+/// What the sample's guest is started from.
+struct SampleBundle {
+    bytes: Vec<u8>,
+    pages: u32,
+    identity: u64,
+}
+
+fn bundle() -> SampleBundle {
+    let ram_size = u64::from(PAGES) * PAGE as u64;
+    let contents = Contents {
+        vcpus: 1,
+        ram_size,
+        entry: RAM_BASE,
+        device_tree: RAM_BASE,
+        segments: vec![SegmentContents {
+            ipa: RAM_BASE,
+            data: b"a kernel and its device tree",
+            mem_size: 0x100,
+        }],
+    };
+    let mut bytes = encode(&contents).expect("a sample is a bundle");
+    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    SampleBundle {
+        identity: Bundle::parse(&bytes, ram_size)
+            .expect("it was written")
+            .identity(),
+        pages: u32::try_from(bytes.len() / PAGE).expect("it is small"),
+        bytes,
+    }
+}
+
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let state = State {
+    let mut state = State {
         taken_us: 1_700_000_000_000_000,
         running: true,
         machine: samples::machine(),
@@ -167,6 +204,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut memory = CapturedMemory::new(PAGES);
     for (page, fill) in [(0, 0), (1, 0x55), (2, 0), (3, 0x55), (4, 0x77)] {
         assert!(memory.put(page, &[fill; PAGE]));
+    }
+    let bundle = bundle();
+    state.vcpus.bundle = bundle.identity;
+    memory.add_bundle(bundle.pages);
+    for (page, contents) in (PAGES..).zip(bundle.bytes.chunks_exact(PAGE)) {
+        assert!(memory.put(page, contents.try_into().expect("a page")));
     }
     FILES.with_borrow(|files| {
         write(&files.written, &state, &memory).expect("a sample is a snapshot");

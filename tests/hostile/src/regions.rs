@@ -21,6 +21,6 @@ regions! {
     link_to_migration link_to_migration_size migration_to_link migration_to_link_size
     timer_device timer_export timer_import
     vgic_view vgic_export vgic_import
-    guest_ram guest_ram_size guest_rom guest_rom_size guest_bundle guest_bundle_size capture_code capture_data vmm_export vmm_import
+    guest_ram guest_ram_size guest_rom guest_rom_size guest_bundle guest_bundle_size bundle_store bundle_store_size capture_code capture_data vmm_export vmm_import
     migration_heap migration_heap_size
 }

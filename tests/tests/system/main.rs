@@ -30,6 +30,7 @@ mod physical_timer;
 mod probe;
 mod programs;
 mod registers;
+mod restarts;
 mod review;
 mod scripts;
 mod shell;

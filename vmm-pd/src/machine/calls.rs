@@ -75,7 +75,7 @@ impl Machine {
             }
             Call::SystemReset => {
                 self.stopped_at = program_counter;
-                return if self.own_boot().is_some() {
+                return if self.own_boot(port).is_some() {
                     self.clean(port, Afterwards::Restart)
                 } else {
                     Err(MachineError::NoBundle)

@@ -71,14 +71,13 @@ impl Load {
 impl Machine {
     /// Starts the guest from its bundle, once more.
     pub(super) fn restart<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
-        let boot = self.own_boot().ok_or(MachineError::NoBundle)?;
+        let boot = self.own_boot(port).ok_or(MachineError::NoBundle)?;
         self.load_guest(port, Load::again(boot))
     }
 
-    /// What the guest starts from, if that is here: to one that came from another board, this board's bundle may be
-    /// another guest.
-    pub(crate) fn own_boot(&self) -> Option<Boot> {
-        self.boot.filter(|boot| boot.identity == self.bundle)
+    /// What the guest starts from, if that is here: this board's image may have another guest's, and so may its store.
+    pub(crate) fn own_boot<P: Port>(&self, port: &mut P) -> Option<Boot> {
+        (self.bundle != 0).then(|| port.boot(self.bundle)).flatten()
     }
 
     /// Does a slice, and goes on when nobody else has anything to do.

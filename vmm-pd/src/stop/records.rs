@@ -64,8 +64,8 @@ impl Machine {
             return Message::refused(Refusal::BadRecord as u64);
         }
         let firmware = has_firmware(record.bundle);
-        let ours = self.boot.is_some_and(|boot| boot.identity == record.bundle);
-        if firmware && !ours {
+        // What is looked for is what firmware memory is filled from.
+        if firmware && port.boot(record.bundle).is_none() {
             return Message::refused(Refusal::NoFirmware as u64);
         }
         let Ok(Count { frequency, .. }) = self.count(port) else {

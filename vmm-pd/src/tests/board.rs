@@ -30,6 +30,17 @@ pub(super) const BUNDLE: u64 = 0xb0a4d;
 pub(super) const FLUSHES: usize = 5;
 pub(super) const SLICES: usize = 3;
 
+/// The bundle of this identity, of a guest of `vcpus`.
+pub(super) const fn boot_from(identity: u64, vcpus: u8) -> Boot {
+    Boot {
+        identity,
+        vcpus,
+        entry: ENTRY,
+        context: 0x4800_0000,
+        segments: 2,
+    }
+}
+
 /// The published distributor, and the regions of records.
 struct Memory {
     view: [Vec<u32>; MAX_VCPUS],
@@ -103,6 +114,8 @@ pub(super) struct Board {
     pub(super) console_sent: bool,
     /// How many bytes of output the line still takes.
     pub(super) line_room: usize,
+    /// The bundles that there are.
+    pub(super) bundles: Vec<Boot>,
     pub(super) loaded: Vec<usize>,
     pub(super) flushed: usize,
     /// Whether firmware memory holds the bundle's firmware.
@@ -131,6 +144,7 @@ impl Board {
             input: VecDeque::new(),
             console_sent: true,
             line_room: usize::MAX,
+            bundles: Vec::new(),
             loaded: Vec::new(),
             flushed: 0,
             firmware: false,
@@ -156,13 +170,9 @@ impl Board {
         let mut board = Self::new();
         board.promise = promise;
         board.ram.insert(ENTRY, 0);
-        let mut machine = Machine::new(Some(Boot {
-            identity,
-            vcpus,
-            entry: ENTRY,
-            context: 0x4800_0000,
-            segments: 2,
-        }));
+        let boot = boot_from(identity, vcpus);
+        board.bundles.push(boot);
+        let mut machine = Machine::new(Some(boot));
         machine.start(&mut board);
         board.settle(&mut machine);
         board.did.clear();
@@ -372,6 +382,10 @@ impl Port for Board {
     fn ram_flush(&mut self, slice: usize) -> bool {
         self.flushed += usize::from(slice < FLUSHES);
         slice < FLUSHES
+    }
+    fn boot(&mut self, identity: u64) -> Option<Boot> {
+        let mut bundles = self.bundles.iter();
+        bundles.find(|boot| boot.identity == identity).copied()
     }
     fn load_segment(&mut self, index: usize, slice: usize) -> bool {
         if slice == 0 {

@@ -1,10 +1,11 @@
 //! A guest that has been moved and asks for a reset.
 
-use super::board::BUNDLE;
+use super::board::{BUNDLE, boot_from};
 use super::*;
 
-/// Moves the guest of a board that booted it to one that booted `identity`, and has it ask for a reset there.
-fn reset_where(identity: u64) -> (Board, Machine) {
+/// Moves the guest of a board that booted it to one that booted `identity` and then got the bundle `kept`, and has it ask
+/// for a reset there.
+fn reset_where(identity: u64, kept: Option<u64>) -> (Board, Machine) {
     let (mut here, mut machine) = Board::booted(1);
     let record = record_of(&mut here, &mut machine);
     let (mut there, mut arrived) = Board::booted_from(1, identity);
@@ -13,6 +14,7 @@ fn reset_where(identity: u64) -> (Board, Machine) {
     there.settle(&mut arrived);
     assert_eq!(arrived.status().phase, Phase::Empty);
     there.loaded.clear();
+    there.bundles.extend(kept.map(|kept| boot_from(kept, 1)));
     go_on_with(record, &mut here, &mut there, &mut arrived);
     there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
     (there, arrived)
@@ -21,7 +23,7 @@ fn reset_where(identity: u64) -> (Board, Machine) {
 // Pitfall: A guest that had been moved and asked for a reset came up as what its new board had booted.
 #[test]
 fn a_board_starts_nothing_else_in_a_guests_name() {
-    let (there, arrived) = reset_where(BUNDLE + 1);
+    let (there, arrived) = reset_where(BUNDLE + 1, None);
     assert_eq!(
         (arrived.status().phase, arrived.status().failure),
         (Phase::Failed, Failure::NoBundle)
@@ -31,9 +33,12 @@ fn a_board_starts_nothing_else_in_a_guests_name() {
 
 #[test]
 fn a_board_that_has_what_a_guest_starts_from_starts_it_again() {
-    let (there, arrived) = reset_where(BUNDLE);
-    assert_eq!(arrived.status().phase, Phase::Running);
-    assert_eq!(there.loaded, [0, 1]);
+    for (booted, kept) in [(BUNDLE, None), (BUNDLE + 1, Some(BUNDLE))] {
+        let (there, arrived) = reset_where(booted, kept);
+        assert_eq!(arrived.status().phase, Phase::Running);
+        assert_eq!(arrived.status().bundle, BUNDLE);
+        assert_eq!(there.loaded, [0, 1]);
+    }
 }
 
 #[test]

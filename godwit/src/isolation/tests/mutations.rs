@@ -265,10 +265,16 @@ const MUTATIONS: &[Mutation] = &[
         r#"vaddr="0x40000000""#,
     ),
     mutation(
-        r#"<map mr="guest_bundle" vaddr="0x200000000" perms="r""#,
-        r#"<map mr="link_queues" vaddr="0x200000000" perms="r""#,
+        r#"<map mr="migration_heap" vaddr="0x200000000" perms="rw""#,
+        r#"<map mr="link_queues" vaddr="0x200000000" perms="rw""#,
         Rule::Description,
-        r#"<memory_region name="guest_bundle""#,
+        r#"<memory_region name="migration_heap""#,
+    ),
+    mutation(
+        r#"perms="r" setvar_vaddr="bundle_store""#,
+        r#"perms="rw" setvar_vaddr="bundle_store""#,
+        Rule::Shared,
+        r#"<map mr="bundle_store" vaddr="0x400000000""#,
     ),
     mutation(
         r#"<setvar symbol="link_queues_paddr" region_paddr="link_queues" />"#,

@@ -13,7 +13,7 @@ use channel::vmm::{Phase as GuestPhase, Refusal, Request as VmmRequest, Status};
 use channel::{Message, ProtocolError, timer, vgic, vmm};
 use migration_pd::agent::{Agent, Wake};
 use migration_pd::fingerprint::{Fingerprint, Key, Page};
-use migration_pd::port::Port;
+use migration_pd::port::{Place, Port};
 use migration_pd::protocol::management::Phase;
 use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
@@ -26,6 +26,8 @@ use crate::link::Address;
 use crate::relay::Options;
 
 const PAGES: u32 = 150;
+/// Pages of the store for bundles.
+const STORE: usize = 20;
 /// Bytes of the agent's heap.
 const HEAP: usize = 1 << 20;
 /// Bytes of the ring to the link.
@@ -95,6 +97,7 @@ struct Seen {
     writes: u64,
     imported: Option<[Vec<u8>; 3]>,
     memory: Vec<Page>,
+    store: Vec<Page>,
     discarded: u32,
 }
 
@@ -102,6 +105,10 @@ struct Hardware {
     ram: Ram,
     phase: GuestPhase,
     description: MachineRecordV2,
+    /// The bundle that the board's image has, and that in its store.
+    image: Vec<Page>,
+    store: Vec<Page>,
+    bundle: u64,
     export: [Vec<u8>; 3],
     described: bool,
     import: [Vec<u8>; 3],
@@ -121,6 +128,13 @@ impl Hardware {
         self.export[index(domain)].len() as u64
     }
 
+    const fn bundle_at(&self, place: Place) -> &Vec<Page> {
+        match place {
+            Place::Image => &self.image,
+            Place::Store => &self.store,
+        }
+    }
+
     fn vmm(&mut self, request: &VmmRequest) -> Message {
         let wrong = Message::refused(Refusal::WrongPhase as u64);
         match (*request, self.phase) {
@@ -130,6 +144,7 @@ impl Hardware {
                 failure: vmm::Failure::None,
                 detail: 0,
                 program_counter: 0,
+                bundle: self.bundle,
             }
             .encode(),
             (VmmRequest::Describe, _) => {
@@ -159,6 +174,7 @@ impl Hardware {
                 let mut seen = self.seen.lock().unwrap();
                 seen.imported = Some(self.import.clone());
                 seen.memory.clone_from(&self.ram.pages);
+                seen.store.clone_from(&self.store);
                 vmm::answer(0)
             }
             (VmmRequest::Discard, _) => {
@@ -177,6 +193,19 @@ impl Port for Hardware {
 
     fn ram(&mut self) -> &mut Ram {
         &mut self.ram
+    }
+
+    fn bundle_pages(&self, place: Place) -> u32 {
+        u32::try_from(self.bundle_at(place).len()).unwrap()
+    }
+
+    fn bundle_page(&self, place: Place, page: u32, into: &mut Page) {
+        let found = self.bundle_at(place).get(usize::try_from(page).unwrap());
+        *into = found.copied().unwrap_or([0; PAGE_SIZE]);
+    }
+
+    fn store(&mut self, page: u32, from: &Page) {
+        self.store[usize::try_from(page).unwrap()] = *from;
     }
 
     fn vmm(&mut self, request: &VmmRequest) -> Result<Message, ProtocolError> {
@@ -332,6 +361,9 @@ fn run(
             encode(&state.vgic).unwrap(),
             encode(&state.timer).unwrap(),
         ],
+        image: if empty { Vec::new() } else { bundle(PAGES) },
+        store: vec![[0; PAGE_SIZE]; STORE],
+        bundle: if empty { 0 } else { state.vcpus.bundle },
         described: false,
         import: Default::default(),
         heartbeat: None,
@@ -425,6 +457,36 @@ fn a_running_guest_is_kept_as_it_was_when_it_stood_still_and_goes_on() {
         assert_eq!(here, there, "page {page}");
     }
     assert_eq!(board.seen.lock().unwrap().discarded, 0);
+    assert_eq!(pages_of_bundle(&taken.memory), bundle(PAGES));
+}
+
+fn pages_of_bundle(memory: &impl Memory) -> Vec<Page> {
+    let pages = memory.pages()..memory.pages() + memory.bundle_pages();
+    let mut page = [0; PAGE_SIZE];
+    let read = |number| {
+        memory.read(number, &mut page).unwrap();
+        page
+    };
+    pages.map(read).collect()
+}
+
+#[test]
+fn what_a_guest_starts_from_is_restored_with_it_unless_it_is_there() {
+    let (_scratch, path) = written_with_bundle(PAGES);
+    let file = SnapshotFile::open(&path).unwrap();
+    let board = Board::start(GuestPhase::Empty);
+    let mut client = board.connect();
+    let first = restore(&file, &mut client, &RestoreOptions::default(), &mut |_| {}).unwrap();
+    let bundle = bundle(PAGES);
+    assert!(board.seen.lock().unwrap().store.starts_with(&bundle));
+    client.pause(TIMEOUT).unwrap();
+    client.discard().unwrap();
+    let again = restore(&file, &mut client, &RestoreOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!(
+        first.pages - again.pages,
+        u32::try_from(bundle.len()).unwrap()
+    );
+    assert!(board.seen.lock().unwrap().store.starts_with(&bundle));
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_file_that_was_cut_off_is_truncated_wherever_that_was() {
 fn a_later_version_is_newer_and_a_damaged_one_is_not() {
     let (_scratch, path) = written(9);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     // Without its checksum, this is damage.
     assert!(matches!(
         open(&path, &bytes),
@@ -49,13 +49,73 @@ fn a_later_version_is_newer_and_a_damaged_one_is_not() {
             ..
         })
     ));
-    let mut digest = super::super::format::CHECKSUM.digest();
-    digest.update(&bytes[..16]);
-    digest.update(&bytes[20..Header::SIZE]);
-    bytes[16..20].copy_from_slice(&digest.finalize().to_le_bytes());
+    seal(&mut bytes, Header::SIZE);
     assert!(matches!(
         open(&path, &bytes),
-        Err(FileError::Newer { version: 2, .. })
+        Err(FileError::Newer { version: 3, .. })
+    ));
+}
+
+/// Gives a header of this length its checksum.
+fn seal(bytes: &mut [u8], length: usize) {
+    let mut digest = super::super::format::CHECKSUM.digest();
+    digest.update(&bytes[..16]);
+    digest.update(&bytes[20..length]);
+    bytes[16..20].copy_from_slice(&digest.finalize().to_le_bytes());
+}
+
+#[test]
+fn a_snapshot_of_version_1_is_read_and_has_no_bundle() {
+    let (scratch, path) = written(9);
+    let written = fs::read(&path).unwrap();
+    let mut bytes = written.clone();
+    // Its header was shorter by the last field.
+    (bytes[8], bytes[12]) = (1, 136);
+    seal(&mut bytes, 136);
+    let file = open(&path, &bytes).unwrap();
+    file.verify().unwrap();
+    assert_eq!((file.pages(), file.bundle()), (9, None));
+    assert_eq!(*file.state(), state(9, 2));
+    let copy = scratch.path().join("copy");
+    write(&copy, file.state(), &file).unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), written);
+    bytes[12] = 140;
+    seal(&mut bytes, 140);
+    assert!(matches!(
+        open(&path, &bytes),
+        Err(FileError::Corrupted {
+            part: Part::Header,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_bundle_that_is_damaged_or_another_guests_is_found_out() {
+    let (_scratch, path) = written_with_bundle(9);
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    let last = bytes.len() - PAGE_SIZE;
+    bytes[last] ^= 1;
+    let file = open(&path, &bytes).unwrap();
+    assert!(matches!(
+        file.verify(),
+        Err(FileError::Corrupted {
+            part: Part::Bundle,
+            ..
+        })
+    ));
+    let file = open(&path, &whole).unwrap();
+    let mut other = file.state().clone();
+    other.vcpus.bundle ^= 1;
+    let copy = path.with_extension("other");
+    write(&copy, &other, &file).unwrap();
+    assert!(matches!(
+        SnapshotFile::open(&copy),
+        Err(FileError::Inconsistent {
+            part: Part::Bundle,
+            ..
+        })
     ));
 }
 

@@ -87,6 +87,7 @@ impl Core<'_> {
         let took = self.micros(outgoing.passes.sending).max(1);
         let bytes_in_target = outgoing
             .bytes
+            .saturating_sub(outgoing.bundle.bytes())
             .saturating_mul(options.downtime_target_us.into())
             / took;
         let pages = bytes_in_target / PAGE_BYTES;

@@ -12,6 +12,7 @@ use super::interface::VirtualInterface;
 use crate::capture::layout::{self, Command, Leave, progress};
 use crate::capture::{DataPage, Features, set_up};
 use crate::exit::{Exit, Syndrome, class};
+use crate::machine::Boot;
 use crate::port::{Frame, KernelError, Port, VcpuRegister};
 
 /// Registers of a thread, all of them.
@@ -543,6 +544,9 @@ impl Port for Fake {
     }
     fn clear_copies(&mut self) {
         unreachable!("a capture clears nothing")
+    }
+    fn boot(&mut self, _: u64) -> Option<Boot> {
+        unreachable!("a capture starts nothing")
     }
     fn load_segment(&mut self, _: usize, _: usize) -> bool {
         unreachable!("a capture loads nothing")
