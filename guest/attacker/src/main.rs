@@ -26,7 +26,6 @@ mod orders;
 mod run;
 mod sweep;
 
-use guest_runtime::console::Console;
 use guest_runtime::exception::{Frame, Vector};
 use guest_runtime::machine::{Machine, power_off, start_vcpu};
 use guest_runtime::{gic, println};
@@ -36,7 +35,6 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
     if vcpu == 1 {
         commands::serve();
     }
-    Console::enable();
     gic::write(gic::distributor::CTLR, 1);
     let started = if machine.vcpus < 2 {
         println!("attacker: FAILED, two vCPUs are needed");

@@ -25,6 +25,9 @@ const INTERRUPT_MASK: usize = UART + 0x38;
 /// `UARTLCR_H` (3.3.7): eight bits, FIFOs on.
 const LINE_CONTROL: usize = UART + 0x2c;
 const EIGHT_BITS_AND_FIFOS: u32 = 0x70;
+/// `UARTCR`, and its value after reset: no loopback, and nobody who must be clear to send.
+const CONTROL: usize = UART + 0x30;
+const CONTROL_AT_RESET: u32 = 0x300;
 
 struct Memory(UnsafeCell<[u64; WORDS]>);
 
@@ -193,8 +196,8 @@ impl Neighbour {
     /// Sets the console up, and forgets what vCPU 0 made it receive.
     pub(crate) fn take_back_the_console(&mut self) {
         mmio::write(INTERRUPT_MASK, 0);
+        mmio::write(CONTROL, CONTROL_AT_RESET);
         mmio::write(LINE_CONTROL, EIGHT_BITS_AND_FIFOS);
-        Console::enable();
         while Console::receive().is_some() {}
         println!("");
     }

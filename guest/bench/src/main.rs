@@ -16,7 +16,7 @@ mod stand;
 
 use core::arch::asm;
 
-use guest_runtime::console::{Console, UARTFR};
+use guest_runtime::console::UARTFR;
 use guest_runtime::exception::{Frame, Vector};
 use guest_runtime::gic::{self, cpu_interface, distributor};
 use guest_runtime::machine::{Machine, power_off, start_vcpu};
@@ -44,7 +44,6 @@ fn guest_main(vcpu: usize, machine: &'static Machine) -> ! {
         (_, Ok(interrupts)) => stand::raise(machine, interrupts),
         (_, Err(_)) => latency::receive(),
     }
-    Console::enable();
     gic::write(distributor::CTLR, 1);
     if stands != u64::MAX {
         stand::watch();
