@@ -50,9 +50,6 @@ const KIB: u64 = 1024;
 /// Limit for a protection domain: it must stay small enough to be read and reviewed.
 const DOMAIN_LIMIT: u64 = 200 * KIB;
 
-/// What `vmm-pd` is held to for as long as it is above that: it reads four versions of its record (`docs/performance.md`).
-const VMM_LIMIT: u64 = 216 * KIB;
-
 /// Limit for the embedded kernel.
 const KERNEL_LIMIT: u64 = 150 * KIB;
 
@@ -108,10 +105,7 @@ pub(crate) fn programs() -> anyhow::Result<Vec<Program>> {
                     .chain(board.features(package))
                     .map(str::to_owned)
                     .collect(),
-                limit: Some(match package {
-                    "vmm-pd" => VMM_LIMIT,
-                    _ => DOMAIN_LIMIT,
-                }),
+                limit: Some(DOMAIN_LIMIT),
             };
             if !programs.contains(&program) {
                 programs.push(program);

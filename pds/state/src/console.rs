@@ -54,16 +54,6 @@ pub struct ConsoleRecordV2 {
     pub waiting: Vec<u8, MAX_WAITING>,
 }
 
-impl From<ConsoleRecordV1> for ConsoleRecordV2 {
-    /// In version 1, what the guest had written counted as sent, and what waited stayed behind.
-    fn from(device: ConsoleRecordV1) -> Self {
-        Self {
-            device,
-            ..Self::default()
-        }
-    }
-}
-
 impl ConsoleRecordV1 {
     pub(crate) fn check(&self) -> Result<(), RecordError> {
         let limits = [

@@ -14,6 +14,7 @@ pub mod baseline;
 mod clock;
 pub mod console;
 pub mod coverage;
+mod earlier;
 mod file;
 pub mod legal;
 pub mod machine;
@@ -27,15 +28,13 @@ pub use baseline::{BaselineV1, ImplementationV1};
 pub use clock::ClockRecordV1;
 pub use console::{ConsoleRecordV1, ConsoleRecordV2};
 pub use file::{Defect, RegisterFile};
-pub use machine::{MachineRecordV1, MachineRecordV2};
+pub use machine::MachineRecordV2;
 /// The table itself; see the crate [`mod@register_table`].
 pub use register_table::register_table;
 
 pub use register::{Class, Identifier, Policy, REGISTER_COUNT, Register, Source, Width};
 pub use timer::{TimerRecordV1, VcpuTimerV1};
-pub use vcpu::{
-    PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV1, VcpusRecordV2, VcpusRecordV3, VcpusRecordV4,
-};
+pub use vcpu::{PendingExceptionV1, PowerV1, VcpuV1, VcpusRecordV4};
 pub use vgic::{CpuInterfaceV1, InterruptV1, VcpuInterruptsV1, VgicRecordV1};
 
 /// The most vCPUs that a record describes; the guest's machine has no more (`system.xml`).

@@ -3,8 +3,8 @@
 //! Responsible for: everything of a board that a guest can notice and that does not change while it runs. Never:
 //! state; a description is compared ([`crate::admission`]), not restored.
 
-use crate::record::{self, Kind, Record, RecordError, sealed};
-use crate::{BaselineV1, MAX_VCPUS, RegisterFile};
+use crate::record::{Kind, Record, RecordError, sealed};
+use crate::{BaselineV1, MAX_VCPUS};
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
@@ -33,34 +33,6 @@ pub struct MachineRecordV2 {
     pub baseline: BaselineV1,
 }
 
-/// What a machine was before guests carried what they were started on: the constants are those of the board.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the version after it")]
-pub struct MachineRecordV1 {
-    pub board: String<MAX_BOARD_NAME>,
-    pub ram_base: u64,
-    pub ram_size: u64,
-    pub vcpus: u8,
-    pub gic_version: u8,
-    pub shared_interrupts: u16,
-    /// The constant registers, read by a vCPU.
-    pub constants: RegisterFile,
-}
-
-impl From<MachineRecordV1> for MachineRecordV2 {
-    fn from(earlier: MachineRecordV1) -> Self {
-        Self {
-            board: earlier.board,
-            ram_base: earlier.ram_base,
-            ram_size: earlier.ram_size,
-            vcpus: earlier.vcpus,
-            gic_version: earlier.gic_version,
-            shared_interrupts: earlier.shared_interrupts,
-            baseline: BaselineV1::of(&earlier.constants),
-        }
-    }
-}
-
 impl sealed::Sealed for MachineRecordV2 {}
 
 impl Record for MachineRecordV2 {
@@ -81,19 +53,15 @@ impl Record for MachineRecordV2 {
         self.baseline.check()
     }
 
-    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
-        (version == MachineRecordV1::VERSION)
-            .then(|| record::decode::<MachineRecordV1>(bytes).map(Self::from))
+    /// Version 2 made a baseline of the constants, with the implementations that the guest learns of, and whether it has.
+    fn added_since(version: u16) -> Option<usize> {
+        (version == 1).then_some(2)
     }
-}
 
-impl sealed::Sealed for MachineRecordV1 {}
-
-impl Record for MachineRecordV1 {
-    const KIND: Kind = Kind::Machine;
-    const VERSION: u16 = 1;
-
-    fn check(&self) -> Result<(), RecordError> {
-        MachineRecordV2::from(self.clone()).check()
+    /// The guest may rely on what its board's constants say.
+    fn upgrade(mut self, _version: u16) -> Option<Self> {
+        let as_then = self.baseline.implementations.is_empty() && !self.baseline.told;
+        self.baseline = BaselineV1::of(&self.baseline.constants);
+        as_then.then_some(self)
     }
 }

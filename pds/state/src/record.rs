@@ -7,10 +7,11 @@
 //! bytes and accepts overlong integers, so a payload counts only if nothing is left over and encoding it again gives
 //! the same bytes.
 
+use crate::earlier::Padded;
 use crate::file::Defect;
 use crate::register::Register;
 use crc::{CRC_32_ISO_HDLC, Crc};
-use postcard::ser_flavors::Flavor;
+use postcard::Deserializer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -194,8 +195,15 @@ pub trait Record: Serialize + DeserializeOwned + sealed::Sealed {
     /// What its types do not say: ranges, and what belongs together.
     fn check(&self) -> Result<(), RecordError>;
 
-    /// The record that `bytes` are, of an earlier version that is still read; nothing if this is none.
-    fn of_earlier(_version: u16, _bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+    /// How many bytes a payload of an earlier version lacks at its end: each of what came later is one byte, zero, if it is
+    /// empty. Nothing if that version is not read.
+    fn added_since(_version: u16) -> Option<usize> {
+        None
+    }
+
+    /// What a record becomes that came in a payload of an earlier version; nothing if it has what that version could not
+    /// say.
+    fn upgrade(self, _version: u16) -> Option<Self> {
         None
     }
 }
@@ -311,51 +319,32 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, RecordError> {
             found: header.kind,
         });
     }
-    if header.version != T::VERSION {
-        let unknown = RecordError::UnknownVersion {
-            kind: header.kind,
-            version: header.version,
-        };
-        return T::of_earlier(header.version, bytes).unwrap_or(Err(unknown));
-    }
     let kind = T::KIND;
-    let (record, left) =
-        postcard::take_from_bytes::<T>(payload).map_err(|_| RecordError::Encoding { kind })?;
-    if !left.is_empty() {
-        return Err(RecordError::Trailing {
-            kind,
-            left: left.len(),
-        });
+    let unknown = RecordError::UnknownVersion {
+        kind,
+        version: header.version,
+    };
+    let is_earlier = header.version != T::VERSION;
+    let added = match is_earlier {
+        true => T::added_since(header.version).ok_or(unknown)?,
+        false => 0,
+    };
+    let whole = Padded {
+        payload,
+        zeros: added,
+    };
+    let mut deserializer = Deserializer::from_flavor(whole);
+    let record = T::deserialize(&mut deserializer)
+        .and_then(|record| Ok((record, deserializer.finalize()?.left())));
+    let (record, left) = record.map_err(|_| RecordError::Encoding { kind })?;
+    if left > 0 {
+        return Err(RecordError::Trailing { kind, left });
     }
     record.check()?;
-    postcard::serialize_with_flavor(&record, Same { rest: payload })
-        .map_err(|_| RecordError::NotCanonical { kind })?;
-    Ok(record)
-}
-
-/// Takes an encoding in place of a buffer, and compares it with the bytes that should come.
-struct Same<'a> {
-    rest: &'a [u8],
-}
-
-impl Flavor for Same<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        match self.rest.split_first() {
-            Some((expected, rest)) if *expected == byte => {
-                self.rest = rest;
-                Ok(())
-            }
-            _ => Err(postcard::Error::SerializeBufferFull),
-        }
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(postcard::Error::SerializeBufferFull)
-        }
+    let not_canonical = RecordError::NotCanonical { kind };
+    postcard::serialize_with_flavor(&record, whole).map_err(|_| not_canonical)?;
+    match is_earlier {
+        true => record.upgrade(header.version).ok_or(not_canonical),
+        false => Ok(record),
     }
 }

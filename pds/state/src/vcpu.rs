@@ -3,9 +3,9 @@
 //! Responsible for: what a vCPU is while it stands still. Never: its interrupts (`vgic-pd`'s record) or its timer
 //! (`timer-pd`'s).
 
-use crate::record::{self, Kind, Record, RecordError, sealed};
+use crate::record::{Kind, Record, RecordError, sealed};
 use crate::register::{Class, Policy, Register};
-use crate::{BaselineV1, ClockRecordV1, ConsoleRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
+use crate::{BaselineV1, ClockRecordV1, ConsoleRecordV2, MAX_VCPUS, RegisterFile};
 use hang::translate::Regime;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -24,40 +24,6 @@ pub struct VcpusRecordV4 {
     pub clock: ClockRecordV1,
     /// What the guest may rely on of its processor, wherever it goes.
     pub baseline: BaselineV1,
-}
-
-/// What `vmm-pd` exported before guests carried what they were started on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct VcpusRecordV3 {
-    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
-    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
-    /// The console device, with what waits to be read and to be sent.
-    pub console: ConsoleRecordV2,
-    /// The identity of the guest bundle that the guest was started from; zero if it is not known. Only a board that has
-    /// that bundle starts the guest again.
-    pub bundle: u64,
-    /// The clock of the day.
-    pub clock: ClockRecordV1,
-}
-
-/// What `vmm-pd` exported before there was a clock.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct VcpusRecordV2 {
-    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
-    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
-    /// The console device, with what waits to be read and to be sent.
-    pub console: ConsoleRecordV2,
-    /// The identity of the guest bundle that the guest was started from; zero if it is not known.
-    pub bundle: u64,
-}
-
-/// What `vmm-pd` exported before what waits at the console travelled.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct VcpusRecordV1 {
-    /// The vCPUs in the order of their numbers, which are their `MPIDR_EL1.Aff0`.
-    pub vcpus: Vec<VcpuV1, MAX_VCPUS>,
-    /// The console device.
-    pub console: ConsoleRecordV1,
 }
 
 /// One vCPU.
@@ -209,53 +175,6 @@ impl VcpuV1 {
     }
 }
 
-impl From<VcpusRecordV1> for VcpusRecordV3 {
-    fn from(VcpusRecordV1 { vcpus, console }: VcpusRecordV1) -> Self {
-        Self {
-            vcpus,
-            console: console.into(),
-            ..Self::default()
-        }
-    }
-}
-
-impl From<VcpusRecordV2> for VcpusRecordV3 {
-    /// The clock begins in 1970, when the guest did.
-    fn from(
-        VcpusRecordV2 {
-            vcpus,
-            console,
-            bundle,
-        }: VcpusRecordV2,
-    ) -> Self {
-        Self {
-            vcpus,
-            console,
-            bundle,
-            clock: ClockRecordV1::default(),
-        }
-    }
-}
-
-impl From<VcpusRecordV3> for VcpusRecordV4 {
-    /// What the guest was started on is not known.
-    fn from(earlier: VcpusRecordV3) -> Self {
-        let VcpusRecordV3 {
-            vcpus,
-            console,
-            bundle,
-            clock,
-        } = earlier;
-        Self {
-            vcpus,
-            console,
-            bundle,
-            clock,
-            baseline: BaselineV1::default(),
-        }
-    }
-}
-
 impl sealed::Sealed for VcpusRecordV4 {}
 
 impl Record for VcpusRecordV4 {
@@ -263,66 +182,36 @@ impl Record for VcpusRecordV4 {
     const VERSION: u16 = 4;
 
     fn check(&self) -> Result<(), RecordError> {
-        check(&self.vcpus, &self.console.device)?;
+        if self.vcpus.is_empty() {
+            return Err(RecordError::Range {
+                field: "vcpus",
+                value: 0,
+            });
+        }
+        self.vcpus.iter().try_for_each(VcpuV1::check)?;
+        self.console.device.check()?;
         self.baseline.check()
     }
 
-    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
-        (1..Self::VERSION)
-            .contains(&version)
-            .then(|| record::decode::<VcpusRecordV3>(bytes).map(Self::from))
-    }
-}
-
-impl sealed::Sealed for VcpusRecordV3 {}
-
-impl Record for VcpusRecordV3 {
-    const KIND: Kind = Kind::Vcpus;
-    const VERSION: u16 = 3;
-
-    fn check(&self) -> Result<(), RecordError> {
-        check(&self.vcpus, &self.console.device)
-    }
-
-    fn of_earlier(version: u16, bytes: &[u8]) -> Option<Result<Self, RecordError>> {
+    /// Version 2 added what waits at the console, and the bundle; 3 the clock; 4 the baseline.
+    fn added_since(version: u16) -> Option<usize> {
+        const BASELINE: usize = 3;
+        const CLOCK: usize = 6;
+        const WAITING_AND_BUNDLE: usize = 3;
         match version {
-            VcpusRecordV1::VERSION => Some(record::decode::<VcpusRecordV1>(bytes).map(Self::from)),
-            VcpusRecordV2::VERSION => Some(record::decode::<VcpusRecordV2>(bytes).map(Self::from)),
+            1 => Some(WAITING_AND_BUNDLE + CLOCK + BASELINE),
+            2 => Some(CLOCK + BASELINE),
+            3 => Some(BASELINE),
             _ => None,
         }
     }
-}
 
-impl sealed::Sealed for VcpusRecordV2 {}
-
-impl Record for VcpusRecordV2 {
-    const KIND: Kind = Kind::Vcpus;
-    const VERSION: u16 = 2;
-
-    fn check(&self) -> Result<(), RecordError> {
-        check(&self.vcpus, &self.console.device)
+    /// Nothing waits, no bundle is known, the clock begins in 1970 and nobody knows what the guest was started on.
+    fn upgrade(self, version: u16) -> Option<Self> {
+        let nothing_waits = self.console.unsent.is_empty() && self.console.waiting.is_empty();
+        let as_then = self.baseline == BaselineV1::default()
+            && (version >= 3 || self.clock == ClockRecordV1::default())
+            && (version >= 2 || nothing_waits && self.bundle == 0);
+        as_then.then_some(self)
     }
-}
-
-impl sealed::Sealed for VcpusRecordV1 {}
-
-impl Record for VcpusRecordV1 {
-    const KIND: Kind = Kind::Vcpus;
-    const VERSION: u16 = 1;
-
-    fn check(&self) -> Result<(), RecordError> {
-        check(&self.vcpus, &self.console)
-    }
-}
-
-/// What all versions have to hold.
-fn check(vcpus: &[VcpuV1], console: &ConsoleRecordV1) -> Result<(), RecordError> {
-    if vcpus.is_empty() {
-        return Err(RecordError::Range {
-            field: "vcpus",
-            value: 0,
-        });
-    }
-    vcpus.iter().try_for_each(VcpuV1::check)?;
-    console.check()
 }

@@ -3,7 +3,6 @@
 use channel::vmm::{Phase, Request};
 use proptest::prelude::*;
 use state::console::MAX_WAITING;
-use state::{VcpusRecordV1, VcpusRecordV4, record};
 
 use super::board::Board;
 use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, go_on_with, record_of, store};
@@ -249,18 +248,4 @@ fn nothing_of_a_guest_is_left_on_a_page_that_the_next_can_read_or_in_a_record() 
             .all(|core| core.page.iter().all(|word| *word == 0))
     );
     assert!(board.exported(0x8000).iter().all(|byte| *byte == 0));
-}
-
-#[test]
-fn a_record_of_the_version_before_is_taken_over() {
-    let (mut here, mut machine) = Board::booted(1);
-    let bytes = record_of(&mut here, &mut machine);
-    let VcpusRecordV4 { vcpus, console, .. } = record::decode(&bytes).unwrap();
-    let console = console.device;
-    let mut earlier = vec![0; 0x8000];
-    let length = record::encode(&VcpusRecordV1 { vcpus, console }, &mut earlier).unwrap();
-    earlier.truncate(length);
-    let (mut there, mut arrived) = empty();
-    go_on_with(earlier, &mut here, &mut there, &mut arrived);
-    assert_eq!(read_all(&mut there, &mut arrived), b"");
 }

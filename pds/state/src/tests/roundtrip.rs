@@ -284,12 +284,13 @@ proptest! {
         if let Ok(record) = decode::<TimerRecordV1>(&bytes) {
             prop_assert_eq!(bytes_of(&record), bytes);
         }
-        let _ = decode::<VcpusRecordV1>(&wrap(Kind::Vcpus as u16, 1, &payload));
-        for version in [2, 3, 4] {
+        for version in 1..=4 {
             let _ = decode::<VcpusRecordV4>(&wrap(Kind::Vcpus as u16, version, &payload));
         }
         let _ = decode::<VgicRecordV1>(&wrap(Kind::Vgic as u16, 1, &payload));
-        let _ = decode::<MachineRecordV2>(&wrap(Kind::Machine as u16, 2, &payload));
+        for version in 1..=2 {
+            let _ = decode::<MachineRecordV2>(&wrap(Kind::Machine as u16, version, &payload));
+        }
     }
 }
 
@@ -354,27 +355,61 @@ fn with_registers(count: u8, pairs: &[u8]) -> Vec<u8> {
     wrap(Kind::Vcpus as u16, 1, &payload)
 }
 
+#[test]
+fn a_record_of_an_earlier_version_says_what_that_version_could_and_nothing_else() {
+    let good = with_registers(0, &[]);
+    let payload = &good[Header::SIZE..];
+    let read = |version: u16, more: &[u8]| {
+        let bytes = wrap(Kind::Vcpus as u16, version, &[payload, more].concat());
+        decode::<VcpusRecordV4>(&bytes)
+    };
+    let expected = read(1, &[]).unwrap();
+    // Each version's own zeros, and none of the next.
+    for (version, zeros) in [(1, 0), (2, 3), (3, 9), (4, 12)] {
+        assert_eq!(read(version, &vec![0; zeros]).as_ref(), Ok(&expected));
+        for wrong in (0..14).filter(|wrong| *wrong != zeros) {
+            assert!(read(version, &vec![0; wrong]).is_err(), "{version} {wrong}");
+        }
+    }
+    // One byte that is unsent, or two that wait, and are of the zeros.
+    for more in [&[1][..], &[0, 2]] {
+        assert_eq!(
+            read(1, more),
+            Err(RecordError::NotCanonical { kind: Kind::Vcpus }),
+            "{more:?}"
+        );
+    }
+    assert!(matches!(
+        read(5, &[0; 12]),
+        Err(RecordError::UnknownVersion { .. })
+    ));
+    assert!(matches!(
+        read(0, &[]),
+        Err(RecordError::UnknownVersion { .. })
+    ));
+}
+
 // Pitfall: Unknown registers were dropped.
 #[test]
 fn unknown_unordered_and_misplaced_registers_are_named() {
     // X0, X1: keys 0x10_0000 and 0x10_0002 as variable-length integers, value 5.
     let (x0, x1) = ([0x80, 0x80, 0x40, 5], [0x82, 0x80, 0x40, 5]);
     let good = with_registers(2, &[x0, x1].concat());
-    let record = decode::<VcpusRecordV1>(&good).unwrap();
+    let record = decode::<VcpusRecordV4>(&good).unwrap();
     assert_eq!(record.vcpus[0].registers.word(Register::X1), Some(5));
     assert_eq!(
-        decode::<VcpusRecordV1>(&with_registers(2, &[x1, x0].concat())),
+        decode::<VcpusRecordV4>(&with_registers(2, &[x1, x0].concat())),
         Err(RecordError::RegisterOrder { key: 0x10_0000 })
     );
     assert_eq!(
-        decode::<VcpusRecordV1>(&with_registers(2, &[x0, x0].concat())),
+        decode::<VcpusRecordV4>(&with_registers(2, &[x0, x0].concat())),
         Err(RecordError::RegisterOrder { key: 0x10_0000 })
     );
     assert_eq!(
-        decode::<VcpusRecordV1>(&with_registers(1, &[0x81, 0x80, 0x40, 5])),
+        decode::<VcpusRecordV4>(&with_registers(1, &[0x81, 0x80, 0x40, 5])),
         Err(RecordError::UnknownRegister { key: 0x10_0001 })
     );
-    let mut record = VcpusRecordV1::default();
+    let mut record = VcpusRecordV4::default();
     record.vcpus.push(VcpuV1::default()).unwrap();
     assert!(record.vcpus[0].registers.set(Register::CNTFRQ_EL0, 1));
     assert_eq!(
