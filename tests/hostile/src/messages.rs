@@ -141,9 +141,12 @@ pub fn due_to_migration(callee: Callee, raw: &Raw) -> Due {
         Callee::Vmm => match vmm::Request::decode(&message) {
             Err(_) => Due::NotUnderstood,
             Ok(vmm::Request::Stop) => Due::NotSent,
-            Ok(vmm::Request::Status | vmm::Request::Statistics | vmm::Request::Describe) => {
-                Due::Answered
-            }
+            Ok(
+                vmm::Request::Status
+                | vmm::Request::Statistics
+                | vmm::Request::Describe
+                | vmm::Request::Look { .. },
+            ) => Due::Answered,
             Ok(_) => Due::Refused,
         },
         Callee::Vgic => match vgic::Request::decode(&message) {
