@@ -222,7 +222,7 @@ fn devices_and_interrupts_are_the_device_trees() {
                 "cadence-uart" => &["xlnx,xuartps", "cdns,uart-r1p12"],
                 "meson-uart" => &["amlogic,meson-gx-uart"],
                 "ttc" => &["cdns,ttc"],
-                // No device tree of Linux's has these timers: the datasheet is the only source.
+                // No device tree of Linux's or seL4's for these SoCs has these timers (docs/boards.md).
                 "meson-timer" => continue,
                 kind => panic!("{}: nothing known about {kind}", board.name),
             };

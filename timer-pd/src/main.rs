@@ -20,7 +20,8 @@ use external_timer::ExternalTimer as Board;
 #[cfg(not(any(feature = "ttc", feature = "meson-timer")))]
 use generic_timer::GenericTimer as Board;
 use sel4_microkit::{
-    Channel, ChannelSet, Handler, IrqAckError, MessageInfo, memory_region_symbol, protection_domain,
+    Channel, ChannelSet, Handler, IrqAckError, MessageInfo, debug_println, memory_region_symbol,
+    protection_domain,
 };
 use timer_pd::{Caller, MAX_RECORD, Regions, Service};
 
@@ -61,6 +62,8 @@ struct Timer {
     service: Service<Board, Memory>,
     /// The message that is being handled.
     message: Message,
+    /// Whether the timer has interrupted yet.
+    came: bool,
 }
 
 #[protection_domain]
@@ -74,6 +77,21 @@ fn init() -> Timer {
     Timer {
         service: Service::new(Board::of_board(device), memory),
         message: Message::new(0),
+        came: false,
+    }
+}
+
+impl Timer {
+    /// Says on a debug kernel's console by which interrupt the timer came first: on some boards nobody
+    /// knows before.
+    fn say_which(&mut self, interrupt: Channel) {
+        if !self.came {
+            self.came = true;
+            debug_println!(
+                "timer-pd: the timer interrupts by number {} of board.toml",
+                interrupt.index()
+            );
+        }
     }
 }
 
@@ -81,12 +99,14 @@ impl Handler for Timer {
     type Error = IrqAckError;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), IrqAckError> {
-        let interrupt = Channel::new(ids::timer::INTERRUPT);
-        if channels.contains(interrupt) {
-            if self.service.interrupt() {
-                Channel::new(ids::timer::VMM).notify();
+        for interrupt in ids::timer::INTERRUPTS.map(Channel::new) {
+            if channels.contains(interrupt) {
+                if self.service.interrupt() {
+                    Channel::new(ids::timer::VMM).notify();
+                    self.say_which(interrupt);
+                }
+                interrupt.irq_ack()?;
             }
-            interrupt.irq_ack()?;
         }
         Ok(())
     }

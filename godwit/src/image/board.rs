@@ -3,7 +3,7 @@
 //! Responsible for: `board/<name>/board.toml`, and for putting its numbers and an image's parameters into the
 //! description's text, so that both kernels' builders read one text. Never: adds or removes a domain, a mapping or a
 //! channel: who may do what is the same on every board, but for calls to the firmware where QEMU's model of a board
-//! cannot do without.
+//! cannot do without, and for a second interrupt where nobody knows which of two is the device's.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -182,6 +182,20 @@ pub struct InterruptNumber {
     /// `level` unless given.
     #[serde(default)]
     pub edge: bool,
+    /// For an interrupt that the description does not have: which of the domain's it stands beside. The domain handles
+    /// both alike.
+    pub beside: Option<u8>,
+}
+
+impl InterruptNumber {
+    /// It as the description has interrupts.
+    fn element(&self) -> String {
+        let trigger = if self.edge { "edge" } else { "level" };
+        format!(
+            "<irq irq=\"{}\" id=\"{}\" trigger=\"{trigger}\" />",
+            self.irq, self.id
+        )
+    }
 }
 
 /// What an image has of its own, besides its board.
@@ -333,7 +347,12 @@ impl Board {
             edits.set(&region, "size", &format!("{:#x}", numbers.size));
         }
         for number in &self.interrupts {
-            let interrupt = interrupt(&document, number)?;
+            if let Some(beside) = number.beside {
+                let present = interrupt(&document, &number.domain, beside)?;
+                edits.add_after(&present, &number.element());
+                continue;
+            }
+            let interrupt = interrupt(&document, &number.domain, number.id)?;
             edits.set(&interrupt, "irq", &number.irq.to_string());
             if number.edge || interrupt.has_attribute("trigger") {
                 edits.set(
@@ -412,17 +431,18 @@ fn element<'a, 'input>(
 
 fn interrupt<'a, 'input>(
     document: &'a Document<'input>,
-    number: &InterruptNumber,
+    domain: &str,
+    id: u8,
 ) -> Result<Node<'a, 'input>, ImageError> {
-    let id = number.id.to_string();
+    let id = id.to_string();
     document
         .root_element()
         .children()
-        .filter(|node| node.attribute("name") == Some(&number.domain))
+        .filter(|node| node.attribute("name") == Some(domain))
         .flat_map(|domain| domain.children())
         .find(|node| node.has_tag_name("irq") && node.attribute("id") == Some(&id))
         .ok_or_else(|| ImageError::Substitution {
-            what: format!("no interrupt {id} of '{}'", number.domain),
+            what: format!("no interrupt {id} of '{domain}'"),
         })
 }
 
@@ -441,6 +461,12 @@ impl Edits {
                 self.0.push((at..at, format!(" {attribute}=\"{value}\"")));
             }
         }
+    }
+
+    /// Adds an element on a line of its own, after another.
+    fn add_after(&mut self, node: &Node<'_, '_>, element: &str) {
+        let at = node.range().end;
+        self.0.push((at..at, format!("\n        {element}")));
     }
 
     fn apply(mut self, text: &str) -> String {
@@ -523,6 +549,29 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_with_two_numbers_comes_by_both() {
+        let root = crate::image::workspace().unwrap();
+        let board = Board::load(&root, "odroidc2").unwrap();
+        let system = parse(&board.substitute(XML, &RAM).unwrap());
+        let timer = system.domain("timer_pd").unwrap();
+        let mut numbers: Vec<_> = timer
+            .interrupts
+            .iter()
+            .map(|it| (it.id, it.intid))
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [(10, 42), (11, 238)]);
+        let edge = crate::image::system::Trigger::Edge;
+        assert!(timer.interrupts.iter().all(|it| it.trigger == edge));
+        assert_eq!(channel::ids::timer::INTERRUPTS, [10, 11]);
+        assert_eq!(
+            parse(XML).domain("timer_pd").unwrap().interrupts.len(),
+            1,
+            "there only"
+        );
+    }
+
+    #[test]
     fn numbers_for_what_does_not_exist_are_refused() {
         let mut board = qemu();
         board.regions.insert(
@@ -532,6 +581,12 @@ mod tests {
                 size: 0x1000,
             },
         );
+        assert!(matches!(
+            board.substitute(XML, &RAM),
+            Err(ImageError::Substitution { .. })
+        ));
+        let mut board = qemu();
+        board.interrupts[0].beside = Some(9);
         assert!(matches!(
             board.substitute(XML, &RAM),
             Err(ImageError::Substitution { .. })

@@ -48,8 +48,9 @@ pub mod ids {
         pub const VMM: usize = 1;
         /// Calls from `migration-pd`.
         pub const MIGRATION: usize = 3;
-        /// The board timer's interrupt.
-        pub const INTERRUPT: usize = 10;
+        /// The board timer's interrupt. The second is for boards of which nobody knows which of two it
+        /// is; others have none there.
+        pub const INTERRUPTS: [usize; 2] = [10, 11];
     }
     /// Channels of `migration-pd`.
     pub mod migration {
