@@ -5,12 +5,13 @@
 //! that can be taken for one before all of it has come and its identity is right; the one that was there before ends
 //! with the first page of the new one.
 
-use crate::fingerprint::{PAGE_SIZE, Page};
 use crate::port::{Place, Port};
-use crate::protocol::MoveFailure;
-use crate::protocol::transfer::OfferedBundle;
 use crate::ram::GuestRam;
-use guest_bundle::{Bundle, Identifier, MAGIC};
+use guest_bundle::{Identifier, MAGIC};
+use protocol::MoveFailure;
+use protocol::bundle::{describe, offered};
+use protocol::fingerprint::{PAGE_SIZE, Page};
+use protocol::transfer::OfferedBundle;
 
 /// A bundle that is on a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,24 +30,6 @@ pub fn find<P: Port>(port: &mut P, identity: u64, page: &mut Page) -> Option<Fou
         let bundle = offered(&found);
         (bundle.identity == identity).then_some(Found { place, bundle })
     })
-}
-
-/// A bundle that has this first page, if that is one and there is room for all of it.
-#[must_use]
-pub fn describe(first: &Page, room: u32, ram_bytes: u64) -> Option<Bundle> {
-    let room = u64::from(room) * PAGE_SIZE as u64;
-    let bundle = Bundle::read(first, room, ram_bytes).ok()?;
-    (!bundle.is_empty()).then_some(bundle)
-}
-
-/// How a bundle is offered.
-#[must_use]
-pub fn offered(bundle: &Bundle) -> OfferedBundle {
-    let pages = bundle.length().div_ceil(PAGE_SIZE as u64);
-    OfferedBundle {
-        identity: bundle.identity(),
-        pages: u32::try_from(pages).unwrap_or(u32::MAX),
-    }
 }
 
 /// A bundle that comes.

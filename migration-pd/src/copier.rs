@@ -12,14 +12,13 @@
 //! Once the guest stands still, pages that are known to differ are sent while the last pass looks
 //! for others: the link never waits for the pass.
 
-use crate::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
-use crate::protocol::pages::Contents;
 use crate::ram::GuestRam;
-use crate::table::PageTable;
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use lz4_flex::block::{CompressTable, compress_into_with_table};
+use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use protocol::heap::COMPRESSED_ROOM;
+use protocol::pages::Contents;
+use protocol::table::PageTable;
 
-/// Room for a page's compressed form while it is made, however long it becomes.
-pub const COMPRESSED_ROOM: usize = get_maximum_output_size(PAGE_SIZE);
 /// A page is sent compressed if that saves at least an eighth.
 const WORTHWHILE: usize = PAGE_SIZE - PAGE_SIZE / 8;
 /// After this many passes in a row that did not leave at least a quarter fewer pages than the one

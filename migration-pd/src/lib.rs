@@ -19,10 +19,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod copier;
-pub mod fingerprint;
 pub mod handover;
 pub mod outbox;
 pub mod port;
-pub mod protocol;
 pub mod ram;
-pub mod table;

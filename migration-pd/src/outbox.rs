@@ -7,11 +7,11 @@
 //! place; one for everything else, which may overtake a bulk frame that has not begun to leave.
 
 use crate::copier::Sink;
-use crate::fingerprint::PAGE_SIZE;
-use crate::protocol::frame::finish;
-use crate::protocol::pages::{Contents, ENTRY_LENGTH, append};
-use crate::protocol::wire::WireError;
-use crate::protocol::{HEADER_LENGTH, MAX_FRAME, MAX_PAYLOAD, MoveId, Transfer, kind};
+use protocol::frame::finish;
+use protocol::pages::{Contents, ENTRY_LENGTH, append};
+use protocol::wire::WireError;
+use protocol::{HEADER_LENGTH, MAX_FRAME, MAX_PAYLOAD, MoveId, Transfer, kind};
+use vm::PAGE_SIZE;
 
 /// The most that a page takes in a message.
 const PAGE_ROOM: usize = ENTRY_LENGTH + PAGE_SIZE;

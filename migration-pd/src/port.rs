@@ -3,13 +3,10 @@
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with
 //! channels and shared memory, the tests with a model. Must never: contain a decision.
 
-use crate::fingerprint::Page;
-use crate::protocol::{Domain, Pace};
 use crate::ram::GuestRam;
 use channel::{Message, ProtocolError, timer, vgic, vmm};
-
-/// Bytes of the largest region for records (`system.xml`).
-pub const MAX_RECORD: usize = 0x8000;
+use protocol::fingerprint::Page;
+use protocol::{Domain, Pace};
 
 /// Where a bundle lies on a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Guest RAM as the move sees it.
 
-use crate::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 
 /// Guest RAM, in pages from 0 to [`pages`](Self::pages).
 ///

@@ -14,7 +14,7 @@ use godwit::inspect::access;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::Register;
 
 use crate::board::Board;

@@ -13,8 +13,8 @@ use godwit::image::Image;
 use godwit::link::Address;
 use godwit::relay::{self, Options, Progress, Summary};
 use godwit::session::{Scratch, Session, SessionOptions};
-use migration_pd::protocol::Event;
-use migration_pd::protocol::management::Phase;
+use protocol::Event;
+use protocol::management::Phase;
 
 use crate::cable::Cable;
 use crate::{ANSWER, BOOT, MOVE};

@@ -12,8 +12,8 @@ use std::thread;
 
 use godwit::image::Kernel;
 use godwit::session::Scratch;
-use migration_pd::protocol::frame::PREDECESSORS_END;
-use migration_pd::protocol::{Decoder, MAX_FRAME};
+use protocol::frame::PREDECESSORS_END;
+use protocol::{Decoder, MAX_FRAME};
 
 use crate::board::Board;
 use crate::guests::{self, TestGuest};
@@ -34,7 +34,7 @@ pub struct Passing<'a> {
     pub board: &'a str,
     /// Which way it goes.
     pub way: Way,
-    /// Which message; see `migration_pd::protocol::kind`.
+    /// Which message; see `protocol::kind`.
     pub kind: u8,
     /// The message's encoding.
     pub payload: &'a [u8],
@@ -300,7 +300,7 @@ pub fn cabled(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use migration_pd::protocol::frame::{HEADER_LENGTH, finish};
+    use protocol::frame::{HEADER_LENGTH, finish};
 
     fn frame(kind: u8) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_LENGTH + 8];

@@ -19,7 +19,7 @@ use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister, count_for};
 use hang::translate::{EXCEPTION_ENDIANNESS, Regime, WalkError};
 
 /// Where guest RAM begins.
-pub const RAM_BASE: u64 = 0x4000_0000;
+pub use vm::RAM_BASE;
 /// Where the distributor is, and its size.
 const DISTRIBUTOR: u64 = 0x0800_0000;
 const DISTRIBUTOR_SIZE: u64 = 0x1_0000;

@@ -178,8 +178,6 @@ pub struct Machine {
     stopped_at: u64,
 }
 
-/// `SCTLR_EL1` at reset: stage 1 and caches off, all RES1 bits set.
-pub(crate) const SCTLR_RESET: u64 = 0x30d0_0800;
 /// `PSTATE` at reset: EL1 with its own stack, everything masked.
 pub(crate) const STATE_RESET: u64 = 0x3c5;
 

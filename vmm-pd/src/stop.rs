@@ -15,7 +15,7 @@ mod records;
 
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
-use channel::vmm::{Phase, Refusal, Request, answer, encode_hang};
+use channel::vmm::{Phase, Refusal, Request, answer, encode_hang, encode_statistics};
 use channel::{Intid, MAX_VCPUS, Message, VcpuId};
 use state::{PowerV1, RegisterFile, VcpuV1};
 
@@ -135,7 +135,7 @@ impl Machine {
     pub fn request<P: Port>(&mut self, port: &mut P, request: Request) -> Message {
         let done = match (request, self.phase) {
             (Request::Status, _) => return self.status().encode(),
-            (Request::Statistics, _) => return self.statistics.encode(),
+            (Request::Statistics, _) => return encode_statistics(&self.statistics),
             (Request::Look { vcpu }, _) => return encode_hang(self.look(port, vcpu)),
             (Request::Describe, phase) if phase != Phase::Starting => return self.describe(port),
             (Request::Export, Phase::Stopped | Phase::Imported) => return self.export(port),

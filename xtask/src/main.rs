@@ -7,6 +7,8 @@ mod attack;
 mod bench;
 mod cargo;
 mod kernels;
+#[cfg(test)]
+mod layers;
 mod size;
 mod tally;
 mod test;

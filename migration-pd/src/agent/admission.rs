@@ -1,17 +1,18 @@
 //! Whether a board can take a machine: what the guest sees must not change.
 
-use super::{Core, heap_needed, ram_bytes};
+use super::{Core, ram_bytes};
 use crate::bundle;
-use crate::fingerprint::PAGE_SIZE;
 use crate::port::{Place, Port};
-use crate::protocol::failure::layout;
-use crate::protocol::management::Phase;
-use crate::protocol::transfer::{Offer, OfferedBundle};
-use crate::protocol::{Domain, MoveFailure, kind};
 use crate::ram::GuestRam;
+use protocol::failure::layout;
+use protocol::heap;
+use protocol::management::Phase;
+use protocol::transfer::{Offer, OfferedBundle};
+use protocol::{Domain, MoveFailure, kind};
 use state::admission::{OtherCore, Refusal};
 use state::coverage::beyond_records;
 use state::{MachineRecordV2, Register, record};
+use vm::PAGE_SIZE;
 
 impl Core<'_> {
     /// Whether this board could take what is offered, leaving other moves aside.
@@ -39,7 +40,7 @@ impl Core<'_> {
         }
         if self.table.is_none() {
             return Err(MoveFailure::HeapTooSmall {
-                needed: heap_needed(port.ram().pages()),
+                needed: heap::needed(port.ram().pages()),
                 available: self.heap_bytes,
             });
         }

@@ -3,9 +3,9 @@
 use super::{Core, ram_bytes};
 use crate::handover::source;
 use crate::port::Port;
-use crate::protocol::MoveFailure;
-use crate::protocol::management::{Event, GuestFailure, Phase, StatusReport};
 use channel::{Message, ProtocolError, Ticks, vmm};
+use protocol::MoveFailure;
+use protocol::management::{Event, Failure, Phase, StatusReport};
 use state::Register;
 use state::legal::Illegal;
 
@@ -75,7 +75,7 @@ impl Core<'_> {
         self.look_at_guest(port);
         if let Err(reason) = stopped {
             let failure = MoveFailure::Export {
-                domain: crate::protocol::Domain::Vmm,
+                domain: protocol::Domain::Vmm,
                 reason,
             };
             self.source_event(port, source::Event::Failed(failure));
@@ -115,7 +115,7 @@ impl Core<'_> {
         StatusReport {
             phase: self.guest.phase(),
             vcpus: status.map_or(0, |status| status.vcpus),
-            failure: status.map_or(GuestFailure::None, |status| status.failure.into()),
+            failure: status.map_or(Failure::None, |status| status.failure.into()),
             detail: status.map_or(0, |status| status.detail),
             program_counter: status.map_or(0, |status| status.program_counter),
             ram_bytes: ram_bytes(port),

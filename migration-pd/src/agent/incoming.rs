@@ -7,19 +7,17 @@
 use super::guest::{illegal_value, reason_of};
 use super::{Core, Work, ZERO_PAGE};
 use crate::bundle::Taking;
-use crate::fingerprint::{Key, split_mix};
 use crate::handover::destination::{Action, Arriving, Event, Stage as Arrival};
 use crate::port::Port;
-use crate::protocol::frame::Frame;
-use crate::protocol::management::{Figures, Phase, Stage};
-use crate::protocol::pace::ACKNOWLEDGE_EVERY;
-use crate::protocol::pages::iterate;
-use crate::protocol::transfer::{Offer, OfferedBundle};
-use crate::protocol::{
-    Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, patience,
-};
 use crate::ram::GuestRam;
 use channel::{Ticks, timer, vgic, vmm};
+use protocol::fingerprint::{Key, split_mix};
+use protocol::frame::Frame;
+use protocol::management::{Figures, Phase, Stage};
+use protocol::pace::ACKNOWLEDGE_EVERY;
+use protocol::pages::iterate;
+use protocol::transfer::{Offer, OfferedBundle};
+use protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, patience};
 
 /// A move to here.
 #[derive(Debug, Default)]

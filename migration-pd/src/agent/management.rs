@@ -1,19 +1,20 @@
 //! What the host may ask of a board.
 
 use super::guest::{order, reason_of};
-use super::{Core, heap_needed, ram_bytes};
+use super::{Core, ram_bytes};
 use crate::handover::memory::Past;
 use crate::handover::source::{self, Leaving};
 use crate::handover::{Source, destination};
 use crate::port::Port;
-use crate::protocol::frame::Frame;
-use crate::protocol::management::{
-    Answer, Figures, Looked, MoveReport, Phase, Request, Stage, StartMove, Welcome,
-};
-use crate::protocol::{Domain, MoveFailure, MoveId, RequestError};
 use crate::ram::GuestRam;
 use channel::VcpuId;
-use channel::vmm::{self, Refusal, Statistics};
+use channel::vmm::{self, Refusal};
+use protocol::frame::Frame;
+use protocol::heap;
+use protocol::management::{
+    Answer, Figures, Looked, MoveReport, Phase, Request, Stage, StartMove, Welcome,
+};
+use protocol::{Domain, MoveFailure, MoveId, RequestError};
 
 impl Core<'_> {
     pub(super) fn request<P: Port>(&mut self, port: &mut P, frame: Frame<'_>) {
@@ -149,7 +150,7 @@ impl Core<'_> {
         };
         if self.table.is_none() {
             return Err(RequestError::HeapTooSmall {
-                needed: heap_needed(port.ram().pages()),
+                needed: heap::needed(port.ram().pages()),
                 available: self.heap_bytes,
             });
         }
@@ -188,7 +189,7 @@ impl Core<'_> {
         &mut self,
         port: &mut P,
         id: MoveId,
-        verdict: crate::protocol::management::Verdict,
+        verdict: protocol::management::Verdict,
     ) -> Result<(), RequestError> {
         if self.source.in_doubt() && self.source.leaving().is_some_and(|it| it.id == id) {
             self.source_event(port, source::Event::Resolved { id, verdict });
@@ -230,9 +231,9 @@ impl Core<'_> {
 
 fn statistics<P: Port>(port: &mut P) -> Result<Answer<'static>, RequestError> {
     let answer = port.vmm(&vmm::Request::Statistics);
-    let decoded = answer.and_then(|answer| Statistics::decode(&answer));
+    let decoded = answer.and_then(|answer| vmm::decode_statistics(&answer));
     decoded
-        .map(|statistics| Answer::Statistics(statistics.words()))
+        .map(Answer::Statistics)
         .map_err(|error| neighbour(reason_of(Err(error)).err().unwrap_or(0)))
 }
 

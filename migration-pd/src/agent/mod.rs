@@ -13,19 +13,20 @@ mod outgoing;
 mod registers;
 mod report;
 
-use crate::copier::{COMPRESSED_ROOM, Compressor, Scratch};
-use crate::fingerprint::{PAGE_SIZE, Page};
+use crate::copier::{Compressor, Scratch};
 use crate::handover::{Destination, Source};
 use crate::outbox::Outbox;
-use crate::port::{MAX_RECORD, Port};
-use crate::protocol::frame::{Decoder, Frame};
-use crate::protocol::management::{MoveReport, Phase};
-use crate::protocol::{MAX_FRAME, Pace, kind};
+use crate::port::Port;
 use crate::ram::GuestRam;
-use crate::table::{self, PageTable};
 use guest::Guest;
 use incoming::Incoming;
 use outgoing::Outgoing;
+use protocol::fingerprint::{PAGE_SIZE, Page};
+use protocol::frame::{Decoder, Frame};
+use protocol::heap::{self, COMPRESSED_ROOM, MAX_RECORD};
+use protocol::management::{MoveReport, Phase};
+use protocol::table::PageTable;
+use protocol::{MAX_FRAME, Pace, kind};
 use thiserror::Error;
 
 /// Frames taken from the link between two slices of work.
@@ -96,15 +97,6 @@ struct Core<'m> {
     pace: Pace,
 }
 
-/// How much of `migration_heap` a board needs whose guest has so many pages of RAM.
-#[must_use]
-pub const fn heap_needed(pages: u32) -> u64 {
-    BUFFERS as u64 + table::bytes_needed(pages)
-}
-
-/// Bytes of all buffers.
-const BUFFERS: usize = 3 * MAX_FRAME + PAGE_SIZE + MAX_RECORD + COMPRESSED_ROOM;
-
 impl<'m> Agent<'m> {
     /// An agent that works in `heap`, which is aligned to 8 bytes, and with `compressor`, on the
     /// board behind `port`.
@@ -123,7 +115,7 @@ impl<'m> Agent<'m> {
         let frequency = port.frequency().max(1);
         let pace = port.pace();
         Self::carve(heap, compressor, pages, frequency, pace).ok_or(HeapTooSmall {
-            needed: heap_needed(pages),
+            needed: heap::needed(pages),
             available,
         })
     }

@@ -14,13 +14,14 @@ use crate::handover::Source;
 use crate::handover::source::{Action, Event};
 use crate::outbox::PageSink;
 use crate::port::Port;
-use crate::protocol::failure::MoveFailure;
-use crate::protocol::frame::Frame;
-use crate::protocol::management::{Figures, Stage, StartMove};
-use crate::protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
-use crate::protocol::transfer::Offer;
-use crate::protocol::{Domain, MoveId, Transfer, patience};
 use bundle::Sending;
+use protocol::failure::MoveFailure;
+use protocol::frame::Frame;
+use protocol::management::{Figures, Stage, StartMove};
+use protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
+use protocol::table::PageTable;
+use protocol::transfer::Offer;
+use protocol::{Domain, MoveId, Transfer, patience};
 use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
@@ -528,7 +529,7 @@ impl Core<'_> {
 /// What a slice works on.
 type Parts<'a, 'm, R> = (
     &'a R,
-    &'a mut crate::table::PageTable<'m>,
+    &'a mut PageTable<'m>,
     &'a mut crate::copier::Scratch<'m>,
     &'a mut PageSink<'a, 'm>,
 );

@@ -7,10 +7,10 @@
 use super::Core;
 use super::guest::{illegal_value, reason_of};
 use crate::port::Port;
-use crate::protocol::management::{Answer, Phase, SetRegister};
-use crate::protocol::{Domain, RequestError};
 use channel::vmm::Refusal;
 use channel::{Ticks, VcpuId, timer, vgic, vmm};
+use protocol::management::{Answer, Phase, SetRegister};
+use protocol::{Domain, RequestError};
 use state::{Class, Policy, Register, TimerRecordV1, record};
 
 impl Core<'_> {

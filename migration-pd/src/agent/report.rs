@@ -3,8 +3,8 @@
 use super::Core;
 use crate::handover::Source;
 use crate::handover::destination::Stage as Arrival;
-use crate::protocol::management::{Event, Figures, MoveReport, Stage};
-use crate::protocol::{MoveFailure, MoveId};
+use protocol::management::{Event, Figures, MoveReport, Stage};
+use protocol::{MoveFailure, MoveId};
 
 impl Core<'_> {
     pub(super) fn event(&mut self, event: &Event) {

@@ -1,8 +1,8 @@
 //! No page that changed is ever missed, and none is sent in vain.
 
 use super::*;
-use crate::table::bytes_needed;
 use proptest::prelude::*;
+use protocol::table::bytes_needed;
 use std::cell::RefCell;
 
 const PAGES: u32 = 50;

@@ -2,7 +2,7 @@
 
 use super::memory::Past;
 use super::{Actions, Memory, actions};
-use crate::protocol::{Incarnation, MoveFailure, MoveId};
+use protocol::{Incarnation, MoveFailure, MoveId};
 
 /// The move that a destination is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

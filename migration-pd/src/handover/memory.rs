@@ -1,6 +1,6 @@
 //! What a board remembers of moves, for ever, in bounded space.
 
-use crate::protocol::MoveId;
+use protocol::MoveId;
 
 /// How many moves that a board took over it remembers singly.
 ///

@@ -14,7 +14,7 @@
 //!    for every number up to the greatest it has seen, unless it is among those it took over. It
 //!    never takes part in a move that is not greater.
 //! 4. Only the board that prepared a move can answer for it. Each start of a board has its own
-//!    [`Incarnation`](crate::protocol::Incarnation), which the commit and its answers name. Another
+//!    [`Incarnation`](protocol::Incarnation), which the commit and its answers name. Another
 //!    one answers *unknown*, and the source stays in doubt; an answer that another one gave
 //!    earlier is ignored.
 //! 5. A commit can be repeated: the answer is the same. That is how a doubt is settled after the

@@ -1,8 +1,8 @@
 //! The source's side of the hand-over.
 
 use super::{Actions, actions};
-use crate::protocol::management::Verdict;
-use crate::protocol::{Incarnation, MoveFailure, MoveId};
+use protocol::management::Verdict;
+use protocol::{Incarnation, MoveFailure, MoveId};
 
 /// The move that a source is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
 //! Whatever the ring takes at a time, what leaves is whole frames in order.
 
 use super::*;
-use crate::fingerprint::Page;
-use crate::protocol::Decoder;
 use proptest::prelude::*;
+use protocol::Decoder;
+use protocol::fingerprint::Page;
 
 /// What may be put into an outbox.
 #[derive(Debug, Clone)]
@@ -140,7 +140,7 @@ proptest! {
                     outbox.close_pages();
                 }
                 Operation::Bulk if outbox.bulk_is_empty() => {
-                    outbox.bulk(&Transfer::Committed { id: ID, incarnation: crate::protocol::Incarnation(1) });
+                    outbox.bulk(&Transfer::Committed { id: ID, incarnation: protocol::Incarnation(1) });
                     sent += 1;
                 }
                 Operation::Drain(sizes) => drain(&mut outbox, &mut stream, sizes),
@@ -155,7 +155,7 @@ proptest! {
             match (kind, Transfer::decode(kind, &payload)) {
                 (kind::HELLO, _) => found_tags.push(tag),
                 (_, Ok(Transfer::Pages { body, .. })) => {
-                    let numbers = crate::protocol::pages::iterate(body);
+                    let numbers = protocol::pages::iterate(body);
                     found_pages.extend(numbers.map(|entry| entry.unwrap().0));
                 }
                 _ => found += 1,

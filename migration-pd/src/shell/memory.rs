@@ -6,8 +6,8 @@
 
 use core::arch::asm;
 use core::ptr::NonNull;
-use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::ram::GuestRam;
+use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 
 /// Bytes of a cache line that every board has at least: `DC` operations step by this much.
 const CACHE_LINE: usize = 64;

@@ -15,8 +15,8 @@ mod planted;
 use migration_pd::handover::Actions;
 use migration_pd::handover::destination::{self, Arriving, Destination};
 use migration_pd::handover::source::{self, Leaving, Source};
-use migration_pd::protocol::management::Verdict;
-use migration_pd::protocol::{Incarnation, MoveFailure, MoveId};
+use protocol::management::Verdict;
+use protocol::{Incarnation, MoveFailure, MoveId};
 use stateright::{Checker, Model, Property};
 use std::collections::{BTreeSet, HashMap};
 

@@ -4,7 +4,7 @@ use super::{FAILURE, Guest, HandOver, REAL, State, Step};
 use migration_pd::handover::Actions;
 use migration_pd::handover::destination::{self, Destination};
 use migration_pd::handover::source::{self, Source};
-use migration_pd::protocol::management::Verdict;
+use protocol::management::Verdict;
 use stateright::{Checker, Model};
 
 /// A source that goes on by itself after the commit, since it has heard nothing.

@@ -3,9 +3,9 @@
 use crate::hardware::{Hardware, STORE};
 use crate::world::{Fate, PAGES, Side, World};
 use guest_bundle::{Bundle, Contents, RAM_BASE, SegmentContents, encode};
-use migration_pd::fingerprint::{PAGE_SIZE, Page};
-use migration_pd::protocol::management::{MoveReport, Stage};
-use migration_pd::protocol::{MoveFailure, kind};
+use protocol::fingerprint::{PAGE_SIZE, Page};
+use protocol::management::{MoveReport, Stage};
+use protocol::{MoveFailure, kind};
 use std::cell::Cell;
 use std::rc::Rc;
 

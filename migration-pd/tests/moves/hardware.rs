@@ -8,10 +8,10 @@ use channel::vgic::{Answer, Request as VgicRequest};
 use channel::vmm::{self, Failure, Phase, Refusal, Request as VmmRequest, Statistics, Status};
 use channel::{Message, ProtocolError, timer};
 use hang::Hang;
-use migration_pd::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
 use migration_pd::port::{Place, Port};
-use migration_pd::protocol::{Domain, Pace};
 use migration_pd::ram::GuestRam;
+use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use protocol::{Domain, Pace};
 use state::{MachineRecordV2, Policy, Register, Source, TimerRecordV1, VcpuTimerV1, record};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -430,11 +430,10 @@ impl Port for Hardware {
                 bundle: self.bundle,
             }
             .encode(),
-            (VmmRequest::Statistics, _) => Statistics {
+            (VmmRequest::Statistics, _) => vmm::encode_statistics(&Statistics {
                 smc: 7,
                 ..Statistics::default()
-            }
-            .encode(),
+            }),
             (VmmRequest::Look { vcpu }, _) => vmm::encode_hang((vcpu.index() == 0).then_some(HANG)),
             (VmmRequest::Describe, _) => self.describe(),
             (VmmRequest::Stop, Phase::Running) => {

@@ -3,8 +3,8 @@
 use crate::harm::{Harm, NO_HARM};
 use crate::serial::{BAUD, Serial};
 use crate::world::{Fate, Side, World, options};
-use migration_pd::protocol::management::Stage;
-use migration_pd::protocol::{MoveFailure, MoveId, Pace, Request};
+use protocol::management::Stage;
+use protocol::{MoveFailure, MoveId, Pace, Request};
 
 /// Harm of every kind: of a hundred segments some four do not arrive as they were sent.
 const HARM: Harm = Harm {

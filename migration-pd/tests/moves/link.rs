@@ -2,13 +2,13 @@
 
 use crate::AFTER_ALL_PATIENCE;
 use crate::world::{Fate, Side, World};
-use migration_pd::protocol::management::{Phase, Stage};
-use migration_pd::protocol::{HEADER_LENGTH, MAX_FRAME, Request, kind};
 use proptest::prelude::*;
+use protocol::management::{Phase, Stage};
+use protocol::{HEADER_LENGTH, MAX_FRAME, Request, kind};
 
 fn half_a_frame() -> Vec<u8> {
     let mut frame = vec![0xc7; 5000];
-    let length = migration_pd::protocol::frame::finish(&mut frame, kind::PAGES, 0, 4000).unwrap();
+    let length = protocol::frame::finish(&mut frame, kind::PAGES, 0, 4000).unwrap();
     frame.truncate(length / 2);
     frame
 }
@@ -104,7 +104,7 @@ proptest! {
             let mut frame = vec![0; 100];
             frame[24..24 + payload.len()].copy_from_slice(&payload);
             let length =
-                migration_pd::protocol::frame::finish(&mut frame, kind, 0, payload.len()).unwrap();
+                protocol::frame::finish(&mut frame, kind, 0, payload.len()).unwrap();
             world.b.hardware.received.extend(&frame[..length]);
             world.run_for(1000);
         }

@@ -6,7 +6,7 @@
 
 mod bundles;
 mod hardware;
-#[path = "../../../board/line/tests/harm/mod.rs"]
+#[path = "../../../wire/line/tests/harm/mod.rs"]
 mod harm;
 mod lines;
 mod link;
@@ -17,15 +17,13 @@ mod time;
 mod world;
 
 use channel::vmm::Phase as VmmPhase;
-use migration_pd::agent::heap_needed;
-use migration_pd::fingerprint::PAGE_SIZE;
-use migration_pd::protocol::management::{Phase, Stage, Verdict};
-use migration_pd::protocol::{
-    Answer, Domain, Event, MoveFailure, MoveId, Pace, Request, RequestError, kind,
-};
+use protocol::heap;
+use protocol::management::{Phase, Stage, Verdict};
+use protocol::{Answer, Domain, Event, MoveFailure, MoveId, Pace, Request, RequestError, kind};
 use state::Register;
 use std::cell::Cell;
 use std::rc::Rc;
+use vm::PAGE_SIZE;
 use world::{Fate, GUEST, PAGES, PATIENCE_MS, Side, World, options};
 
 /// Long enough for every patience to end.
@@ -503,7 +501,7 @@ fn bandwidth_is_kept_to() {
 
 #[test]
 fn a_heap_that_is_too_small_is_refused_with_the_size_needed() {
-    let needed = heap_needed(PAGES as u32);
+    let needed = heap::needed(PAGES as u32);
     let mut world = World::with(PAGES, needed as usize / 8 * 8 - 64);
     let error = world.start(Side::A).unwrap_err();
     assert_eq!(
@@ -516,8 +514,8 @@ fn a_heap_that_is_too_small_is_refused_with_the_size_needed() {
     let mut world = World::with(PAGES, needed.next_multiple_of(8) as usize);
     world.succeed(Side::A);
     // The demo's guest, and the largest that four MiB serve.
-    assert!(heap_needed(32_768) < 1 << 20);
-    assert!(heap_needed(896 * 256) <= 4 << 20);
+    assert!(heap::needed(32_768) < 1 << 20);
+    assert!(heap::needed(896 * 256) <= 4 << 20);
 }
 
 #[test]
@@ -575,11 +573,11 @@ fn pausing_and_resuming_are_told() {
         Phase::Running,
     ];
     assert_eq!(phases, expected);
-    let words = world.ask(Side::A, &Request::Statistics, |answer| match answer {
-        Answer::Statistics(words) => words,
+    let statistics = world.ask(Side::A, &Request::Statistics, |answer| match answer {
+        Answer::Statistics(statistics) => statistics,
         other => panic!("{other:?}"),
     });
-    assert_eq!(words[0], 7);
+    assert_eq!(statistics.smc, 7);
     let looked = world.ask(Side::A, &Request::Look, |answer| match answer {
         Answer::Looked(looked) => looked,
         other => panic!("{other:?}"),

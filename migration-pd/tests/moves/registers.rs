@@ -2,8 +2,8 @@
 
 use super::hardware::timers;
 use super::world::{Side, World};
-use migration_pd::protocol::management::{Phase, SetRegister};
-use migration_pd::protocol::{Answer, Domain, MoveFailure, Request, RequestError};
+use protocol::management::{Phase, SetRegister};
+use protocol::{Answer, Domain, MoveFailure, Request, RequestError};
 use state::legal::Illegal;
 use state::{Register, TimerRecordV1, record};
 

@@ -6,7 +6,7 @@
 use crate::hardware::Hardware;
 use crate::harm::{Harm, Way};
 use line::{Board, Host, LONGEST_MESSAGE, Millis, Sink};
-use migration_pd::protocol::Pace;
+use protocol::Pace;
 use std::collections::VecDeque;
 
 /// The ZCU102's baud rate.

@@ -4,10 +4,10 @@ use crate::AFTER_ALL_PATIENCE;
 use crate::harm::NO_HARM;
 use crate::serial::{BAUD, Serial};
 use crate::world::{Fate, PAGES, Side, World};
-use migration_pd::fingerprint::PAGE_SIZE;
-use migration_pd::protocol::management::{MoveReport, Stage};
-use migration_pd::protocol::pages::ENTRY_LENGTH;
-use migration_pd::protocol::{Domain, MoveFailure, Pace, kind};
+use protocol::management::{MoveReport, Stage};
+use protocol::pages::ENTRY_LENGTH;
+use protocol::{Domain, MoveFailure, Pace, kind};
+use vm::PAGE_SIZE;
 
 /// What a page takes in a message as it is.
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;

@@ -5,15 +5,15 @@ use crate::hardware::{Hardware, Writer, timers};
 use crate::serial::Serial;
 use channel::vmm::Phase;
 use migration_pd::agent::{Agent, Wake};
-use migration_pd::fingerprint::PAGE_SIZE;
-use migration_pd::protocol::frame::finish;
-use migration_pd::protocol::management::{MoveReport, Stage, StartMove, StatusReport};
-use migration_pd::protocol::{
+use protocol::frame::finish;
+use protocol::management::{MoveReport, Stage, StartMove, StatusReport};
+use protocol::{
     Answer, Decoder, Event, HEADER_LENGTH, MAX_FRAME, MoveId, Pace, Request, RequestError, kind,
 };
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use vm::PAGE_SIZE;
 
 /// Pages of the guests' RAM.
 pub(crate) const PAGES: usize = 600;

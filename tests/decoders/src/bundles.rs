@@ -1,4 +1,4 @@
-//! The guest bundle (`pds/bundle`), as `vmm-pd` reads it.
+//! The guest bundle (`wire/bundle`), as `vmm-pd` reads it.
 //!
 //! A bundle leaves its writer a choice, namely where segments lie within it, so what is checked is what a loader relies
 //! on, and that writing the contents again gives a bundle of the same contents.

@@ -1,8 +1,8 @@
-//! Messages between domains (`pds/channel`), as the kernel delivers them: a label and words.
+//! Messages between domains (`runtime/channel`), as the kernel delivers them: a label and words.
 
 use channel::timer::{self, VirtualTimer};
 use channel::vgic::{self, Occupants, RestorePlan};
-use channel::vmm::{self, Statistics, Status};
+use channel::vmm::{self, Status};
 use channel::{Message, ProtocolError};
 
 use crate::allocation::without_heap;
@@ -21,7 +21,7 @@ pub(crate) fn run(data: &[u8]) {
     canonical(&message, vgic::Request::decode, vgic::Request::encode);
     canonical(&message, timer::Request::decode, timer::Request::encode);
     canonical(&message, Status::decode, Status::encode);
-    canonical(&message, Statistics::decode, Statistics::encode);
+    canonical(&message, vmm::decode_statistics, vmm::encode_statistics);
     canonical(&message, vmm::decode_answer, |value| vmm::answer(*value));
     canonical(&message, VirtualTimer::decode, VirtualTimer::encode);
     canonical(&message, timer::decode_answer, |value| {

@@ -1,4 +1,4 @@
-//! Segments of a serial line (`board/line`), as a board and a host read them from a line that carries anything.
+//! Segments of a serial line (`wire/line`), as a board and a host read them from a line that carries anything.
 //!
 //! A segment is made and read within that crate, so there is no canonical form to hold against. What is checked is that
 //! neither end panics, asks for memory or gives out more than there is room for; and that what was said before does not

@@ -1,18 +1,18 @@
-//! What travels on a board's link (`migration-pd/src/protocol`): frames, messages, pages.
+//! What travels on a board's link (`wire/protocol/src`): frames, messages, pages.
 //!
 //! `migration-pd` decodes without a heap, and so does all of this. One thing has more than one form: a page that is
 //! compressed, since LZ4 leaves a choice. Its length and its contents are checked; what a board takes over is the page.
 
 use hang::{Hang, Taken};
-use migration_pd::fingerprint::PAGE_SIZE;
-use migration_pd::protocol::frame::finish;
-use migration_pd::protocol::management::{SetRegister, StartMove, Verdict};
-use migration_pd::protocol::pages::{Contents, append, iterate};
-use migration_pd::protocol::transfer::{Offer, OfferedBundle};
-use migration_pd::protocol::{
+use protocol::frame::finish;
+use protocol::management::{SetRegister, StartMove, Statistics, Verdict};
+use protocol::pages::{Contents, append, iterate};
+use protocol::transfer::{Offer, OfferedBundle};
+use protocol::{
     Answer, Decoder, Domain, Event, HEADER_LENGTH, Incarnation, MAX_FRAME, MoveFailure, MoveId,
     Pace, Request, RequestError, Transfer, WireError,
 };
+use vm::PAGE_SIZE;
 
 use state::Register;
 use state::legal::Illegal;
@@ -189,7 +189,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
     };
     for answer in [
         Answer::Accepted,
-        Answer::Statistics([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
+        Answer::Statistics(Statistics::from_words([1, 2, 3, 4, 5, 6, 7, u64::MAX])),
         Answer::Looked([
             Some(Hang::Vector {
                 taken,

@@ -1,4 +1,4 @@
-//! Records, as domains decode what another board sent (`pds/state`).
+//! Records, as domains decode what another board sent (`wire/state`).
 //!
 //! Responsible for: all four kinds, and a register file within them. A decoder has no heap: every list of a record has a
 //! fixed capacity.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use godwit::image::Kernel;
 use godwit::session::Scratch;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
 use tests::{ANSWER, BOOT};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::Register;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};

@@ -9,7 +9,7 @@ use godwit::image::Image;
 use godwit::qemu::Core;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::{Scratch, SessionOptions};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::admission::OtherCore;
 use tests::ANSWER;
 use tests::board::{Board, move_guest, move_guest_with};

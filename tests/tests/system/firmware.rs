@@ -4,7 +4,7 @@ use anyhow::ensure;
 use godwit::guest::{Guest, Program};
 use godwit::image::{ImageRequest, Kernel};
 use godwit::session::Scratch;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};
 use tests::{ANSWER, BOOT, firmware};

@@ -10,7 +10,7 @@ use godwit::inspect::text;
 use godwit::session::Scratch;
 use godwit::snapshot::SnapshotFile;
 use hang::Hang;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
 use tests::{ANSWER, BOOT};

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use godwit::session::Scratch;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
 use tests::interrupts;

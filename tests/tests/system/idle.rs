@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use channel::vmm::Statistics;
 use godwit::image::Kernel;
 use godwit::session::Scratch;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
 use tests::{BOOT, interrupts};
+use vm::Statistics;
 
 use crate::on_both_kernels;
 
@@ -57,7 +57,7 @@ fn timer_interrupts(board: &mut Board) -> anyhow::Result<u64> {
 }
 
 fn statistics(board: &mut Board) -> anyhow::Result<Statistics> {
-    Ok(Statistics::from_words(board.client()?.statistics()?))
+    Ok(board.client()?.statistics()?)
 }
 
 /// Exits within a time.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use godwit::image::{Config, Kernel};
 use godwit::session::Scratch;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};

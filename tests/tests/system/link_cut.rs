@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail, ensure};
 use godwit::image::Kernel;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::Scratch;
-use migration_pd::protocol::management::{Phase, Stage};
-use migration_pd::protocol::{Event, kind};
+use protocol::management::{Phase, Stage};
+use protocol::{Event, kind};
 use tests::ANSWER;
 use tests::board::{Board, move_guest, probe_round};
 use tests::cable::{Fate, Passing, Rule, Scissors, Way, cabled};
@@ -121,10 +121,7 @@ impl Cut {
     }
 
     /// As soon as the source reports this.
-    fn when(
-        name: &str,
-        reached: fn(&migration_pd::protocol::management::MoveReport) -> bool,
-    ) -> Self {
+    fn when(name: &str, reached: fn(&protocol::management::MoveReport) -> bool) -> Self {
         Self {
             name: format!("in {name}"),
             rule: Box::new(move |passing| {

@@ -8,7 +8,7 @@ use godwit::guest_output::{MARK, command};
 use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
-use migration_pd::protocol::management::{Phase, Stage};
+use protocol::management::{Phase, Stage};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::board::{Board, move_guest, move_guest_with};
 use tests::guests::{self, TestGuest};

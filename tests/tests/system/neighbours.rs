@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use godwit::image::{Config, Image, Kernel};
 use godwit::session::{Scratch, SessionOptions};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::Board;
 use tests::guests::TestGuest;
@@ -122,9 +122,9 @@ on_both_kernels! {
         let mut board = start(kernel, "flood-serial", &[("serial_pd", FLOOD)], &scratch)?;
         board.wait_for_phase(Phase::Running)?;
         // Its console is mute, but whatever it does makes it exit.
-        let before: u64 = board.client()?.statistics()?.iter().sum();
+        let before: u64 = board.client()?.statistics()?.all();
         let deadline = Instant::now() + ANSWER;
-        while board.client()?.statistics()?.iter().sum::<u64>() < before + EXITS {
+        while board.client()?.statistics()?.all() < before + EXITS {
             ensure!(Instant::now() < deadline, "the guest stands still");
         }
         nobody_was_stopped(kernel, &board)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use godwit::image::{Image, Kernel};
 use godwit::session::Scratch;
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};
 use tests::random::Random;

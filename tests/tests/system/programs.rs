@@ -5,7 +5,7 @@ use godwit::inspect::{access, live};
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::Register;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};

@@ -5,7 +5,7 @@ use anyhow::ensure;
 use godwit::image::{Image, ImageRequest, Kernel};
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile, State};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::record::{self, Record};
 use state::{Policy, Register};
 use tests::ANSWER;

@@ -5,7 +5,7 @@ use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};
 use tests::{ANSWER, BOOT};

@@ -6,7 +6,7 @@ use godwit::inspect::access;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, Advance, RestoreOptions, SnapshotFile};
-use migration_pd::protocol::management::Phase;
+use protocol::management::Phase;
 use state::Register;
 use tests::ANSWER;
 use tests::board::Board;

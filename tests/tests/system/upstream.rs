@@ -1,4 +1,4 @@
-//! The demonstration with rust-sel4's own crates in place of ours: `pds/sel4` and `pds/sel4-microkit` keep to their interface.
+//! The demonstration with rust-sel4's own crates in place of ours: `runtime/sel4` and `runtime/sel4-microkit` keep to their interface.
 //!
 //! Wants a checkout of rust-sel4 that `RUST_SEL4` names; without one, run with `-- --skip upstream`.
 

@@ -6,7 +6,7 @@
 mod sel4 {
     use godwit::image::Kernel;
     use godwit::session::Scratch;
-    use migration_pd::protocol::management::Phase;
+    use protocol::management::Phase;
     use tests::board::{Board, move_guest};
     use tests::guests::{self, TestGuest};
 

@@ -37,6 +37,7 @@ use channel::vgic::CpuInterface;
 use core::ops::Range;
 use state::{Register, RegisterFile};
 use thiserror::Error;
+use vm::SCTLR_EL1_RESET;
 
 use crate::exit::{Exit, Syndrome};
 use crate::port::{Frame, KernelError, Port, VcpuRegister, count_for};
@@ -138,8 +139,6 @@ pub struct Features {
 /// The most event counters that there can be (`PMCR_EL0.N`; the cycle counter is not one of them).
 const MAX_COUNTERS: usize = 31;
 
-/// `SCTLR_EL1` while the stub runs: stage 1 and caches off, all RES1 bits set.
-const SCTLR: u64 = 0x30d0_0800;
 /// `PSTATE` while the stub runs: EL1 with its own stack, everything masked.
 const STATE: u64 = 0x3c5;
 
@@ -238,7 +237,7 @@ pub fn set_up<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
 /// Stage 1 off and no timer, as the stub needs it. A vCPU is parked until a guest runs on it, and again from its capture
 /// or cleaning on.
 fn park<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
-    port.write_vcpu(vcpu, VcpuRegister::SCTLR, SCTLR)?;
+    port.write_vcpu(vcpu, VcpuRegister::SCTLR, SCTLR_EL1_RESET)?;
     Ok(port.write_vcpu(vcpu, VcpuRegister::CntvCtl, 0)?)
 }
 

@@ -3,7 +3,7 @@
 //! Responsible for: what a vCPU gets for an answer, and switching vCPUs on and off. Must never: carry out a call whose
 //! arguments name what the guest does not have.
 
-use super::{Machine, MachineError, Run, SCTLR_RESET, STATE_RESET};
+use super::{Machine, MachineError, Run, STATE_RESET};
 use crate::capture::identity;
 use crate::exit::Syndrome;
 use crate::gate::TimeGoesOn;
@@ -13,6 +13,7 @@ use crate::stop::Afterwards;
 use channel::VcpuId;
 use channel::vgic::Request;
 use channel::vmm::Phase;
+use vm::SCTLR_EL1_RESET;
 
 /// The affinity fields of `MPIDR_EL1`.
 const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
@@ -161,7 +162,7 @@ impl Machine {
         [entry, context]: [u64; 2],
     ) -> Result<(), MachineError> {
         for (register, value) in [
-            (VcpuRegister::SCTLR, SCTLR_RESET),
+            (VcpuRegister::SCTLR, SCTLR_EL1_RESET),
             (VcpuRegister::CPACR, 0),
             // Not the stub's: a guest that takes an exception before it has vectors is to be found where it then is.
             (VcpuRegister::VBAR, 0),

@@ -16,8 +16,9 @@ use state::{
 use crate::abort::RAM_BASE;
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::machine::{Machine, SCTLR_RESET, STATE_RESET, Vcpu};
+use crate::machine::{Machine, STATE_RESET, Vcpu};
 use crate::port::Port;
+use vm::SCTLR_EL1_RESET;
 
 /// How many shared interrupts `vgic-pd`'s distributor has.
 const SHARED_INTERRUPTS: u16 = 256;
@@ -196,7 +197,7 @@ fn start_if_pending(vcpu: &mut VcpuV1) {
         (Register::PC, entry),
         (Register::X0, context),
         (Register::PSTATE, STATE_RESET),
-        (Register::SCTLR_EL1, SCTLR_RESET),
+        (Register::SCTLR_EL1, SCTLR_EL1_RESET),
         (Register::VBAR_EL1, 0),
     ];
     for (register, value) in start {

@@ -14,8 +14,8 @@ use godwit::client::Client;
 use godwit::guest::{Guest, Program};
 use godwit::image::{ImageRequest, Kernel, build_guest, build_image, build_variant, workspace};
 use godwit::session::{Scratch, Session, SessionOptions};
-use migration_pd::protocol::Event;
-use migration_pd::protocol::management::Phase;
+use protocol::Event;
+use protocol::management::Phase;
 
 use super::run::LOAD_ADDRESS;
 use channel::vgic::LIST_REGISTERS;

@@ -228,7 +228,7 @@ impl Constants {
 }
 
 /// The fields of a register that are about exception levels which no guest has. Boards differ in them, and a move does
-/// not ask for them to be the same (`pds/state/src/admission.rs`).
+/// not ask for them to be the same (`wire/state/src/admission.rs`).
 fn not_for_guests(register: &str) -> u64 {
     match register {
         // EL2 and EL3 (DDI 0487, D24.2.64): QEMU's ZCU102 has an EL3, its `virt` has none.

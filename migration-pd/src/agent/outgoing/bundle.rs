@@ -9,9 +9,9 @@ use crate::bundle::{self, Found};
 use crate::copier::{Sink as _, pack};
 use crate::outbox::PageSink;
 use crate::port::Port;
-use crate::protocol::MoveId;
-use crate::protocol::transfer::OfferedBundle;
 use crate::ram::GuestRam;
+use protocol::MoveId;
+use protocol::transfer::OfferedBundle;
 
 /// Pages in a slice: each is compressed, which takes longer than looking at one.
 const SLICE: u32 = 16;

@@ -6,10 +6,10 @@
 
 use super::Core;
 use crate::copier::{Copier, Limits};
-use crate::fingerprint::PAGE_SIZE;
 use crate::handover::Source;
-use crate::protocol::failure::MoveFailure;
-use crate::protocol::pages::ENTRY_LENGTH;
+use protocol::failure::MoveFailure;
+use protocol::pages::ENTRY_LENGTH;
+use vm::PAGE_SIZE;
 
 /// What a page takes on a link that it goes over as it is.
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;

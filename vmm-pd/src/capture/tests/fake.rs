@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use channel::vgic::{CpuInterface, Injection, LIST_REGISTERS, Occupants};
 use channel::{Intid, Message, ProtocolError, VcpuId, timer, vgic};
 use state::{Register, RegisterFile};
+use vm::SCTLR_EL1_RESET;
 
 use super::interface::VirtualInterface;
 use crate::capture::layout::{self, Command, Leave, progress};
@@ -183,7 +184,10 @@ impl Fake {
 
     /// The `ERET` at the end of the stub's page, to where nothing is.
     fn eret(&mut self) {
-        assert_eq!(self.object.get(&VcpuRegister::SCTLR), Some(&0x30d0_0800));
+        assert_eq!(
+            self.object.get(&VcpuRegister::SCTLR),
+            Some(&SCTLR_EL1_RESET)
+        );
         assert_eq!(self.object.get(&VcpuRegister::CntvCtl), Some(&0));
         assert_eq!(self.thread.state, 0x3c5, "EL1h, everything masked");
         let pending = self
@@ -449,7 +453,10 @@ impl Port for Fake {
         assert!(resume && count == crate::port::count_for(2));
         assert_eq!(frame.state, 0x3c5, "EL1h, everything masked");
         assert_eq!(frame.general[1], layout::data(vcpu));
-        assert_eq!(self.object.get(&VcpuRegister::SCTLR), Some(&0x30d0_0800));
+        assert_eq!(
+            self.object.get(&VcpuRegister::SCTLR),
+            Some(&SCTLR_EL1_RESET)
+        );
         assert_eq!(self.object.get(&VcpuRegister::CntvCtl), Some(&0));
         let command = [
             Command::Save,
