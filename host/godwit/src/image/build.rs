@@ -519,7 +519,7 @@ mod tests {
                     .join("Cargo.toml")
                     .is_file()
             };
-            assert!(manifest("") || manifest("board"), "{package}");
+            assert!(manifest("") || manifest("pds"), "{package}");
         }
     }
 }
