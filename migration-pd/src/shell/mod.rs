@@ -6,9 +6,10 @@ use channel::ring::Duplex;
 use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
 use memory::{Inbound, Outbound, Ram};
 use migration_pd::copier::Compressor;
-use migration_pd::port::{MAX_RECORD, Place, Port};
+use migration_pd::port::{Place, Port};
 use migration_pd::ram::GuestRam;
 use protocol::fingerprint::Page;
+use protocol::heap::MAX_RECORD;
 use protocol::{Domain, Pace};
 use sel4_microkit::{Channel, memory_region_symbol, var};
 
