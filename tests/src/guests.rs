@@ -15,7 +15,7 @@ use godwit::image::{
 };
 use godwit::prepare::{self, Entry, EntryKind, LinuxGuest, Package};
 
-use crate::{debian, spinner};
+use crate::{debian, spinner, systemd};
 
 /// Where bare-metal guests are linked to run (`guest/runtime/guest.ld`).
 const BARE_LOAD: u64 = 0x4400_0000;
@@ -25,6 +25,8 @@ const BARE_RAM: u64 = 72;
 const LINUX_RAM: u64 = 128;
 /// The same for one with debuggers, whose libraries are large.
 const DEBUGGERS_RAM: u64 = 320;
+/// The same for one whose whole root file system is in RAM, and at first its archive as well.
+const SYSTEMD_RAM: u64 = 512;
 
 /// The board that all tests run on but those about others.
 const VIRT: &str = "qemu_virt_aarch64";
@@ -43,6 +45,7 @@ enum Kind {
     /// With a BusyBox of Debian's armhf beside the other, `/bin/busybox32`.
     LinuxWith32Bit,
     Debuggers,
+    Systemd,
     Probe,
     Spinner,
     Attacker,
@@ -74,6 +77,16 @@ impl TestGuest {
         Self {
             kind: Kind::Debuggers,
             ..Self::linux("shell", vcpus)
+        }
+    }
+
+    /// Debian's kernel and a Debian root file system under systemd (`systemd.rs`).
+    #[must_use]
+    pub fn systemd(vcpus: u32) -> Self {
+        Self {
+            kind: Kind::Systemd,
+            vcpus,
+            arguments: "console=ttyAMA0".to_owned(),
         }
     }
 
@@ -113,6 +126,7 @@ impl TestGuest {
         match self.kind {
             Kind::Linux | Kind::LinuxWith32Bit => LINUX_RAM,
             Kind::Debuggers => DEBUGGERS_RAM,
+            Kind::Systemd => SYSTEMD_RAM,
             Kind::Probe | Kind::Spinner | Kind::Attacker => BARE_RAM,
         }
     }
@@ -141,6 +155,10 @@ impl TestGuest {
                     kernel: linux.kernel,
                 }
             }
+            Kind::Systemd => Program::Linux {
+                kernel: linux_guest()?.kernel,
+                initramfs: Some(systemd::root_file_system()?),
+            },
             Kind::Probe => Program::Flat {
                 file: bare("probe")?,
                 load: BARE_LOAD,

@@ -16,6 +16,7 @@ pub mod intruder;
 pub mod processor;
 pub mod random;
 pub mod spinner;
+mod systemd;
 
 use std::time::Duration;
 

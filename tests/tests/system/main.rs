@@ -35,6 +35,7 @@ mod review;
 mod scripts;
 mod shell;
 mod snapshots;
+mod systemd;
 mod upstream;
 mod witness;
 mod zcu102;
