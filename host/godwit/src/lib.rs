@@ -18,6 +18,7 @@ pub mod link;
 pub mod output;
 pub mod patience;
 pub mod prepare;
+pub mod processor;
 pub mod qemu;
 pub mod relay;
 pub mod run;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use fdt::Fdt;
 use fdt::node::FdtNode;
 use godwit::image::{Board, Kernel, workspace};
+use godwit::processor::matrix::Matrix;
 
 fn boards() -> Vec<Board> {
     let root = workspace().unwrap();
@@ -263,4 +264,25 @@ fn devices_and_interrupts_are_the_device_trees() {
         );
         assert!(wanted.end <= virtual_interface.end, "{}", board.name);
     }
+}
+
+/// What is between these lines of docs/boards.md is written by the test below.
+const GENERATED: [&str; 2] = ["<!-- generated: matrix -->\n", "<!-- end -->"];
+
+#[test]
+fn the_documentation_has_the_table_of_moves_that_the_board_files_give() {
+    let root = workspace().unwrap();
+    let path = root.join("docs/boards.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(GENERATED[0]).unwrap();
+    let (_, after) = rest.split_once(GENERATED[1]).unwrap();
+    let matrix = Matrix::of_boards(&root).unwrap();
+    let wanted = format!("{before}{}{matrix}{}{after}", GENERATED[0], GENERATED[1]);
+    if std::env::var_os("GODWIT_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert!(
+        text == wanted || std::env::var_os("GODWIT_UPDATE_DOCS").is_some(),
+        "docs/boards.md is not current: GODWIT_UPDATE_DOCS=1 cargo test -p godwit --test boards"
+    );
 }

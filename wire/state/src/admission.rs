@@ -182,16 +182,30 @@ impl Rule {
     }
 
     fn admits(self, width: u32, needed: u64, found: u64) -> bool {
-        // Adding half of the range turns the order of signed numbers into that of unsigned ones.
-        let bias = |value: u64| (value + (1 << (width - 1))) & ((1 << width) - 1);
         match self {
             Self::Same => needed == found,
             Self::AtLeast => found >= needed,
-            Self::AtLeastSigned => bias(found) >= bias(needed),
+            Self::AtLeastSigned => biased(width, found) >= biased(width, needed),
             Self::Superset => found & needed == needed,
             Self::Any => true,
         }
     }
+
+    /// The most that both admit, if there is such.
+    fn common(self, width: u32, one: u64, other: u64) -> Option<u64> {
+        match self {
+            Self::Same => (one == other).then_some(one),
+            Self::AtLeast => Some(one.min(other)),
+            Self::AtLeastSigned if biased(width, other) < biased(width, one) => Some(other),
+            Self::AtLeastSigned | Self::Any => Some(one),
+            Self::Superset => Some(one & other),
+        }
+    }
+}
+
+/// Adding half of the range turns the order of signed numbers into that of unsigned ones.
+const fn biased(width: u32, value: u64) -> u64 {
+    (value + (1 << (width - 1))) & ((1 << width) - 1)
 }
 
 /// The fields whose rule is not what the register's other fields have, by their lowest bit.
@@ -334,29 +348,59 @@ pub fn compare_processors(
     destination: &BaselineV1,
     other_core: OtherCore,
 ) -> Result<(), Refusal> {
-    for (side, baseline) in [(Side::Source, source), (Side::Destination, destination)] {
-        if let Some(feature) = coverage::beyond_records(&baseline.constants) {
-            return Err(Refusal::State { side, feature });
-        }
-    }
+    differences(source, destination, other_core)
+        .next()
+        .map_or(Ok(()), Err)
+}
+
+/// Everything that keeps a guest which relies on `source` from where `destination` is what there is.
+pub fn differences<'a>(
+    source: &'a BaselineV1,
+    destination: &'a BaselineV1,
+    other_core: OtherCore,
+) -> impl Iterator<Item = Refusal> + 'a {
+    let sides = [(Side::Source, source), (Side::Destination, destination)];
+    let states = sides.into_iter().filter_map(|(side, baseline)| {
+        let feature = coverage::beyond_records(&baseline.constants)?;
+        Some(Refusal::State { side, feature })
+    });
     let debug = |baseline: &BaselineV1| baseline.constants.contains(Register::MDRAR_EL1);
-    if debug(source) && !debug(destination) {
-        return Err(Refusal::GuestDebug);
-    }
+    let debug = (debug(source) && !debug(destination)).then_some(Refusal::GuestDebug);
     let known = other_core == OtherCore::Accepted || knows(source, destination);
-    for register in Register::ALL {
-        if known && ImplementationV1::includes(register) {
-            continue;
-        }
-        let probed = matches!(
-            register.source(),
-            Source::Probe | Source::ProbeCaches | Source::ProbeDebug | Source::ProbePmu
-        );
-        if probed {
-            compare_register(register, source, destination)?;
-        }
+    let registers = Register::ALL
+        .into_iter()
+        .filter(move |register| !(known && ImplementationV1::includes(*register)))
+        .filter(|register| is_compared(*register))
+        .flat_map(|register| register_differences(register, source, destination));
+    states.chain(debug).chain(registers)
+}
+
+/// Whether it is one of those that say what a processor is.
+fn is_compared(register: Register) -> bool {
+    matches!(
+        register.source(),
+        Source::Probe | Source::ProbeCaches | Source::ProbeDebug | Source::ProbePmu
+    )
+}
+
+/// The most that a guest can be promised of a register which is `one` on one board and `other` on another.
+pub fn common(register: Register, one: u64, other: u64) -> Result<u64, Refusal> {
+    match register.policy() {
+        Policy::Ignore | Policy::Write => Ok(one),
+        Policy::Exact if one == other => Ok(one),
+        Policy::Exact => Err(Refusal::Different {
+            register: register.name(),
+            needed: one,
+            found: other,
+            reason: register.reason(),
+        }),
+        Policy::Fields => fields(register).try_fold(one, |value, field| {
+            let (needed, found) = (field.of(one), field.of(other));
+            let common = field.rule.common(field.width, needed, found);
+            let common = common.ok_or_else(|| field.refusal(register, needed, found))?;
+            Ok(value & !(field.mask() << field.low) | common << field.low)
+        }),
     }
-    Ok(())
 }
 
 /// Whether the guest has been told of the destination's core.
@@ -400,62 +444,76 @@ fn layout(source: &MachineRecordV2, destination: &MachineRecordV2) -> Result<(),
 }
 
 /// The identification registers of AArch32 (DDI 0487, D24.2, `CRm` 1 to 3): where there is no AArch32, they say nothing.
-fn is_of_32_bit_programs(register: Register) -> bool {
+pub fn is_of_32_bit_programs(register: Register) -> bool {
     matches!(register.encoding(), Some([3, 0, 0, 1..=3, _]))
 }
 
-fn runs_32_bit_programs(baseline: &BaselineV1) -> bool {
+/// Whether a guest may rely on 32-bit programs being run.
+pub fn runs_32_bit_programs(baseline: &BaselineV1) -> bool {
     let levels = baseline.constants.word(Register::ID_AA64PFR0_EL1);
     levels.is_some_and(|levels| levels & 0xf == 2)
 }
 
-fn compare_register(
+fn register_differences(
     register: Register,
     source: &BaselineV1,
     destination: &BaselineV1,
-) -> Result<(), Refusal> {
+) -> impl Iterator<Item = Refusal> + use<> {
     let missing = |side| Refusal::Missing {
         register: register.name(),
         side,
     };
-    if is_of_32_bit_programs(register) && !runs_32_bit_programs(source) {
-        return Ok(());
-    }
     let optional = register.source() != Source::Probe;
     let (needed, found) = (
         source.constants.word(register),
         destination.constants.word(register),
     );
-    match (register.policy(), needed, found) {
-        (Policy::Ignore | Policy::Write, ..) => Ok(()),
-        (_, None, _) if optional => Ok(()),
-        (_, None, _) => Err(missing(Side::Source)),
-        (_, _, None) => Err(missing(Side::Destination)),
-        (Policy::Exact, Some(needed), Some(found)) if needed == found => Ok(()),
-        (Policy::Exact, Some(needed), Some(found)) => Err(Refusal::Different {
-            register: register.name(),
-            needed,
-            found,
-            reason: register.reason(),
-        }),
-        (Policy::Fields, Some(needed), Some(found)) => {
-            fields(register).try_for_each(|field| compare_field(register, field, needed, found))
+    let unused = is_of_32_bit_programs(register) && !runs_32_bit_programs(source);
+    let (whole, values) = match (register.policy(), needed, found) {
+        _ if unused => (None, None),
+        (Policy::Ignore | Policy::Write, ..) => (None, None),
+        (_, None, _) if optional => (None, None),
+        (_, None, _) => (Some(missing(Side::Source)), None),
+        (_, _, None) => (Some(missing(Side::Destination)), None),
+        (Policy::Exact, Some(needed), Some(found)) if needed == found => (None, None),
+        (Policy::Exact, Some(needed), Some(found)) => {
+            let different = Refusal::Different {
+                register: register.name(),
+                needed,
+                found,
+                reason: register.reason(),
+            };
+            (Some(different), None)
         }
-    }
+        (Policy::Fields, Some(needed), Some(found)) => (None, Some((needed, found))),
+    };
+    let fields = values.into_iter().flat_map(move |(needed, found)| {
+        fields(register).filter_map(move |field| {
+            let (needed, found) = (field.of(needed), field.of(found));
+            let admitted = field.rule.admits(field.width, needed, found);
+            (!admitted).then(|| field.refusal(register, needed, found))
+        })
+    });
+    whole.into_iter().chain(fields)
 }
 
-fn compare_field(register: Register, field: Field, needed: u64, found: u64) -> Result<(), Refusal> {
-    let mask = (1 << field.width) - 1;
-    let (needed, found) = (needed >> field.low & mask, found >> field.low & mask);
-    if field.rule.admits(field.width, needed, found) {
-        return Ok(());
+impl Field {
+    const fn mask(self) -> u64 {
+        (1 << self.width) - 1
     }
-    Err(Refusal::Field {
-        register: register.name(),
-        high: field.low + field.width - 1,
-        low: field.low,
-        needed,
-        found,
-        reason: field.rule.reason(),
-    })
+
+    const fn of(self, value: u64) -> u64 {
+        value >> self.low & self.mask()
+    }
+
+    fn refusal(self, register: Register, needed: u64, found: u64) -> Refusal {
+        Refusal::Field {
+            register: register.name(),
+            high: self.low + self.width - 1,
+            low: self.low,
+            needed,
+            found,
+            reason: self.rule.reason(),
+        }
+    }
 }

@@ -6,13 +6,23 @@ use clap::Args;
 
 use super::{SUCCESS, style};
 use crate::image::{Board, workspace};
+use crate::processor::matrix::Matrix;
 use crate::running::{Registry, Running};
 
 /// Lists the boards that are known, and those that are running.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Which board can send its guests to which, and why not, as far as the boards' files can tell: `core` if the guest knows
+    /// of the other core or --accept-core is given, `baseline` if it was started with --baseline.
+    #[arg(long)]
+    matrix: bool,
+}
 
-pub(super) fn run(_: &Arguments) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    if arguments.matrix {
+        style::show(&Matrix::of_boards(&workspace()?)?.to_string())?;
+        return Ok(SUCCESS);
+    }
     let mut text = "Boards that images can be built for:\n".to_owned();
     let root = workspace()?;
     for name in Board::names(&root) {

@@ -31,6 +31,8 @@ pub struct Board {
     pub load_address: u64,
     /// Memory that domains can have, as Microkit's kernel hands it out.
     pub ram: AddressRange,
+    /// The processor that it has.
+    pub processor: Processor,
     /// Physical addresses at which guest RAM can be placed, by name.
     pub placements: BTreeMap<String, u64>,
     /// How it shows its console.
@@ -69,6 +71,19 @@ impl AddressRange {
     pub const fn range(self) -> Range<u64> {
         self.start..self.end
     }
+}
+
+/// A processor, as far as it can be known without asking it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Processor {
+    /// The core, by its name in `board/processors.toml`.
+    pub core: String,
+    /// What its counter counts a second, in hertz.
+    pub counter_frequency: u32,
+    /// Identification registers that are others than the core's in that file, by name.
+    #[serde(default)]
+    pub registers: BTreeMap<String, u64>,
 }
 
 /// A way to the system counter through the firmware.
@@ -136,6 +151,8 @@ pub struct QemuTemplate {
     pub ram: String,
     /// Where that begins.
     pub ram_start: u64,
+    /// What its counter counts a second, in hertz, if not what the board's does.
+    pub counter_frequency: Option<u32>,
 }
 
 impl QemuTemplate {
@@ -242,6 +259,13 @@ impl Board {
             qemu: None,
             ..self
         }
+    }
+
+    /// What its counter counts a second, in hertz: QEMU's model of it, unless this is the board itself.
+    #[must_use]
+    pub fn counter_frequency(&self) -> u32 {
+        let emulated = self.qemu.as_ref().and_then(|qemu| qemu.counter_frequency);
+        emulated.unwrap_or(self.processor.counter_frequency)
     }
 
     /// Names of the boards of the workspace at `root`, sorted.

@@ -339,3 +339,56 @@ fn fewer_bits_of_physical_addresses_are_refused_with_both_values() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_two_boards_have_in_common_is_admitted_by_both_and_nothing_less_than_it_could_be() {
+    let registers = Register::ALL.into_iter();
+    for register in registers.filter(|register| register.policy() == Policy::Fields) {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let outcome = runner.run(&proptest::array::uniform2(values()), |[one, other]| {
+            let (left, right) = (with(register, one), with(register, other));
+            let admitted = |from, to| {
+                admission::differences(from, to, OtherCore::Refused)
+                    .all(|refusal| matches!(refusal, Refusal::State { .. }))
+            };
+            match admission::common(register, one, other) {
+                Ok(common) => {
+                    let both = with(register, common);
+                    assert!(admitted(&both.baseline, &left.baseline));
+                    assert!(admitted(&both.baseline, &right.baseline));
+                    // Whatever one of the two admits of the other's guests, the common part is.
+                    if admitted(&left.baseline, &right.baseline) {
+                        assert!(admitted(&left.baseline, &both.baseline));
+                    }
+                }
+                Err(refusal) => {
+                    assert!(matches!(refusal, Refusal::Field { .. }), "{refusal}");
+                    assert!(!admitted(&left.baseline, &right.baseline));
+                }
+            }
+            Ok(())
+        });
+        outcome.unwrap();
+    }
+    assert_eq!(admission::common(Register::CNTFRQ_EL0, 5, 5), Ok(5));
+    assert!(admission::common(Register::CNTFRQ_EL0, 5, 6).is_err());
+}
+
+/// Values of registers whose fields are often equal and often all ones.
+fn values() -> impl proptest::strategy::Strategy<Value = u64> {
+    use proptest::prelude::*;
+    proptest::array::uniform16(
+        prop_oneof![3 => Just(0_u64), 2 => Just(1), 1 => Just(15), 1 => 0..16_u64],
+    )
+    .prop_map(|nibbles| nibbles.iter().fold(0, |value, nibble| value << 4 | nibble))
+}
+
+#[test]
+fn all_differences_are_found_and_the_first_is_what_a_refusal_says() {
+    let (guest, there) = (of_core("A76"), of_core("A53"));
+    let differences: Vec<_> =
+        admission::differences(&guest.baseline, &there.baseline, OtherCore::Accepted).collect();
+    assert!(differences.len() > 5, "{differences:?}");
+    let refused = admission::compare(&guest, &there, OtherCore::Accepted);
+    assert_eq!(refused, Err(differences[0]));
+}
