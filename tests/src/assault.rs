@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Kernel;
 use godwit::inspect::access;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
+use image::Kernel;
 use protocol::management::Phase;
 use state::Register;
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use godwit::client::Client;
 use godwit::guest_output::{self, Report, command};
-use godwit::image::Image;
 use godwit::link::Address;
 use godwit::relay::{self, Options, Progress, Summary};
 use godwit::session::{Scratch, Session, SessionOptions};
+use image::Image;
 use protocol::Event;
 use protocol::management::Phase;
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use godwit::image::Kernel;
 use godwit::session::Scratch;
+use image::Kernel;
 use protocol::frame::PREDECESSORS_END;
 use protocol::{Decoder, MAX_FRAME};
 

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use godwit::image::{build_program, target_directory, workspace};
-use godwit::prepare::{
+use image::prepare::{
     Entry, EntryKind, LinuxGuest, WORKLOAD_TARGET, initramfs, unpacked, with_libraries,
 };
+use image::{build_program, target_directory, workspace};
 
 /// The packages, and the program of each.
 const PACKAGES: [&str; 3] = ["gdb-minimal", "strace", "linux-perf"];

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use godwit::image::{target_directory, workspace};
-use godwit::prepare::{self, Package};
+use image::prepare::{self, Package};
+use image::{target_directory, workspace};
 
 /// U-Boot for QEMU's `virt`, fetched once.
 ///

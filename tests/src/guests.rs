@@ -9,11 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
-use godwit::guest::{Guest, Program};
-use godwit::image::{
-    Image, ImageRequest, Kernel, build_guest, build_image, target_directory, workspace,
-};
-use godwit::prepare::{self, Entry, EntryKind, LinuxGuest, Package};
+use image::guest::{Guest, Program};
+use image::prepare::{self, Entry, EntryKind, LinuxGuest, Package};
+use image::{Image, ImageRequest, Kernel, build_guest, build_image, target_directory, workspace};
 
 use crate::{debian, spinner, systemd};
 

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, ensure};
-use godwit::image::elf::Program;
-use godwit::image::system::{Domain, PAGE, Prefill, Region, System, USER_TOP};
-use godwit::image::{
-    Config, Image, ImageRequest, Kernel, TARGET, build_program, target_directory, workspace,
-};
 use hostile_pd::{
     ARGUMENT_SYMBOL, AT_START_SYMBOL, ATTACK_SYMBOL, Granted, VCPUS_SYMBOL, confession,
 };
 pub use hostile_pd::{Attack, CONFESSION, messages};
+use image::elf::Program;
+use image::system::{Domain, PAGE, Prefill, Region, System, USER_TOP};
+use image::{
+    Config, Image, ImageRequest, Kernel, TARGET, build_program, target_directory, workspace,
+};
 
 use crate::guests::{self, TestGuest};
 

@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use godwit::guest::{Guest, Program};
-use godwit::image::workspace;
+use image::guest::{Guest, Program};
+use image::workspace;
 
 /// What a guest says every [`CALLS`] calls.
 pub const ALIVE: &str = "calls";

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use godwit::image::workspace;
+use image::workspace;
 use state::Register;
 
 /// A character to be said; 0 once it has been.

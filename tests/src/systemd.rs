@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use godwit::files;
-use godwit::image::{target_directory, workspace};
-use godwit::prepare::{Entry, EntryKind, PrepareError, assemble, initramfs, unpacked};
+use image::files;
+use image::prepare::{Entry, EntryKind, PrepareError, assemble, initramfs, unpacked};
+use image::{target_directory, workspace};
 
 /// Debian's base system as far as somebody at a console needs it; what these depend on comes with them.
 const PACKAGES: [&str; 18] = [

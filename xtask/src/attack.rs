@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
-use godwit::prepare::{self, Need};
+use image::prepare::{self, Need};
 use tests::assault::{Assault, Seed};
 
 use crate::kernels::Kernels;

@@ -1,7 +1,7 @@
 //! On which kernels something is done.
 
 use clap::ValueEnum;
-use godwit::image::Kernel;
+use image::Kernel;
 
 use crate::workspace::{NO_SDK, microkit_sdk};
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use godwit::prepare::{self, Need};
+use image::prepare::{self, Need};
 
 use crate::cargo;
 use crate::size;
@@ -132,7 +132,7 @@ fn host_tests(options: &Options) -> anyhow::Result<Results> {
     cargo::test(&arguments)
 }
 
-/// Whether there may be device trees to hold the boards' files against, as `host/godwit/tests/boards.rs` looks for them.
+/// Whether there may be device trees to hold the boards' files against, as `host/image/tests/boards.rs` looks for them.
 fn has_device_trees() -> bool {
     let installed = || {
         std::fs::read_dir("/usr/lib")

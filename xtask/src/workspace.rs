@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use godwit::image::Board;
+use image::Board;
 
 /// Protection domains, the embedded kernel and bare-metal guests: no floating point in code that saves and loads it.
 pub(crate) const BARE_TARGET: &str = "aarch64-unknown-none-softfloat";

@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::image::Image;
 use crate::line::Carrier;
 use arguments::{command_line, line_path};
+use image::Image;
 
 pub use self::core::Core;
 

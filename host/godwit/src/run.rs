@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use protocol::management::{Failure, StatusReport};
 
-use crate::image::{ImageError, ImageRequest, Kernel, build_image, target_directory, workspace};
 use crate::keeper::Order;
 use crate::patience::START;
 use crate::running::{Facts, Registration, Registry, RegistryError};
+use image::{ImageError, ImageRequest, Kernel, build_image, target_directory, workspace};
 
 /// What the directories of running boards' images begin with.
 const IMAGES: &str = "run-";

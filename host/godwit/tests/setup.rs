@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use godwit::image::workspace;
 use godwit::session::Scratch;
+use image::workspace;
 
 /// What every Debian has, besides what is tried here.
 const ESSENTIAL: [&str; 18] = [

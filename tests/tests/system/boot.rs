@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use godwit::image::Kernel;
 use godwit::session::Scratch;
+use image::Kernel;
 use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};

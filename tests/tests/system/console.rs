@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use godwit::guest_output::READY;
-use godwit::image::workspace;
-use godwit::prepare::{self, LinuxGuest};
+use image::prepare::{self, LinuxGuest};
+use image::workspace;
 use rustix::process::Signal;
 use tests::{ANSWER, BOOT};
 

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Image;
 use godwit::qemu::Core;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::{Scratch, SessionOptions};
+use image::Image;
 use protocol::management::Phase;
 use state::admission::OtherCore;
 use tests::ANSWER;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::ImageRequest;
 use godwit::relay::{GuestTime, Options};
 use godwit::session::Scratch;
+use image::ImageRequest;
 use tests::ANSWER;
 use tests::board::{Board, move_guest_with};
 use tests::guests::{self, TestGuest};

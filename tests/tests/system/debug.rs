@@ -1,11 +1,11 @@
 //! A guest's debug state is no domain's: single steps, breakpoints and watchpoints stop nobody but whose they are.
 
 use anyhow::{Context as _, ensure};
-use godwit::image::{ImageRequest, Kernel};
 use godwit::inspect::access;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
+use image::{ImageRequest, Kernel};
 use protocol::management::Phase;
 use state::Register;
 use tests::board::Board;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Kernel;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::Scratch;
+use image::Kernel;
 use protocol::kind;
 use protocol::management::Phase;
 use tests::ANSWER;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::{target_directory, workspace};
+use image::{target_directory, workspace};
 use rustix::process::Signal;
 use tests::ANSWER;
 use tests::random::Random;

@@ -1,9 +1,9 @@
 //! Firmware runs where QEMU's `virt` has it, boots a kernel from there, and moves with it.
 
 use anyhow::ensure;
-use godwit::guest::{Guest, Program};
-use godwit::image::{ImageRequest, Kernel};
 use godwit::session::Scratch;
+use image::guest::{Guest, Program};
+use image::{ImageRequest, Kernel};
 use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::guest::{Guest, Program};
-use godwit::image::{Image, ImageRequest, Kernel, target_directory, workspace};
 use godwit::inspect::text;
 use godwit::session::Scratch;
 use godwit::snapshot::SnapshotFile;
 use hang::Hang;
+use image::guest::{Guest, Program};
+use image::{Image, ImageRequest, Kernel, target_directory, workspace};
 use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Kernel;
 use godwit::session::Scratch;
+use image::Kernel;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
 use tests::{BOOT, interrupts};

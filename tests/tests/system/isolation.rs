@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::{Config, Kernel};
 use godwit::session::Scratch;
+use image::{Config, Kernel};
 use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};

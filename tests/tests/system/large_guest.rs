@@ -1,10 +1,10 @@
 //! A guest with much RAM is moved and kept like any other.
 
 use anyhow::ensure;
-use godwit::image::{ImageRequest, Kernel};
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, SnapshotFile};
+use image::{ImageRequest, Kernel};
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};
 

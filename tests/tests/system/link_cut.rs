@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use godwit::image::Kernel;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::Scratch;
+use image::Kernel;
 use protocol::management::{Phase, Stage};
 use protocol::{Event, kind};
 use tests::ANSWER;

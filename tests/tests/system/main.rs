@@ -45,14 +45,14 @@ macro_rules! on_both_kernels {
     ($($(#[$documentation:meta])* fn $name:ident($kernel:ident) $body:block)*) => {
         $(
             $(#[$documentation])*
-            fn $name($kernel: godwit::image::Kernel) -> anyhow::Result<()> $body
+            fn $name($kernel: image::Kernel) -> anyhow::Result<()> $body
         )*
 
         mod embedded {
             $(
                 #[test]
                 fn $name() -> anyhow::Result<()> {
-                    super::$name(godwit::image::Kernel::Embedded)
+                    super::$name(image::Kernel::Embedded)
                 }
             )*
         }
@@ -61,7 +61,7 @@ macro_rules! on_both_kernels {
             $(
                 #[test]
                 fn $name() -> anyhow::Result<()> {
-                    super::$name(godwit::image::Kernel::Sel4)
+                    super::$name(image::Kernel::Sel4)
                 }
             )*
         }

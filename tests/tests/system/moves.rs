@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use godwit::guest_output::{MARK, command};
-use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
+use image::Kernel;
 use protocol::management::{Phase, Stage};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::board::{Board, move_guest, move_guest_with};

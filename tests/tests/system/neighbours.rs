@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use godwit::image::{Config, Image, Kernel};
 use godwit::session::{Scratch, SessionOptions};
+use image::{Config, Image, Kernel};
 use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::Board;

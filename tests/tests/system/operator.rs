@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Kernel;
 use godwit::inspect::access::{self, AccessError};
 use godwit::inspect::live::{self, LiveError};
 use godwit::relay::{self, GuestTime, Options};
 use godwit::session::Scratch;
 use godwit::snapshot::State;
+use image::Kernel;
 use protocol::kind;
 use protocol::management::{Phase, Stage};
 use state::Register;

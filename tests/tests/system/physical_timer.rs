@@ -1,10 +1,10 @@
 //! The physical timer is not a guest's: one that takes it harms nobody, and one that looks for it is not offered it.
 
 use anyhow::ensure;
-use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot;
+use image::Kernel;
 use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};

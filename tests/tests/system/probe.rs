@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::ensure;
-use godwit::image::{Image, Kernel};
 use godwit::session::Scratch;
+use image::{Image, Kernel};
 use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};

@@ -2,9 +2,9 @@
 //! goes through record and board unchanged, whatever the board held before.
 
 use anyhow::ensure;
-use godwit::image::{Image, ImageRequest, Kernel};
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile, State};
+use image::{Image, ImageRequest, Kernel};
 use protocol::management::Phase;
 use state::record::{self, Record};
 use state::{Policy, Register};

@@ -1,10 +1,10 @@
 //! A guest that asks for a reset starts again as itself, wherever it is by then.
 
 use anyhow::ensure;
-use godwit::image::Kernel;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, RestoreOptions, SnapshotFile};
+use image::Kernel;
 use protocol::management::Phase;
 use tests::board::{Board, move_guest};
 use tests::guests::{self, TestGuest};

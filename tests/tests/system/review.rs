@@ -3,8 +3,8 @@
 //! Nothing is started. These are system tests because building what is reviewed takes a Microkit SDK.
 
 use anyhow::ensure;
-use godwit::image::{Board, Kernel, workspace};
-use godwit::isolation::{Review, build};
+use image::{Board, Kernel, workspace};
+use isolation::{Review, build};
 
 use crate::on_both_kernels;
 

@@ -1,11 +1,11 @@
 //! A guest that is kept in a file goes on as if nothing had happened, and so does its copy wherever it is restored.
 
 use anyhow::{Context as _, ensure};
-use godwit::image::Kernel;
 use godwit::inspect::access;
 use godwit::relay::Options;
 use godwit::session::Scratch;
 use godwit::snapshot::{self, Advance, RestoreOptions, SnapshotFile};
+use image::Kernel;
 use protocol::management::Phase;
 use state::Register;
 use tests::ANSWER;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use godwit::demo::{self, DemoOptions, Nobody};
-use godwit::image::{Kernel, Sel4Crates};
+use image::{Kernel, Sel4Crates};
 
 /// For how long the guest works on each board.
 const WATCH: Duration = Duration::from_secs(1);

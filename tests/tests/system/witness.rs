@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::image::{ImageRequest, Kernel, build_variant, workspace};
 use godwit::session::Scratch;
 use godwit::snapshot::{SnapshotFile, State};
+use image::{ImageRequest, Kernel, build_variant, workspace};
 use state::{Policy, Register, VcpuInterruptsV1};
 use tests::ANSWER;
 use tests::board::Board;

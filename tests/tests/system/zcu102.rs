@@ -4,8 +4,8 @@
 //! serial line. It runs seL4 only.
 
 mod sel4 {
-    use godwit::image::Kernel;
     use godwit::session::Scratch;
+    use image::Kernel;
     use protocol::management::Phase;
     use tests::board::{Board, move_guest};
     use tests::guests::{self, TestGuest};

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use godwit::client::Client;
-use godwit::guest::{Guest, Program};
-use godwit::image::{ImageRequest, Kernel, build_guest, build_image, build_variant, workspace};
 use godwit::session::{Scratch, Session, SessionOptions};
+use image::guest::{Guest, Program};
+use image::{ImageRequest, Kernel, build_guest, build_image, build_variant, workspace};
 use protocol::Event;
 use protocol::management::Phase;
 

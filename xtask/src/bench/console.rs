@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use godwit::guest::{Guest, Program};
-use godwit::image::{ImageRequest, Kernel, build_image, workspace};
-use godwit::prepare::{self, LinuxGuest};
 use godwit::qemu::{Console, Machine, MachineOptions};
+use image::guest::{Guest, Program};
+use image::prepare::{self, LinuxGuest};
+use image::{ImageRequest, Kernel, build_image, workspace};
 
 /// How much is said and typed.
 const BYTES: usize = 128 << 10;

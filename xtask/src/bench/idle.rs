@@ -4,10 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use godwit::guest::{Guest, Program};
-use godwit::image::{ImageRequest, Kernel, build_image, workspace};
+use godwit::guest_output;
 use godwit::qemu::{Console, Machine, MachineOptions};
-use godwit::{guest_output, prepare};
+use image::guest::{Guest, Program};
+use image::prepare;
+use image::{ImageRequest, Kernel, build_image, workspace};
 
 /// How long to watch.
 pub(crate) const SECONDS: u64 = 10;

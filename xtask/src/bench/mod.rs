@@ -15,8 +15,8 @@ mod table;
 use std::process::ExitCode;
 
 use clap::Args;
-use godwit::image::Kernel;
-use godwit::prepare::{self, Need};
+use image::Kernel;
+use image::prepare::{self, Need};
 
 use crate::kernels::Kernels;
 use crate::workspace::root;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use godwit::demo::{self, DemoOptions, Nobody};
-use godwit::image::Kernel;
 use godwit::relay::Summary;
+use image::Kernel;
 
 /// Pairs of moves, there and back.
 const PAIRS: u32 = 3;

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use godwit::guest::{Guest, Program};
-use godwit::image::{ImageRequest, Kernel, build_guest, build_image, workspace};
 use godwit::qemu::{Console, Machine, MachineOptions};
+use image::guest::{Guest, Program};
+use image::{ImageRequest, Kernel, build_guest, build_image, workspace};
 
 /// Where the guest is linked to run (`guest/runtime/guest.ld`).
 pub(super) const LOAD_ADDRESS: u64 = 0x4400_0000;

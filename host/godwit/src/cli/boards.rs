@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{SUCCESS, style};
-use crate::image::{Board, workspace};
-use crate::processor::matrix::Matrix;
 use crate::running::{Registry, Running};
+use image::processor::matrix::Matrix;
+use image::{Board, workspace};
 
 /// Lists the boards that are known, and those that are running.
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::console::ending_signals;
 use crate::demo::{self, DemoError, DemoOptions, Outcome, Ui as _};
 use crate::guest_output::Check;
-use crate::image::{Kernel, Sel4Crates};
+use image::{Kernel, Sel4Crates};
 
 /// Moves a running Debian Linux live from one emulated board to another, and shows that it does not notice.
 ///

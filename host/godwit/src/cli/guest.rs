@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::guest::{Guest, Program};
 use crate::guest_output;
-use crate::image::{self, Board, Config, ImageRequest, Kernel, Placement, Sel4Crates};
-use crate::prepare::{self, Need};
 use crate::qemu::Core;
+use image::guest::{Guest, Program};
+use image::prepare::{self, Need};
+use image::{self, Board, Config, ImageRequest, Kernel, Placement, Sel4Crates};
 
 use super::style::notice;
 

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::guest::{BoardArguments, GuestArguments};
 use super::{SUCCESS, style};
-use crate::image::{Config, ImageRequest, Kernel, build_image};
-use crate::isolation::remains;
 use crate::output::Output;
+use image::{Config, ImageRequest, Kernel, build_image};
+use isolation::remains;
 
 /// Builds an image and says where it is.
 #[derive(Debug, Args)]

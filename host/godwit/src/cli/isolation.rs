@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{FAILURE, SUCCESS, style};
-use crate::image::{Board, Kernel, workspace};
-use crate::isolation::{Review, build, document, report};
+use image::{Board, Kernel, workspace};
+use isolation::{Review, build, document, report};
 
 /// Says what each domain can do to each other and to the guest, and holds it against policy.toml.
 ///

@@ -17,10 +17,10 @@ use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{SIGNAL, SUCCESS, style};
-use crate::errata;
 use crate::keeper;
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
 use crate::running::Role;
+use image::errata;
 
 /// Moves a running guest from one board to another.
 #[derive(Debug, Args)]

@@ -10,14 +10,14 @@ use super::guest::{BoardArguments, CoreArguments, GuestArguments};
 use super::{GUEST_FAILED, SIGNAL, SUCCESS, style};
 use crate::attach::{Attach, Left, Signals, attach};
 use crate::console::{self, ESCAPE_NAME, RawTerminal};
-use crate::guest::Seeds;
-use crate::image::{ImageRequest, ram_size, workspace};
 use crate::keeper::messages::End;
 use crate::keeper::{self, Order};
 use crate::patience::START;
-use crate::prepare::{self, Need};
 use crate::run::{RunOptions, Started, start};
 use crate::running::{Registry, Running};
+use image::guest::Seeds;
+use image::prepare::{self, Need};
+use image::{ImageRequest, ram_size, workspace};
 
 /// Runs a guest on a board under QEMU, its console in this terminal.
 ///

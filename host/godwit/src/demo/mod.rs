@@ -19,10 +19,10 @@ pub use ui::{Nobody, Ui};
 
 use crate::client::{Client, ClientError};
 use crate::guest_output::{HELLO, MARK, READY, REPORT, Report, WORKLOAD, command};
-use crate::image::{Image, ImageError, Kernel, build_image, workspace};
-use crate::prepare::{self, LinuxGuest, Need, PrepareError};
 use crate::relay::{self, MoveError};
 use crate::session::{LastLines, Scratch, Session, SessionError};
+use image::prepare::{self, LinuxGuest, Need, PrepareError};
+use image::{Image, ImageError, Kernel, build_image, workspace};
 use setting::Moments;
 use summary::whole;
 

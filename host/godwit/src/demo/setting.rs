@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::DemoError;
-use crate::guest::{Guest, Program};
-use crate::image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates, workspace};
-use crate::prepare::LinuxGuest;
 use crate::session::SessionOptions;
+use image::guest::{Guest, Program};
+use image::prepare::LinuxGuest;
+use image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates, workspace};
 
 /// Where the guest's RAM lies on the second board.
 const PLACEMENT_OF_B: &str = "high";
@@ -322,7 +322,7 @@ mod tests {
         let options = DemoOptions::default();
         let [a, b] = &options.boards;
         assert_ne!(a.ram, b.ram);
-        let root = crate::image::workspace().unwrap();
+        let root = image::workspace().unwrap();
         let place = |board: &BoardOptions| {
             let known = Board::load(&root, &board.board).unwrap();
             known.placement(&board.placement).unwrap()
@@ -339,7 +339,7 @@ mod tests {
     fn a_board_with_a_serial_line_gets_a_guest_that_it_can_take() {
         let mut options = on_sel4();
         options.move_to("zcu102").unwrap();
-        let root = crate::image::workspace().unwrap();
+        let root = image::workspace().unwrap();
         assert_eq!(options.rewritten_mib, Some(1));
         let [a, b] = &options.boards;
         assert_eq!((&*a.board, &*b.board), ("qemu_virt_aarch64", "zcu102"));

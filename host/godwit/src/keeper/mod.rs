@@ -27,11 +27,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::console::signals;
-use crate::image::{Board, Image, Kernel, workspace};
 use crate::patience::{GREETING, OWNER, SOCKETS};
 use crate::qemu::{Console, Machine, MachineOptions};
 use crate::running::{Registration, Registry};
 use crate::tap::{Heard, Tap};
+use image::{Board, Image, Kernel, workspace};
 use messages::{End, Say, Tell};
 use news::{Item, News};
 pub use talk::{detach, end, last_screen, tell_last_screen};

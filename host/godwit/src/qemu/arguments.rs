@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Console, MachineError, MachineOptions, Result, SOCKET_PATH};
-use crate::image::board::{Newer, QemuTemplate};
+use image::board::{Newer, QemuTemplate};
 
 /// The program and its arguments.
 pub(super) fn command_line(options: &MachineOptions) -> Result<(String, Vec<String>)> {

@@ -6,7 +6,7 @@
 use std::process::{Command, Stdio};
 
 use super::{MachineError, Result};
-use crate::image::Board;
+use image::Board;
 
 /// Another processor than the board's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn available(of_board: &[String], offered: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::workspace;
+    use image::workspace;
 
     fn board(name: &str) -> Board {
         Board::load(&workspace().unwrap(), name).unwrap()

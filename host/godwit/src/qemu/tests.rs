@@ -1,5 +1,5 @@
 use super::*;
-use crate::image::{Board, Kernel, workspace};
+use image::{Board, Kernel, workspace};
 
 fn options(name: &str) -> MachineOptions {
     let board = Board::load(&workspace().unwrap(), "qemu_virt_aarch64").unwrap();

@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # use std::time::Duration;
-//! # use godwit::{image, session::{Scratch, Session, SessionOptions}};
+//! # use godwit::session::{Scratch, Session, SessionOptions};
 //! # fn example(image: image::Image) -> Result<(), Box<dyn std::error::Error>> {
 //! let scratch = Scratch::new()?;
 //! let mut board = Session::start(SessionOptions::new("a", image), &scratch)?;
@@ -17,7 +17,6 @@
 //! # }
 //! ```
 
-mod scratch;
 mod transcript;
 
 use std::fmt;
@@ -28,13 +27,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use scratch::Scratch;
+pub use image::scratch::Scratch;
 pub use transcript::{Found, NotFound, Transcript};
 
-use crate::image::Image;
 use crate::link::Address;
 use crate::patience::SOCKETS;
 use crate::qemu::{Console, Machine, MachineError, MachineOptions};
+use image::Image;
 
 /// Lines of the console that an error quotes.
 const QUOTED: usize = 15;
