@@ -27,7 +27,7 @@ const DEBUGGERS_RAM: u64 = 320;
 const SYSTEMD_RAM: u64 = 512;
 
 /// The board that all tests run on but those about others.
-const VIRT: &str = "qemu_virt_aarch64";
+pub const VIRT: &str = "qemu_virt_aarch64";
 
 /// A guest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -54,6 +54,8 @@ pub struct ImageRequest {
     pub board_ram: Option<u64>,
     /// Leaves the guest, which is trusted, its processor's debug registers and performance monitor.
     pub guest_debug: bool,
+    /// The record of what its guest may rely on of processors ([`crate::processor::promise`]); what the board has if absent.
+    pub promise: Option<Vec<u8>>,
     /// For the board itself, not for QEMU's model of it ([`Board::on_hardware`]).
     pub hardware: bool,
     /// Programs to use in place of our own, by the domain's name in the description; `kernel` for the embedded kernel.
@@ -75,6 +77,7 @@ impl Default for ImageRequest {
             placement: Placement::Anywhere,
             board_ram: None,
             guest_debug: false,
+            promise: None,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         }
@@ -334,6 +337,9 @@ pub fn programs(
         symbols::patch_variables(&mut program, [("link_baud", board.link_baud().into())])?;
         symbols::patch_variables(&mut program, [("time_of_day", time_of_day)])?;
         symbols::patch_board_name(&mut program, &board.name)?;
+        if let Some(promise) = &request.promise {
+            symbols::patch_promise(&mut program, promise)?;
+        }
         programs.push(program);
     }
     let kernel = match request.kernel {

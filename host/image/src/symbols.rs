@@ -105,6 +105,21 @@ pub fn patch_variables(
     Ok(())
 }
 
+/// Where a program that looks after a guest finds what that may rely on: as many bytes as a record of it can have.
+const PROMISE_SYMBOL: &str = "guest_promise";
+
+/// Writes what a guest may rely on into a program, its file included, if it wants to know.
+///
+/// # Errors
+///
+/// It is longer than the symbol, or the symbol not in the file.
+pub fn patch_promise(program: &mut Program, record: &[u8]) -> Result<(), ElfError> {
+    if program.has_symbol(PROMISE_SYMBOL) {
+        program.write_file(PROMISE_SYMBOL, record)?;
+    }
+    Ok(())
+}
+
 /// Where a program that tells others on which board it runs finds the name: as many bytes as a record has room for.
 const BOARD_NAME_SYMBOL: &str = "board_name";
 

@@ -8,9 +8,11 @@ use anyhow::{Context as _, ensure};
 use godwit::qemu::Core;
 use godwit::relay::{self, Options, Whereabouts};
 use godwit::session::{Scratch, SessionOptions};
-use image::Image;
+use image::processor::{Cores, promise};
+use image::{self, Image, ImageRequest, Kernel, workspace};
 use protocol::management::Phase;
-use state::admission::OtherCore;
+use state::Register;
+use state::admission::{self, OtherCore};
 use tests::ANSWER;
 use tests::board::{Board, move_guest, move_guest_with};
 use tests::guests::{self, TestGuest};
@@ -58,11 +60,36 @@ on_both_kernels! {
         let on_a76 = looks(&mut a76)?;
         move_guest(&mut a76, &mut a53)?;
         ensure!(looks(&mut a53)? == started_on);
+        is_in_the_table("cortex-a53", &started_on)?;
+        is_in_the_table("cortex-a72", &on_a72)?;
+        is_in_the_table("cortex-a76", &on_a76)?;
         ensure!(started_on["midr_el1"] != on_a72["midr_el1"]);
         ensure!(on_a72["midr_el1"] != on_a76["midr_el1"]);
         // LSE atomics, which only the last has.
         let atomics = |seen: &Seen| seen["id_aa64isar0_el1"] >> 20 & 0xf;
         ensure!([&started_on, &on_a72, &on_a76].map(atomics) == [0, 0, 2]);
+        a53.session.send(b"q")?;
+        a53.expect_probe_done()
+    }
+
+    /// As Linux 6.15 and later ask: what it has been told of, it goes to without anybody's word, and nowhere else.
+    fn a_guest_that_has_asked_where_it_may_run_goes_there_by_itself(kernel) {
+        let scratch = Scratch::new()?;
+        let guest = TestGuest::probe("mode=cores discover=1", 1);
+        let full = promised_image(kernel, &guest, &["cortex-a76"])?;
+        let empty = guests::empty_image(kernel, guest.ram_mib())?;
+        let mut a53 = Board::start("a53", &full, &scratch)?;
+        let mut a72 = with_core("cortex-a72", &empty, &scratch)?;
+        let mut a76 = with_core("cortex-a76", &empty, &scratch)?;
+        let told = a53.session.expect("probe: 2 implementations", ANSWER)?;
+        ensure!(told.contains("implementation 0 midr=0x410fd034"), "{told}");
+        ensure!(told.contains("implementation 1 midr=0x414fd0b1"), "{told}");
+        seen(&mut a53)?;
+        is_refused(&mut a53, &mut a72, OtherCore::Refused, "MIDR_EL1")?;
+        move_guest(&mut a53, &mut a76)?;
+        looks(&mut a76)?;
+        move_guest(&mut a76, &mut a53)?;
+        looks(&mut a53)?;
         a53.session.send(b"q")?;
         a53.expect_probe_done()
     }
@@ -81,6 +108,41 @@ on_both_kernels! {
         a76.session.send(b"q")?;
         a76.expect_probe_done()
     }
+}
+
+/// An image of a guest that is started on a `virt` board and promised what these have in common with it.
+fn promised_image(kernel: Kernel, guest: &TestGuest, others: &[&str]) -> anyhow::Result<Image> {
+    let root = workspace()?;
+    let cores = Cores::load(&root)?;
+    let own = cores.of_board(&image::Board::load(&root, guests::VIRT)?)?;
+    let others = others
+        .iter()
+        .map(|name| cores.named(&root, name, 62_500_000));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    let promise = promise::promise(&own, &others, promise::Guest::default())?;
+    guests::build(&ImageRequest {
+        name: format!("test-{kernel}-promised"),
+        kernel,
+        guest: Some(guest.build()?),
+        ram_mib: guest.ram_mib(),
+        promise: Some(promise.record()?),
+        ..ImageRequest::default()
+    })
+}
+
+/// What the probe has seen is what board/processors.toml says of this core.
+fn is_in_the_table(core: &str, seen: &Seen) -> anyhow::Result<()> {
+    let table = Cores::load(&workspace()?)?.core(core, 62_500_000)?;
+    let mut found = table.clone();
+    for (name, value) in seen {
+        let register = Register::from_name(name).context("a register")?;
+        ensure!(found.constants.set_word(register, *value), "{name}");
+    }
+    for (one, other) in [(&table, &found), (&found, &table)] {
+        let difference = admission::differences(one, other, OtherCore::Refused).next();
+        ensure!(difference.is_none(), "{core}: {difference:?}");
+    }
+    Ok(())
 }
 
 /// A board with another core than its own.

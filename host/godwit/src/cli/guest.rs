@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use state::Register;
 
 use crate::guest_output;
 use crate::qemu::Core;
 use image::guest::{Guest, Program};
 use image::prepare::{self, Need};
+use image::processor::promise::{self, Promise};
+use image::processor::{Cores, Named};
 use image::{self, Board, Config, ImageRequest, Kernel, Placement, Sel4Crates};
 
 use super::style::notice;
@@ -64,6 +67,25 @@ impl CoreArguments {
     }
 }
 
+impl CoreArguments {
+    /// The processor, as far as it can be known before it runs.
+    fn processor(&self, cores: &Cores, board: &Board) -> anyhow::Result<Named> {
+        let frequency = self.counter_frequency.unwrap_or(board.counter_frequency());
+        let Some(model) = &self.board_cpu else {
+            let mut board = board.clone();
+            board.processor.counter_frequency = frequency;
+            if let Some(qemu) = &mut board.qemu {
+                qemu.counter_frequency = Some(frequency);
+            }
+            return Ok(cores.of_board(&board)?);
+        };
+        Ok(Named {
+            name: format!("{} with {model}", board.name),
+            baseline: cores.core(model, frequency)?,
+        })
+    }
+}
+
 /// What the board boots: Debian's Linux with a BusyBox shell, unless something else is given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Guest (Debian's Linux and BusyBox unless given)")]
@@ -96,6 +118,20 @@ pub(super) struct GuestArguments {
     /// Nothing: the board waits for a guest to be moved to it.
     #[arg(long)]
     empty: bool,
+    /// Where the guest is to go later, the board that it starts on or not: boards, cores (cortex-a72), or files with registers
+    /// such as `ID_AA64ISAR0_EL1 = 0x11120`. It is promised what all of them have, told not to use the rest, and learns of their
+    /// cores if it asks.
+    #[arg(
+        long,
+        value_name = "BOARD,…",
+        value_delimiter = ',',
+        conflicts_with = "empty"
+    )]
+    baseline: Vec<String>,
+    /// Takes your word that neither the guest's kernel nor its programs use what it was not promised, where nothing keeps them
+    /// from it.
+    #[arg(long, requires = "baseline")]
+    promise: bool,
     /// The guest's CPUs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     vcpus: u32,
@@ -168,6 +204,43 @@ impl GuestArguments {
         })
     }
 
+    /// What the guest is promised, on this board with this processor, and says so; its command line tells it what not to
+    /// use. Nothing unless that was asked for.
+    pub(super) fn promise(
+        &self,
+        board: &Board,
+        core: Option<&CoreArguments>,
+        debug: bool,
+        guest: Option<&mut Guest>,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(guest) = guest.filter(|_| !self.baseline.is_empty()) else {
+            return Ok(None);
+        };
+        let root = image::workspace()?;
+        let cores = Cores::load(&root)?;
+        let own = match core {
+            Some(core) => core.processor(&cores, board)?,
+            None => cores.of_board(board)?,
+        };
+        let frequency = own.baseline.constants.word(Register::CNTFRQ_EL0);
+        let frequency = frequency.and_then(|frequency| u32::try_from(frequency).ok());
+        let others = self.baseline.iter();
+        let others = others
+            .map(|name| cores.named(&root, name, frequency.unwrap_or(0)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let traits = promise::Guest {
+            linux: matches!(guest.program, Program::Linux { .. }),
+            debug,
+            answered_for: self.promise,
+        };
+        let promise = promise::promise(&own, &others, traits)?;
+        for option in promise.options() {
+            guest.arguments += &format!(" {option}");
+        }
+        notice(&promised(&own.name, &self.baseline, &promise));
+        Ok(Some(promise.record()?))
+    }
+
     /// The image of a board that boots `guest`.
     pub(super) fn request(
         &self,
@@ -188,10 +261,29 @@ impl GuestArguments {
             placement: Placement::Anywhere,
             board_ram: None,
             guest_debug: board.guest_debug,
+            promise: None,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         })
     }
+}
+
+/// What a guest is promised, for whoever starts it.
+fn promised(own: &str, others: &[String], promise: &Promise) -> String {
+    let count = promise.baseline.implementations.len();
+    let mut text = format!(
+        "the guest is promised what {own} and {} have in common, and learns of {count} cores if it asks",
+        others.join(", ")
+    );
+    if promise.costs.is_empty() {
+        text += "; this board has nothing besides";
+    } else {
+        text += "; besides, this board has";
+    }
+    for cost in &promise.costs {
+        text += &format!("\n   {cost}");
+    }
+    text
 }
 
 /// Debian's kernel with our initramfs, fetched and built if need be.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::guest::{BoardArguments, GuestArguments};
 use super::{SUCCESS, style};
 use crate::output::Output;
-use image::{Config, ImageRequest, Kernel, build_image};
+use image::{Board, Config, ImageRequest, Kernel, build_image, workspace};
 use isolation::remains;
 
 /// Builds an image and says where it is.
@@ -41,7 +41,14 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let chosen = arguments.guest.choose()?;
+    let mut chosen = arguments.guest.choose()?;
+    let known = Board::load(&workspace()?, &arguments.board.board)?;
+    let known = match arguments.qemu {
+        true => known,
+        false => known.on_hardware(),
+    };
+    let guest_debug = arguments.board.guest_debug;
+    let promise = (arguments.guest).promise(&known, None, guest_debug, chosen.guest.as_mut())?;
     let BoardArguments {
         kernel,
         board,
@@ -55,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let name = format!("{board}-{kernel}{}{debug}", sel4_crates.suffix());
     let request = ImageRequest {
         hardware: !arguments.qemu,
+        promise,
         ..arguments
             .guest
             .request(&arguments.board, &name, chosen.guest)?

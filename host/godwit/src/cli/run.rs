@@ -17,7 +17,7 @@ use crate::run::{RunOptions, Started, start};
 use crate::running::{Registry, Running};
 use image::guest::Seeds;
 use image::prepare::{self, Need};
-use image::{ImageRequest, ram_size, workspace};
+use image::{Board, ImageRequest, ram_size, workspace};
 
 /// Runs a guest on a board under QEMU, its console in this terminal.
 ///
@@ -82,10 +82,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         // The image is for this start alone.
         guest.seeds = Some(Seeds::fresh().context("the host's random numbers")?);
     }
+    let board = Board::load(&workspace()?, &arguments.board.board)?;
+    let promise = arguments.guest.promise(
+        &board,
+        Some(&arguments.core),
+        arguments.board.guest_debug,
+        chosen.guest.as_mut(),
+    )?;
     let options = RunOptions {
         name: arguments.name.clone(),
         request: ImageRequest {
             board_ram: arguments.board_ram,
+            promise,
             ..arguments
                 .guest
                 .request(&arguments.board, "run", chosen.guest)?

@@ -209,6 +209,7 @@ impl DemoOptions {
             },
             board_ram: fits.then_some(board.ram),
             guest_debug: false,
+            promise: None,
             hardware: false,
             domain_overrides: BTreeMap::new(),
         }

@@ -19,7 +19,10 @@ use super::{Named, set};
 #[derive(Debug, thiserror::Error)]
 pub enum PromiseError {
     /// Two processors have nothing in common that a guest could be promised.
-    #[error("no guest can go between {own} and {other}: {refusal}")]
+    #[error(
+        "no guest can go between {own} and {other}: {refusal}{}",
+        counter(refusal)
+    )]
     Nothing {
         /// Where it starts.
         own: String,
@@ -56,6 +59,18 @@ pub enum PromiseError {
     /// The record cannot be written.
     #[error("the guest's promise: {0}")]
     Record(#[from] RecordError),
+}
+
+/// What helps where counters differ, under QEMU.
+fn counter(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Different {
+            register, found, ..
+        } if *register == Register::CNTFRQ_EL0.name() => {
+            format!("; QEMU's virt can count as often: --counter-frequency {found}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn lines(costs: &[Cost]) -> String {

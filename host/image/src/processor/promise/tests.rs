@@ -126,6 +126,10 @@ fn other_counters_and_other_zero_blocks_have_nothing_in_common() {
     let zcu102 = Cores::load(&root).unwrap().of_board(&zcu102).unwrap();
     let error = promise(&named("odroidc2"), &[zcu102], LINUX).unwrap_err();
     assert!(error.to_string().contains("CNTFRQ_EL0"), "{error}");
+    assert!(
+        error.to_string().contains("--counter-frequency 62500000"),
+        "{error}"
+    );
     let other = with("cortex-a53", Register::DCZID_EL0, 0, 5);
     let error = promise(&named("cortex-a53"), &[other], LINUX).unwrap_err();
     assert!(error.to_string().contains("DCZID_EL0"), "{error}");
