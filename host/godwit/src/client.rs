@@ -469,7 +469,7 @@ impl Client {
 /// Tags begin where no predecessor's are likely to be, so that an answer to it is not taken for
 /// one to us.
 fn first_tag() -> u32 {
-    let [first, _] = crate::relay::random_bits();
+    let [first, _] = crate::random::random_bits();
     u32::try_from(first >> 33).unwrap_or(0)
 }
 

@@ -13,6 +13,7 @@ pub mod link;
 pub mod output;
 pub mod patience;
 pub mod qemu;
+mod random;
 pub mod relay;
 pub mod run;
 pub mod running;

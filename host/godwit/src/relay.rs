@@ -19,12 +19,12 @@ pub use whereabouts::Whereabouts;
 use crate::client::{Client, ClientError, Step};
 use crate::link::LinkError;
 use crate::patience::{self, ARRIVAL};
+use crate::random::random_bits;
 use protocol::management::{Figures, MoveReport, Phase, Stage, StartMove, StatusReport};
 use protocol::{MoveFailure, MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
 use state::admission::{self, OtherCore};
 use std::fmt;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -203,16 +203,6 @@ pub fn is_called_off() -> bool {
     CALLED_OFF
         .get()
         .is_some_and(|flag| flag.load(Ordering::Relaxed))
-}
-
-/// Random bits from the system; if it has none to give, from the clock.
-pub(crate) fn random_bits() -> [u64; 2] {
-    let mut bytes = [0; 16];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    let bits = u128::from_le_bytes(bytes);
-    let bits = read.map_or_else(|_| now_since_epoch().as_nanos(), |()| bits);
-    let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
-    [half(bits), half(bits >> 64)]
 }
 
 fn now_since_epoch() -> Duration {

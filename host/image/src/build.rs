@@ -20,6 +20,7 @@ use super::{
 };
 use crate::files;
 use crate::guest::{self, Guest};
+use crate::io::{read, write};
 
 /// The package of the embedded kernel, and the feature that makes it one.
 const KERNEL: (&str, &str) = ("kernel", "bare");
@@ -421,20 +422,6 @@ fn compile(workspace: &Workspace, features: &Features) -> Result<Files, ImageErr
     let files = Arc::new(files);
     compiled.insert(key, Arc::clone(&files));
     Ok(files)
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
-    std::fs::read(path).map_err(|source| ImageError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-pub(super) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), ImageError> {
-    files::replace(path, content).map_err(|source| ImageError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod errata;
 mod error;
 pub mod files;
 pub mod guest;
+mod io;
 pub mod layout;
 pub mod memory;
 pub mod microkit;

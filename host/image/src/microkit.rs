@@ -18,11 +18,11 @@ use sel4_sys::InvocationLabels;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::build::write;
 use super::elf::Program;
 use super::symbols::{self, KernelFacts};
 use super::{Board, Config, ImageError};
 use crate::files;
+use crate::io::write;
 
 /// The version that everything here was written for.
 pub const VERSION: &str = "2.3.0";

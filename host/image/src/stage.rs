@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use super::ImageError;
-use super::build::{read, write};
 use super::elf::Program;
+use crate::io::{read, write};
 
 /// The package of the stage.
 pub(super) const PACKAGE: &str = "el2-stage";

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::ImageError;
-use super::build::write;
 use super::cargo::{Workspace, target_directory};
+use crate::io::write;
 
 /// The version whose interface ours is.
 pub const VERSION: &str = "5.0.0";

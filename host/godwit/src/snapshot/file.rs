@@ -526,7 +526,7 @@ impl<'a, M: Memory> Writer<'a, M> {
 
     /// Writes the pages that are not zero, each contents once.
     fn store_pages(&mut self) -> Result<(Vec<Entry>, u32)> {
-        let key = Key::new(crate::relay::random_bits());
+        let key = Key::new(crate::random::random_bits());
         let mut first_with: HashMap<[u64; 2], Vec<u32>> = HashMap::new();
         let mut index: Vec<Entry> = Vec::new();
         let mut stored = 0;

@@ -20,7 +20,8 @@ use super::{CapturedMemory, Progress, SnapshotError, State, bundle, event, liste
 use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
 use crate::patience::{BEHIND_BOARDS, REACTION};
-use crate::relay::{self, Options, random_bits};
+use crate::random::random_bits;
+use crate::relay::{self, Options};
 
 /// The largest guest: 16 GiB, four times the RAM of any board that there is an image for.
 const MOST_PAGES: u32 = 1 << 22;
