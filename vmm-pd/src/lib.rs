@@ -10,21 +10,11 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
-pub mod abort;
-mod address;
 pub mod capture;
-pub mod clock;
-pub mod console;
-mod exception;
+pub mod devices;
 pub mod exit;
-pub mod gate;
-pub mod instruction;
-pub mod machine;
+pub mod lifecycle;
 pub mod port;
-pub mod psci;
-mod stop;
-pub mod stopwatch;
-mod trap;
 
 #[cfg(test)]
 mod tests;

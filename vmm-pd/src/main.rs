@@ -7,14 +7,7 @@
 
 use memory_functions as _;
 
-#[cfg(feature = "measure")]
-mod measure;
-mod memory;
-#[cfg(not(feature = "measure"))]
-mod no_measure;
 mod shell;
-#[path = "capture/stub.rs"]
-mod stub;
 
 use channel::{VcpuId, ids, microkit, vmm};
 use sel4_microkit::{
@@ -22,7 +15,7 @@ use sel4_microkit::{
 };
 use shell::Shell;
 use vmm_pd::exit::Exit;
-use vmm_pd::machine::Machine;
+use vmm_pd::lifecycle::machine::Machine;
 
 /// The domain: the machine and its shell.
 struct Vmm {
@@ -33,7 +26,7 @@ struct Vmm {
 #[protection_domain]
 fn init() -> Vmm {
     let mut shell = Shell::new();
-    shell.install_stub(stub::code());
+    shell.install_stub(shell::stub::code());
     let mut machine = Machine::new(shell.image_boot());
     machine.start(&mut shell);
     shell.flush();

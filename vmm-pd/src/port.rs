@@ -8,7 +8,7 @@ use channel::{Message, ProtocolError, VcpuId, timer, vgic};
 use thiserror::Error;
 
 use crate::capture::DataPage;
-use crate::machine::Boot;
+use crate::lifecycle::machine::Boot;
 
 /// The kernel refused an invocation, with seL4's error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

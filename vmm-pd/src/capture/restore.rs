@@ -9,9 +9,9 @@ use state::{Register, RegisterFile};
 
 use super::layout::{self, Command, Leave, MAX_INTERRUPTS, position};
 use super::{CaptureError, DataPage, Features, Progress};
-use crate::exception::is_32_bit;
 use crate::exit::Exit;
-use crate::gate::TimeGoesOn;
+use crate::exit::exception::is_32_bit;
+use crate::lifecycle::gate::TimeGoesOn;
 use crate::port::{COUNT_ALL, COUNT_PROGRAM_COUNTER, Frame, Port, VcpuRegister};
 
 /// A restore under way.

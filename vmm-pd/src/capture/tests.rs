@@ -18,7 +18,7 @@ use super::{
     park,
 };
 use crate::exit::{Exit, Syndrome, class};
-use crate::gate::TimeGoesOn;
+use crate::lifecycle::gate::TimeGoesOn;
 use crate::port::VcpuRegister;
 use fake::{Asked, Fake, Slot, Thread, features};
 

@@ -6,7 +6,7 @@ use channel::vmm::Phase;
 use proptest::prelude::*;
 
 use crate::exit::{Exit, Syndrome};
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// Where the guest's vectors are.

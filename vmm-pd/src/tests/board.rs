@@ -9,7 +9,7 @@ use state::RegisterFile;
 use crate::capture::tests::fake::{Asked, Fake, Thread, as_sel4_takes};
 use crate::capture::{DataPage, layout};
 use crate::exit::Exit;
-use crate::machine::{Boot, Machine};
+use crate::lifecycle::machine::{Boot, Machine};
 use crate::port::{COUNT_STATE, Frame, KernelError, Port, VcpuRegister, count_for};
 
 /// What the machine did to a vCPU's thread, in order.

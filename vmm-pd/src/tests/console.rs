@@ -8,7 +8,7 @@ use super::board::Board;
 use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, go_on_with, record_of, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 
 const DATA: u64 = 0x0900_0000;
 const FLAGS: u64 = 0x0900_0018;

@@ -6,7 +6,7 @@ use super::board::Board;
 use super::{DAY, SMC, SYSTEM_RESET, access, empty, enable, go_on_with, record_of, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 
 /// Ticks a second of the boards' counters.
 const SECOND: u64 = 62_500_000;

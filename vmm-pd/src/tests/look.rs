@@ -6,7 +6,7 @@ use hang::Hang;
 use super::board::{Board, ENTRY, vcpu_id};
 use super::{SMC, SYSTEM_RESET, two_running};
 use crate::exit::{Exit, Syndrome};
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// `msr hcr_el2, x0`, and `b .`.

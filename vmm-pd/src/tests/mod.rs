@@ -20,7 +20,7 @@ use state::{PowerV1, Register, VcpusRecordV4, record};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::{Exit, Syndrome};
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::{Port as _, VcpuRegister};
 
 /// The time of day when the board started, in seconds since 1970.

@@ -6,7 +6,7 @@ use state::{Register, VcpusRecordV4, record};
 use super::board::{Board, Did, ENTRY};
 use super::{access, enable, record_of};
 use crate::exit::{Exit, Syndrome};
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// User, T, a carry, GE and an IT block under way: nothing of that may be lost.

@@ -7,7 +7,7 @@ use state::Register;
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// A second vCPU's call: PSCI's version.

@@ -5,7 +5,7 @@ use channel::vmm::Phase;
 use super::board::{Board, ENTRY};
 use super::{SMC, SYSTEM_RESET};
 use crate::exit::{Exit, Syndrome, class};
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// `PSTATE` of a guest's user mode.

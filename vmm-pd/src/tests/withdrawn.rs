@@ -8,7 +8,7 @@ use channel::vmm::{Phase, Request};
 
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
-use crate::machine::Machine;
+use crate::lifecycle::machine::Machine;
 use crate::port::VcpuRegister;
 
 /// Two vCPUs; shared interrupt 40, which `targets` may have, waits in a list register of the first.

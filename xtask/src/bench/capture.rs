@@ -1,7 +1,7 @@
 //! What it costs to capture and to restore one vCPU: the way that every snapshot and every move takes.
 //!
 //! A guest is paused and resumed again and again on a board whose `vmm-pd` is built to look at the counter
-//! (`vmm-pd/src/measure.rs`) and is otherwise the one that every board has. The guest has two vCPUs and stands still
+//! (`vmm-pd/src/shell/measure.rs`) and is otherwise the one that every board has. The guest has two vCPUs and stands still
 //! (`guest/bench/src/stand.rs`); the second is looked at, because when its turn comes, `migration-pd` has done what followed
 //! from its request and is idle.
 

@@ -13,7 +13,7 @@ use super::interface::VirtualInterface;
 use crate::capture::layout::{self, Command, Leave, progress};
 use crate::capture::{DataPage, Features, set_up};
 use crate::exit::{Exit, Syndrome, class};
-use crate::machine::Boot;
+use crate::lifecycle::machine::Boot;
 use crate::port::{Frame, KernelError, Port, VcpuRegister};
 
 /// Registers of a thread, all of them.

@@ -5,7 +5,7 @@
 //! only; the guest's own abort wants the virtual one. Must never: be trusted beyond that; another vCPU may have changed
 //! the instruction since.
 
-use crate::instruction::{field, register, signed};
+use crate::exit::instruction::{field, register, signed};
 
 /// What an address is computed from.
 pub(crate) trait Operands {

@@ -7,8 +7,8 @@ use state::admission::{self, OtherCore, Refusal};
 use state::{BaselineV1, ImplementationV1, MachineRecordV2, Register, record};
 
 use super::{Machine, MachineError};
+use crate::exit::psci::{IMPLEMENTATIONS_VERSION, result};
 use crate::port::Port;
-use crate::psci::{IMPLEMENTATIONS_VERSION, result};
 
 /// Which implementations the guest has asked for since it started here, one bit each.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,7 +1,7 @@
 //! What a vCPU needs to run: time that goes on.
 //!
 //! Responsible for: that nothing but `timer-pd`'s answer makes a [`TimeGoesOn`]. A vCPU is let run with one only, at its
-//! start ([`crate::machine`]) and after a restore ([`crate::capture::Restored`]); `timer-pd` gives it out when every vCPU
+//! start ([`crate::lifecycle::machine`]) and after a restore ([`crate::capture::Restored`]); `timer-pd` gives it out when every vCPU
 //! has its timer, and not before (its `gate`). Must never: be made up.
 
 use channel::{ProtocolError, Ticks, timer};

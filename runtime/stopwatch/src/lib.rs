@@ -11,6 +11,8 @@
 //!
 //! Of several vCPUs, the last is the one to look at: while the first runs the stub, `migration-pd` still does what follows
 //! from its request, and is counted.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 use channel::{timer, vgic};
 

@@ -1,7 +1,7 @@
 //! The shell that does not measure, as in every image but a benchmark's: calls are made, and nothing else.
 
 use channel::ring::Producer;
-use vmm_pd::stopwatch::Step;
+use stopwatch::Step;
 
 /// Takes no time.
 pub(crate) struct Clock;

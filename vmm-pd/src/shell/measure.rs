@@ -8,7 +8,7 @@
 use core::fmt::{self, Write};
 
 use channel::ring::Producer;
-use vmm_pd::stopwatch::{Lap, Measured, Step, Stopwatch};
+use stopwatch::{Lap, Measured, Step, Stopwatch};
 
 /// Takes the time of calls.
 pub(crate) struct Clock {

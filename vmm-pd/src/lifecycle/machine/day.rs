@@ -8,8 +8,8 @@ use channel::vgic::Request;
 use channel::{Intid, Ticks};
 
 use super::{FIRST, Machine, MachineError};
-use crate::clock::Clock;
-use crate::gate::TimeGoesOn;
+use crate::devices::clock::Clock;
+use crate::lifecycle::gate::TimeGoesOn;
 use crate::port::Port;
 
 impl Machine {

@@ -9,7 +9,7 @@
 use super::Activity;
 use crate::capture;
 use crate::exit::Exit;
-use crate::machine::{Boot, FIRST, Machine, MachineError};
+use crate::lifecycle::machine::{Boot, FIRST, Machine, MachineError};
 use crate::port::Port;
 
 /// How far the loading is.

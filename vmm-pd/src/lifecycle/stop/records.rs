@@ -13,10 +13,10 @@ use state::{
     BaselineV1, ConsoleRecordV2, MachineRecordV2, PowerV1, Register, VcpuV1, VcpusRecordV4, record,
 };
 
-use crate::abort::RAM_BASE;
-use crate::clock::Clock;
-use crate::console::Console;
-use crate::machine::{Machine, STATE_RESET, Vcpu};
+use crate::devices::clock::Clock;
+use crate::devices::console::Console;
+use crate::exit::abort::RAM_BASE;
+use crate::lifecycle::machine::{Machine, STATE_RESET, Vcpu};
 use crate::port::Port;
 use vm::SCTLR_EL1_RESET;
 

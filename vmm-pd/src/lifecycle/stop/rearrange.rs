@@ -13,8 +13,8 @@ use channel::vmm::Phase;
 
 use super::Activity;
 use crate::capture::{Captured, Restored};
-use crate::gate::TimeGoesOn;
-use crate::machine::{Machine, MachineError, Run};
+use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::machine::{Machine, MachineError, Run};
 use crate::port::Port;
 
 impl Machine {

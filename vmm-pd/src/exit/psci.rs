@@ -43,21 +43,21 @@ pub const IMPLEMENTATIONS_VERSION: u64 = 1 << 16;
 /// Function numbers, DEN 0022D.b chapter 5 and DEN 0028D chapter 7; those with 64-bit arguments
 /// have [`SMC64`] set besides.
 mod function {
-    pub(super) const PSCI_VERSION: u32 = 0x8400_0000;
-    pub(super) const CPU_SUSPEND: u32 = 0x8400_0001;
-    pub(super) const CPU_OFF: u32 = 0x8400_0002;
-    pub(super) const CPU_ON: u32 = 0x8400_0003;
-    pub(super) const AFFINITY_INFO: u32 = 0x8400_0004;
-    pub(super) const MIGRATE_INFO_TYPE: u32 = 0x8400_0006;
-    pub(super) const SYSTEM_OFF: u32 = 0x8400_0008;
-    pub(super) const SYSTEM_RESET: u32 = 0x8400_0009;
-    pub(super) const PSCI_FEATURES: u32 = 0x8400_000a;
-    pub(super) const SMCCC_VERSION: u32 = 0x8000_0000;
-    pub(super) const SMCCC_ARCH_FEATURES: u32 = 0x8000_0001;
-    pub(super) const HYPERVISOR_UID: u32 = 0x8600_ff01;
-    pub(super) const HYPERVISOR_FEATURES: u32 = 0x8600_0000;
-    pub(super) const DISCOVER_IMPL_VER: u32 = 0xc600_0040;
-    pub(super) const DISCOVER_IMPL_CPUS: u32 = 0xc600_0041;
+    pub(crate) const PSCI_VERSION: u32 = 0x8400_0000;
+    pub(crate) const CPU_SUSPEND: u32 = 0x8400_0001;
+    pub(crate) const CPU_OFF: u32 = 0x8400_0002;
+    pub(crate) const CPU_ON: u32 = 0x8400_0003;
+    pub(crate) const AFFINITY_INFO: u32 = 0x8400_0004;
+    pub(crate) const MIGRATE_INFO_TYPE: u32 = 0x8400_0006;
+    pub(crate) const SYSTEM_OFF: u32 = 0x8400_0008;
+    pub(crate) const SYSTEM_RESET: u32 = 0x8400_0009;
+    pub(crate) const PSCI_FEATURES: u32 = 0x8400_000a;
+    pub(crate) const SMCCC_VERSION: u32 = 0x8000_0000;
+    pub(crate) const SMCCC_ARCH_FEATURES: u32 = 0x8000_0001;
+    pub(crate) const HYPERVISOR_UID: u32 = 0x8600_ff01;
+    pub(crate) const HYPERVISOR_FEATURES: u32 = 0x8600_0000;
+    pub(crate) const DISCOVER_IMPL_VER: u32 = 0xc600_0040;
+    pub(crate) const DISCOVER_IMPL_CPUS: u32 = 0xc600_0041;
 }
 
 /// What a call asks of the machine.

@@ -10,11 +10,11 @@ mod registers;
 use channel::VcpuId;
 use channel::vgic::{Request, view_readable};
 
-use crate::address::{self, Operands};
-use crate::exception::{Exception, is_32_bit, is_el0};
+use crate::exit::address::{self, Operands};
+use crate::exit::exception::{Exception, is_32_bit, is_el0};
+use crate::exit::instruction::Instruction;
 use crate::exit::{Access, Syndrome};
-use crate::instruction::Instruction;
-use crate::machine::{Machine, MachineError};
+use crate::lifecycle::machine::{Machine, MachineError};
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister, count_for};
 use hang::translate::{EXCEPTION_ENDIANNESS, Regime, WalkError};
 

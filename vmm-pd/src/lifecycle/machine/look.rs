@@ -57,6 +57,6 @@ fn registers<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<Registers, MachineEr
         return_address: port.read_vcpu(vcpu, VcpuRegister::ElrEl1)?,
         saved_state: port.read_vcpu(vcpu, VcpuRegister::SpsrEl1)?,
         syndrome: port.read_vcpu(vcpu, VcpuRegister::ESR)?,
-        regime: crate::abort::regime(port, vcpu)?,
+        regime: crate::exit::abort::regime(port, vcpu)?,
     })
 }

@@ -31,13 +31,13 @@ use state::{BaselineV1, Register};
 use thiserror::Error;
 
 use crate::capture::CaptureError;
-use crate::clock::Clock;
-use crate::console::Console;
-use crate::exception::is_conditional;
+use crate::devices::clock::Clock;
+use crate::devices::console::Console;
 use crate::exit::Exit;
-use crate::gate::TimeGoesOn;
+use crate::exit::exception::is_conditional;
+use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::stop::{Activity, Standstill};
 use crate::port::{COUNT_PROGRAM_COUNTER, COUNT_STATE, Frame, KernelError, Port};
-use crate::stop::{Activity, Standstill};
 use baseline::Discovery;
 
 /// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.

@@ -2,6 +2,13 @@
 //!
 //! Responsible for: one invocation, call or memory access for each of the machine's wishes.
 
+#[cfg(feature = "measure")]
+mod measure;
+mod memory;
+#[cfg(not(feature = "measure"))]
+mod no_measure;
+pub(crate) mod stub;
+
 use channel::ring::Duplex;
 use channel::vgic::Injection;
 use channel::{Message, ProtocolError, VcpuId, ids, microkit, timer, vgic};
@@ -9,16 +16,16 @@ use guest_bundle::{Bundle, MAX_HEAD, Place, RAM_BASE, ROM_LOOP};
 use sel4_microkit::{Channel, memory_region_symbol, var};
 use state::machine::{MAX_BOARD_NAME, MAX_PROMISE};
 use state::record::Header;
+use stopwatch::Step;
 use vmm_pd::capture::{DataPage, layout};
-use vmm_pd::machine::Boot;
+use vmm_pd::lifecycle::machine::Boot;
 use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
-use vmm_pd::stopwatch::Step;
 
 #[cfg(feature = "measure")]
-use crate::measure::Clock;
-use crate::memory::Region;
+use measure::Clock;
+use memory::Region;
 #[cfg(not(feature = "measure"))]
-use crate::no_measure::Clock;
+use no_measure::Clock;
 
 /// The first slot of the threads of a domain's virtual machine (Microkit 2.3.0).
 const VM_THREAD_SLOT: u64 = sel4_sys::microkit::VM_TCB_BASE_SLOT;

@@ -4,8 +4,8 @@
 
 use channel::VcpuId;
 
-use crate::address::Operands;
-use crate::machine::{Machine, MachineError};
+use crate::exit::address::Operands;
+use crate::lifecycle::machine::{Machine, MachineError};
 use crate::port::{COUNT_ALL, Frame, Port, VcpuRegister};
 
 /// The registers, and `SP_EL1` if that is the stack pointer.

@@ -6,10 +6,10 @@
 use super::{Machine, MachineError, Run, STATE_RESET};
 use crate::capture::identity;
 use crate::exit::Syndrome;
-use crate::gate::TimeGoesOn;
+use crate::exit::psci::{Call, result};
+use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::stop::Afterwards;
 use crate::port::{Frame, Port, VcpuRegister};
-use crate::psci::{Call, result};
-use crate::stop::Afterwards;
 use channel::VcpuId;
 use channel::vgic::Request;
 use channel::vmm::Phase;

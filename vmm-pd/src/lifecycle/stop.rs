@@ -23,8 +23,8 @@ use crate::capture::{
     self, Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored,
 };
 use crate::exit::Exit;
-use crate::gate::TimeGoesOn;
-use crate::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
+use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
 use crate::port::Port;
 use load::Load;
 

@@ -7,7 +7,7 @@
 use channel::VcpuId;
 
 use crate::exit::{Syndrome, class};
-use crate::machine::{Machine, MachineError, STATE_RESET};
+use crate::lifecycle::machine::{Machine, MachineError, STATE_RESET};
 use crate::port::{COUNT_STATE, Frame, Port, VcpuRegister};
 
 /// A synchronous exception.

@@ -9,9 +9,9 @@ mod absent;
 
 use channel::VcpuId;
 
-use crate::exception::{Exception, is_el0};
 use crate::exit::Syndrome;
-use crate::machine::{Machine, MachineError};
+use crate::exit::exception::{Exception, is_el0};
+use crate::lifecycle::machine::{Machine, MachineError};
 use crate::port::{COUNT_STATE, Frame, Port, count_for};
 use absent::{Answer, Missing, SystemAccess};
 

@@ -1,0 +1,5 @@
+//! What becomes of a machine and its vCPUs as a whole: boot, run, pause, restore, end.
+
+pub mod gate;
+pub mod machine;
+pub(crate) mod stop;
