@@ -47,6 +47,17 @@ mod aarch64 {
         frequency
     }
 
+    /// `MIDR_EL1` as it is now: Linux reads it for a program that tries
+    /// (Documentation/arch/arm64/cpu-feature-registers.rst).
+    pub(crate) fn midr() -> u64 {
+        let midr;
+        // SAFETY: reads a constant register, which Linux emulates for user space (HWCAP_CPUID); no memory.
+        unsafe {
+            asm!("mrs {midr}, midr_el1", midr = out(reg) midr, options(nostack, nomem, preserves_flags));
+        }
+        midr
+    }
+
     /// Loads `registers`, keeps them there while giving the CPU away `yields` times with `spins` turns of a loop
     /// before each, and returns what is in the registers then. The calling thread's own FP control is unharmed.
     pub(crate) fn hold(registers: &FpRegisters, yields: u64, spins: u64) -> FpRegisters {
@@ -112,7 +123,7 @@ mod aarch64 {
 }
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{counter, counter_frequency, hold};
+pub(crate) use aarch64::{counter, counter_frequency, hold, midr};
 
 #[cfg(not(target_arch = "aarch64"))]
 mod stand_in {
@@ -132,6 +143,11 @@ mod stand_in {
         1_000_000_000
     }
 
+    /// There is none.
+    pub(crate) const fn midr() -> u64 {
+        0
+    }
+
     /// Gives the CPU away as the real one does; there is nothing to hold.
     pub(crate) fn hold(registers: &FpRegisters, yields: u64, _spins: u64) -> FpRegisters {
         for _ in 0..yields {
@@ -142,4 +158,4 @@ mod stand_in {
 }
 
 #[cfg(not(target_arch = "aarch64"))]
-pub(crate) use stand_in::{counter, counter_frequency, hold};
+pub(crate) use stand_in::{counter, counter_frequency, hold, midr};

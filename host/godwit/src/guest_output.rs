@@ -18,6 +18,8 @@ pub const WORKLOAD: &str = "godwit-workload: ";
 pub const REPORT: &str = "godwit-check: ";
 /// How the answer to [`command::HELLO`] begins.
 pub const HELLO: &str = "hello: ";
+/// How the answer to [`command::PROCESSOR`] begins.
+pub const PROCESSOR: &str = "processor: ";
 /// How the answer to [`command::MARK`] begins.
 pub const MARK: &str = "mark: ";
 
@@ -27,6 +29,8 @@ pub mod command {
     pub const REPORT: &str = "report";
     /// Asks where the guest is.
     pub const HELLO: &str = "hello";
+    /// Asks which processor it is on.
+    pub const PROCESSOR: &str = "processor";
     /// Forgets the longest gaps seen so far.
     pub const MARK: &str = "mark";
     /// Tells a story, a word each tick.
@@ -35,6 +39,31 @@ pub mod command {
     pub const QUIET: &str = "quiet";
     /// Ends the guest.
     pub const POWER_OFF: &str = "poweroff";
+}
+
+/// Which processor a guest says that it has, as `MIDR_EL1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SeenProcessor {
+    /// What it took down when it started, and shows in `/proc/cpuinfo`.
+    pub recorded: u64,
+    /// What the register says, of the board that it is on.
+    pub now: u64,
+}
+
+impl SeenProcessor {
+    /// What a line of the console says, if it is such an answer.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.split_once(PROCESSOR)?;
+        let mut numbers = rest.split_whitespace().filter_map(|word| {
+            let digits = word.strip_prefix("0x")?;
+            u64::from_str_radix(digits, 16).ok()
+        });
+        Some(Self {
+            recorded: numbers.next()?,
+            now: numbers.next()?,
+        })
+    }
 }
 
 /// The state of all checks, as the workload reports it.

@@ -30,6 +30,10 @@ pub(super) struct Arguments {
     /// Which kind of board it goes to, as under `board/`; `zcu102` is another SoC, with seL4 only and a serial link.
     #[arg(long, value_name = "BOARD", default_value = "qemu_virt_aarch64")]
     to: String,
+    /// The processor of the board that it goes to, by QEMU's name: cortex-a72, cortex-a76 and what else the installed QEMU has.
+    /// The guest says which one it sees before and after, and does without workarounds that it did not apply (--accept-core).
+    #[arg(long, value_name = "CPU")]
+    to_cpu: Option<String>,
     /// The guest's CPUs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     vcpus: u32,
@@ -72,6 +76,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         ..DemoOptions::default()
     };
     options.move_to(&arguments.to)?;
+    if let Some(model) = &arguments.to_cpu {
+        options.move_to_core(model)?;
+    }
     let outcome = match demo::run(&options, &mut screen) {
         Ok(outcome) => outcome,
         Err(failure) => {

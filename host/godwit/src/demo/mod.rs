@@ -18,9 +18,12 @@ pub use summary::{BoardFacts, Outcome, Summary};
 pub use ui::{Nobody, Ui};
 
 use crate::client::{Client, ClientError};
-use crate::guest_output::{HELLO, MARK, READY, REPORT, Report, WORKLOAD, command};
+use crate::guest_output::{
+    HELLO, MARK, PROCESSOR, READY, REPORT, Report, SeenProcessor, WORKLOAD, command,
+};
 use crate::relay::{self, MoveError};
 use crate::session::{LastLines, Scratch, Session, SessionError};
+use image::errata;
 use image::prepare::{self, LinuxGuest, Need, PrepareError};
 use image::{Image, ImageError, Kernel, build_image, workspace};
 use setting::Moments;
@@ -52,6 +55,14 @@ pub enum DemoError {
     NotEmulated {
         /// The board.
         board: String,
+    },
+    /// The second board cannot have the processor that was asked for.
+    #[error("board B cannot have the processor {model}: {reason}")]
+    Core {
+        /// The processor.
+        model: String,
+        /// Why.
+        reason: String,
     },
     /// A board did not do what it should.
     #[error(transparent)]
@@ -255,11 +266,13 @@ impl<'a> Stage<'a> {
         let mut moves = Vec::new();
         let mut answer = String::new();
         let mut boards = None;
+        let mut processors = Vec::new();
         let count = self.options.ping_pong.map_or(1, |times| 2 * times.max(1));
         let mut at = Side::A;
         for number in 0..count {
             self.watch(moments.next())?;
             if number == 0 {
+                self.ask_processor(at, &mut processors)?;
                 self.ask(at, command::MARK, MARK)?;
             }
             boards.get_or_insert_with(|| Side::BOTH.map(|side| self.facts(side)));
@@ -267,6 +280,9 @@ impl<'a> Stage<'a> {
             clients = back;
             moves.push(moved);
             at = at.other();
+            if number < 2 {
+                self.ask_processor(at, &mut processors)?;
+            }
             if number == 0 {
                 self.watch(self.options.watch)?;
                 self.ui.step(&format!(
@@ -285,8 +301,27 @@ impl<'a> Stage<'a> {
             moves,
             report,
             answer,
+            processors,
             boards: boards.unwrap_or_else(|| Side::BOTH.map(|side| self.facts(side))),
         })
+    }
+
+    /// Asks the guest which processor it has, where that is another on the other board.
+    fn ask_processor(&mut self, side: Side, found: &mut Vec<SeenProcessor>) -> Result<()> {
+        if !self.options.cores_differ() {
+            return Ok(());
+        }
+        let line = self.ask(side, command::PROCESSOR, PROCESSOR)?;
+        if let Some(seen) = SeenProcessor::parse(&line) {
+            self.ui.step(&format!(
+                "on board {} the guest reads {} in MIDR_EL1; its /proc/cpuinfo says {}, as when it started",
+                side.name(),
+                errata::name(seen.now),
+                errata::name(seen.recorded)
+            ));
+            found.push(seen);
+        }
+        Ok(())
     }
 
     fn connect(&mut self, side: Side) -> Result<Client> {
@@ -440,6 +475,7 @@ impl<'a> Stage<'a> {
             board: options.board.clone(),
             ram: options.ram_text(),
             placement: options.placement.clone(),
+            cpu: options.core.model.clone(),
             up_ms: whole(self.boards[side.index()].session.uptime().as_millis()),
         }
     }

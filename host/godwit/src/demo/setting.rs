@@ -9,10 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::DemoError;
+use crate::qemu::Core;
 use crate::session::SessionOptions;
 use image::guest::{Guest, Program};
 use image::prepare::LinuxGuest;
 use image::{Board, Config, Image, ImageRequest, Kernel, Placement, Sel4Crates, workspace};
+use state::admission::OtherCore;
 
 /// Where the guest's RAM lies on the second board.
 const PLACEMENT_OF_B: &str = "high";
@@ -99,6 +101,8 @@ pub struct BoardOptions {
     pub ram: u64,
     /// Where the guest's RAM lies in it: a placement that the board names.
     pub placement: String,
+    /// Another processor than the board's own.
+    pub core: Core,
 }
 
 impl BoardOptions {
@@ -115,6 +119,7 @@ impl Default for DemoOptions {
             board: "qemu_virt_aarch64".to_owned(),
             ram,
             placement: placement.to_owned(),
+            core: Core::default(),
         };
         Self {
             kernel: Kernel::Embedded,
@@ -164,6 +169,36 @@ impl DemoOptions {
         }
         self.boards[1].board = board.name;
         Ok(())
+    }
+
+    /// Gives the board that it is moved to another processor, by QEMU's name, and takes it upon itself that the guest does
+    /// not know of it.
+    ///
+    /// # Errors
+    ///
+    /// The board or its QEMU has no such processor.
+    pub fn move_to_core(&mut self, model: &str) -> Result<(), DemoError> {
+        let core = Core {
+            model: Some(model.to_owned()),
+            counter_frequency: None,
+        };
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| DemoError::Core {
+            model: model.to_owned(),
+            reason: error.to_string(),
+        };
+        let root = workspace().map_err(|error| unusable(error.into()))?;
+        let board = Board::load(&root, &self.boards[1].board);
+        let board = board.map_err(|error| unusable(error.into()))?;
+        core.arguments(&board)
+            .map_err(|error| unusable(error.into()))?;
+        self.boards[1].core = core;
+        self.moves.other_core = OtherCore::Accepted;
+        Ok(())
+    }
+
+    /// Whether the boards have different processors, of which the guest is then asked.
+    pub(super) fn cores_differ(&self) -> bool {
+        self.boards[0].core != self.boards[1].core
     }
 
     /// What a person should know of a board's link before a move: nothing, unless it is a line.
@@ -258,7 +293,12 @@ impl DemoOptions {
     }
 
     pub(super) fn session(&self, side: Side, image: Image) -> SessionOptions {
-        SessionOptions::new(side.name(), image)
+        // Whether there is such a processor was asked before.
+        let extra = self.board(side).core.arguments(&image.board);
+        SessionOptions {
+            extra: extra.unwrap_or_default(),
+            ..SessionOptions::new(side.name(), image)
+        }
     }
 
     /// What a person should know of a board.
@@ -275,8 +315,10 @@ impl DemoOptions {
             || options.placement.clone(),
             |address| format!("{address:#x}"),
         );
+        let core = (options.core.model.as_ref())
+            .map_or_else(String::new, |model| format!(" with {model} instead"));
         format!(
-            "board {}: {description}, {} of RAM, the guest's at {place}",
+            "board {}: {description}{core}, {} of RAM, the guest's at {place}",
             side.name(),
             options.ram_text()
         )

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::guest_output::Report;
+use crate::guest_output::{Report, SeenProcessor};
 use crate::relay;
 
 /// A demonstration that came to its end, whether or not the guest's checks hold.
@@ -19,6 +19,9 @@ pub struct Outcome {
     pub report: Report,
     /// What the guest answered to the line that was typed on the second board.
     pub answer: String,
+    /// Which processor the guest said that it has, before the first move and after the first two, where the boards have
+    /// different ones.
+    pub processors: Vec<SeenProcessor>,
     /// The boards.
     pub boards: [BoardFacts; 2],
 }
@@ -32,6 +35,9 @@ pub struct BoardFacts {
     pub ram: String,
     /// Where the guest's RAM lies in it: a named placement.
     pub placement: String,
+    /// Its processor by QEMU's name, if not the board's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
     /// For how long it was up when the guest first moved, in ms.
     pub up_ms: u64,
 }
@@ -137,10 +143,12 @@ mod tests {
             board: "qemu_virt_aarch64".to_owned(),
             ram: "2G".to_owned(),
             placement: placement.to_owned(),
+            cpu: None,
             up_ms: 7,
         };
         let line = format!("godwit-check: {report}");
         Outcome {
+            processors: Vec::new(),
             kernel: "embedded".to_owned(),
             moves: vec![moved(3, Some(40)), moved(4, None)],
             report: Report::parse(&line).unwrap().unwrap(),
