@@ -7,12 +7,16 @@
 use channel::Ticks;
 use core::ptr::NonNull;
 use drivers::{Alarm, Mmio, rescale};
+#[cfg(any(feature = "ttc", feature = "meson-timer"))]
 use sel4_microkit::var;
 use timer_pd::board::BoardTimer;
 
 /// Bytes of the region with the device (`system.xml`).
 const DEVICE_SIZE: usize = 0x1000;
 
+/// The board's timer.
+#[cfg(feature = "bcm-timer")]
+pub(crate) type ExternalTimer = WithAlarm<drivers::BcmTimer<Mmio>>;
 /// The board's timer.
 #[cfg(feature = "ttc")]
 pub(crate) type ExternalTimer = WithAlarm<drivers::Ttc<Mmio>>;
@@ -29,6 +33,8 @@ impl ExternalTimer {
         // SAFETY: `system.xml` maps the device there, uncached, for this domain alone; it accesses
         // no memory, and this runs once.
         let registers = unsafe { Mmio::new(device, DEVICE_SIZE) };
+        #[cfg(feature = "bcm-timer")]
+        let alarm = drivers::BcmTimer::new(registers);
         #[cfg(feature = "ttc")]
         let alarm = {
             let clock = *var!(device_clock: u64 = 0);

@@ -7,17 +7,17 @@
 
 use memory_functions as _;
 
-#[cfg(any(feature = "ttc", feature = "meson-timer"))]
+#[cfg(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer"))]
 mod external_timer;
-#[cfg(not(any(feature = "ttc", feature = "meson-timer")))]
+#[cfg(not(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer")))]
 mod generic_timer;
 
 use channel::{Message, ids, microkit};
 use core::ptr::NonNull;
 use core::slice;
-#[cfg(any(feature = "ttc", feature = "meson-timer"))]
+#[cfg(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer"))]
 use external_timer::ExternalTimer as Board;
-#[cfg(not(any(feature = "ttc", feature = "meson-timer")))]
+#[cfg(not(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer")))]
 use generic_timer::GenericTimer as Board;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, IrqAckError, MessageInfo, debug_println, memory_region_symbol,

@@ -6,6 +6,7 @@
 
 extern crate std;
 
+pub use crate::aux_uart::fake::Fake as FakeAuxUart;
 pub use crate::cadence_uart::fake::Fake as FakeCadenceUart;
 pub use crate::meson_uart::fake::Fake as FakeMesonUart;
 pub use crate::pl011::fake::Fake as FakePl011;

@@ -8,6 +8,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod alarm;
+mod aux_uart;
+mod bcm_timer;
 mod cadence_uart;
 #[cfg(any(test, feature = "host"))]
 pub mod fake;
@@ -20,6 +22,8 @@ mod uart;
 pub mod virtio;
 
 pub use alarm::{Alarm, rescale};
+pub use aux_uart::AuxUart;
+pub use bcm_timer::BcmTimer;
 pub use cadence_uart::CadenceUart;
 pub use meson_timer::MesonTimer;
 pub use meson_uart::MesonUart;

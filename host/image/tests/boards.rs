@@ -165,7 +165,14 @@ fn collect(
 }
 
 /// The names that Debian's kernel packages have for the boards' device trees.
-const DEVICE_TREES: [(&str, &str); 3] = [
+const DEVICE_TREES: [(&str, &str); 9] = [
+    ("kria_k26", "xilinx/zynqmp-sm-k26-revA.dtb"),
+    ("rpi4b_1gb", "broadcom/bcm2711-rpi-4-b.dtb"),
+    ("rpi4b_2gb", "broadcom/bcm2711-rpi-4-b.dtb"),
+    ("rpi4b_4gb", "broadcom/bcm2711-rpi-4-b.dtb"),
+    ("rpi4b_8gb", "broadcom/bcm2711-rpi-4-b.dtb"),
+    // Its successor's SoC, addresses and interrupts are the same.
+    ("ultra96v2", "xilinx/avnet-ultra96-rev1.dtb"),
     ("zcu102", "xilinx/zynqmp-zcu102-rev1.0.dtb"),
     ("odroidc2", "amlogic/meson-gxbb-odroidc2.dtb"),
     ("odroidc4", "amlogic/meson-sm1-odroid-c4.dtb"),
@@ -223,6 +230,9 @@ fn devices_and_interrupts_are_the_device_trees() {
                 "cadence-uart" => &["xlnx,xuartps", "cdns,uart-r1p12"],
                 "meson-uart" => &["amlogic,meson-gx-uart"],
                 "ttc" => &["cdns,ttc"],
+                "aux-uart" => &["brcm,bcm2835-aux-uart"],
+                "pl011" => &["arm,pl011"],
+                "bcm-timer" => &["brcm,bcm2835-system-timer"],
                 // No device tree of Linux's or seL4's for these SoCs has these timers (docs/boards.md).
                 "meson-timer" => continue,
                 kind => panic!("{}: nothing known about {kind}", board.name),
@@ -242,8 +252,10 @@ fn devices_and_interrupts_are_the_device_trees() {
                 "{}: {node:?}",
                 board.name
             );
+            // One for each channel, of which ours is the second.
+            let channel = usize::from(device.kind == "bcm-timer");
             assert_eq!(
-                node.interrupts.first(),
+                node.interrupts.get(channel),
                 Some(&interrupt(&board, domain)),
                 "{}: {domain}",
                 board.name

@@ -11,15 +11,15 @@ use sel4_microkit::{
     memory_region_symbol, protection_domain, var,
 };
 
-#[cfg(any(feature = "cadence-uart", feature = "meson-uart"))]
+#[cfg(any(feature = "cadence-uart", feature = "meson-uart", feature = "pl011"))]
 #[path = "shell/serial.rs"]
 mod serial;
-#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart")))]
+#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart", feature = "pl011")))]
 #[path = "shell/virtio.rs"]
 mod virtio;
-#[cfg(any(feature = "cadence-uart", feature = "meson-uart"))]
+#[cfg(any(feature = "cadence-uart", feature = "meson-uart", feature = "pl011"))]
 use serial::{BoardLink, device};
-#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart")))]
+#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart", feature = "pl011")))]
 use virtio::{BoardLink, device};
 
 /// The domain.

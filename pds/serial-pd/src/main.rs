@@ -12,11 +12,13 @@ use sel4_microkit::{
 };
 use serial_pd::Serial;
 
+#[cfg(feature = "aux-uart")]
+use drivers::AuxUart as BoardUart;
 #[cfg(feature = "cadence-uart")]
 use drivers::CadenceUart as BoardUart;
 #[cfg(feature = "meson-uart")]
 use drivers::MesonUart as BoardUart;
-#[cfg(not(any(feature = "cadence-uart", feature = "meson-uart")))]
+#[cfg(not(any(feature = "aux-uart", feature = "cadence-uart", feature = "meson-uart")))]
 use drivers::Pl011 as BoardUart;
 
 /// Sizes of the regions, as `system.xml` has them.

@@ -1,8 +1,10 @@
 //! The console over every UART and every kind of interrupt line that a board may have.
 
 use channel::ring::{Duplex, pair};
-use drivers::fake::{Attached, Dead, FakeCadenceUart, FakeMesonUart, FakePl011, FakeUart, Line};
-use drivers::{CadenceUart, MesonUart, Pl011, Registers, Uart, UartError};
+use drivers::fake::{
+    Attached, Dead, FakeAuxUart, FakeCadenceUart, FakeMesonUart, FakePl011, FakeUart, Line,
+};
+use drivers::{AuxUart, CadenceUart, MesonUart, Pl011, Registers, Uart, UartError};
 use proptest::prelude::*;
 use serial_pd::{Serial, SerialError};
 
@@ -78,6 +80,8 @@ proptest! {
                 |registers| MesonUart::new(registers, 24_000_000, 115_200), setting, bytes, capacity);
             all_bytes_pass::<FakeCadenceUart, _>(
                 |registers| CadenceUart::new(registers, 100_000_000, 115_200), setting, bytes, capacity);
+            all_bytes_pass::<FakeAuxUart, _>(
+                |registers| AuxUart::new(registers, 0, 115_200), setting, bytes, capacity);
             all_bytes_pass::<FakePl011, _>(
                 |registers| Pl011::new(registers, 24_000_000, 115_200), setting, bytes, capacity);
         }
@@ -115,6 +119,7 @@ fn a_uart_that_reads_as_constants_is_reported_once_and_left_alone() {
         is_left_alone(Dead(value), |registers| {
             CadenceUart::new(registers, 100_000_000, 115_200)
         });
+        is_left_alone(Dead(value), |registers| AuxUart::new(registers, 0, 115_200));
         is_left_alone(Dead(value), |registers| {
             Pl011::new(registers, 24_000_000, 115_200)
         });

@@ -8,6 +8,8 @@ use sel4_microkit::{memory_region_symbol, var};
 use drivers::CadenceUart as BoardUart;
 #[cfg(feature = "meson-uart")]
 use drivers::MesonUart as BoardUart;
+#[cfg(feature = "pl011")]
+use drivers::Pl011 as BoardUart;
 
 /// The size of the page with the UART (`system.xml`).
 const PAGE_SIZE: usize = 0x1000;
