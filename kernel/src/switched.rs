@@ -46,7 +46,7 @@ macro_rules! switched_registers {
 #[cfg(test)]
 mod tests {
     use register_table::register_table;
-    use register_table::remains::{self, Fate};
+    use register_table::remains::{self, Treatment};
     use sel4_sys::VCpuRegister;
 
     macro_rules! list {
@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_said_to_be_switched_when_a_guest_is_left_is() {
-        for (row, (remaining, fates)) in register_table!(rows).into_iter().zip(remains::REGISTERS) {
+        for (row, (remaining, treatments)) in
+            register_table!(rows).into_iter().zip(remains::REGISTERS)
+        {
             let (name, class, source, _) = row;
             assert_eq!(name, *remaining);
             // That the number is the core's own, a guest sees; what it is, the table says of constants.
@@ -99,10 +101,10 @@ mod tests {
             let listed = LIST.iter().any(|(_, row, _)| *row == name) && name != "CNTVCT_EL0";
             let kept = elsewhere(name, class, source);
             let by_both = listed || kept.is_some_and(|who| !who.contains("own.rs"));
-            let switched = |fate| fate == Fate::Switched;
-            assert_eq!(switched(fates.sel4.0), by_both, "{name} on seL4");
+            let switched = |treatment| treatment == Treatment::Switched;
+            assert_eq!(switched(treatments.sel4.0), by_both, "{name} on seL4");
             let here = by_both || name == "CSSELR_EL1";
-            assert_eq!(switched(fates.embedded.0), here, "{name} here");
+            assert_eq!(switched(treatments.embedded.0), here, "{name} here");
         }
     }
 

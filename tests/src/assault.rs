@@ -209,8 +209,8 @@ impl Assault {
 
     /// Waits for the end of a seed; whether vCPU 0 has come to it, if the guest still answers.
     fn end_of(&mut self, seed: Seed) -> anyhow::Result<Option<bool>> {
-        let patience = if seed.deadly { SILENCE } else { SEED };
-        let Some(line) = self.answer("attacker: done", patience)? else {
+        let timeout = if seed.deadly { SILENCE } else { SEED };
+        let Some(line) = self.answer("attacker: done", timeout)? else {
             ensure!(
                 seed.deadly,
                 "the guest did not survive: {}",
@@ -242,8 +242,8 @@ impl Assault {
     }
 
     /// Waits for the guest's answer, and asks the board meanwhile; nothing if the guest has ended or says nothing.
-    fn answer(&mut self, wanted: &str, patience: Duration) -> anyhow::Result<Option<String>> {
-        let deadline = Instant::now() + patience;
+    fn answer(&mut self, wanted: &str, timeout: Duration) -> anyhow::Result<Option<String>> {
+        let deadline = Instant::now() + timeout;
         loop {
             if let Ok(line) = self.board.session.expect_line(wanted, LOOK) {
                 return Ok(Some(line));

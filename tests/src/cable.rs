@@ -12,7 +12,7 @@ use std::thread;
 
 use godwit::session::Scratch;
 use image::Kernel;
-use protocol::frame::PREDECESSORS_END;
+use protocol::frame::RESYNC;
 use protocol::{Decoder, MAX_FRAME};
 
 use crate::board::Board;
@@ -42,7 +42,7 @@ pub struct Passing<'a> {
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Action {
     /// It is passed on.
     Pass,
     /// All cables are cut before it.
@@ -54,11 +54,11 @@ pub enum Fate {
 }
 
 /// What decides about each frame, in the order in which they come.
-pub type Rule = Box<dyn FnMut(Passing<'_>) -> Fate + Send>;
+pub type Rule = Box<dyn FnMut(Passing<'_>) -> Action + Send>;
 
 /// Cuts all the cables that it was given to, at once: as if whoever relays were killed.
 #[derive(Clone, Default)]
-pub struct Scissors(Arc<Mutex<State>>);
+pub struct LinkCutter(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -87,16 +87,16 @@ impl Connection {
     }
 }
 
-impl std::fmt::Debug for Scissors {
+impl std::fmt::Debug for LinkCutter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Scissors")
+            .debug_struct("LinkCutter")
             .field("cut", &self.lock().cut)
             .finish_non_exhaustive()
     }
 }
 
-impl Scissors {
+impl LinkCutter {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,25 +123,28 @@ impl Scissors {
     }
 
     /// Whether a frame is to be passed on, and whether the cables hold afterwards.
-    fn decide(&self, passing: Passing<'_>) -> Fate {
+    fn decide(&self, passing: Passing<'_>) -> Action {
         let mut state = self.lock();
         if state.cut {
-            return Fate::CutBefore;
+            return Action::CutBefore;
         }
-        let fate = state.rule.as_mut().map_or(Fate::Pass, |rule| rule(passing));
-        match fate {
-            Fate::Pass => {}
-            Fate::CutBefore | Fate::CutAfter => {
+        let action = state
+            .rule
+            .as_mut()
+            .map_or(Action::Pass, |rule| rule(passing));
+        match action {
+            Action::Pass => {}
+            Action::CutBefore | Action::CutAfter => {
                 state.rule = None;
                 state.cuts += 1;
                 state.cut = true;
             }
-            Fate::Break => {
+            Action::Break => {
                 state.rule = None;
                 state.cuts += 1;
             }
         }
-        fate
+        action
     }
 
     /// Ends those connections that `which` says.
@@ -161,7 +164,7 @@ impl Scissors {
 pub struct Cable {
     name: String,
     outer: PathBuf,
-    scissors: Scissors,
+    cutter: LinkCutter,
     over: Arc<Mutex<bool>>,
 }
 
@@ -175,32 +178,32 @@ impl Cable {
         name: &str,
         inner: &Path,
         outer: &Path,
-        scissors: &Scissors,
+        cutter: &LinkCutter,
     ) -> std::io::Result<Self> {
         let listener = UnixListener::bind(outer)?;
         let cable = Self {
             name: name.to_owned(),
             outer: outer.to_owned(),
-            scissors: scissors.clone(),
+            cutter: cutter.clone(),
             over: Arc::default(),
         };
         let (name, inner) = (name.to_owned(), inner.to_owned());
-        let (scissors, over) = (scissors.clone(), Arc::clone(&cable.over));
+        let (cutter, over) = (cutter.clone(), Arc::clone(&cable.over));
         thread::spawn(move || {
             for outer in listener.incoming().map_while(Result::ok) {
                 if *over.lock().unwrap_or_else(PoisonError::into_inner) {
                     return;
                 }
-                if scissors.lock().cut {
+                if cutter.lock().cut {
                     continue;
                 }
                 // A board has one connection at a time, and the latest counts.
-                scissors.hang_up(|connection| connection.cable == name);
+                cutter.hang_up(|connection| connection.cable == name);
                 // Of what was cut, half a frame may have arrived.
                 if let Ok(mut inner) = UnixStream::connect(&inner)
-                    && inner.write_all(&PREDECESSORS_END).is_ok()
+                    && inner.write_all(&RESYNC).is_ok()
                 {
-                    join(&name, inner, outer, &scissors);
+                    join(&name, inner, outer, &cutter);
                 }
             }
         });
@@ -211,7 +214,7 @@ impl Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.scissors
+        self.cutter
             .hang_up(|connection| connection.cable == self.name);
         // Wakes the thread that accepts connections, so that it ends.
         let _ = UnixStream::connect(&self.outer);
@@ -219,7 +222,7 @@ impl Drop for Cable {
 }
 
 /// Passes on frames both ways, in a thread each, as long as both ends hold.
-fn join(name: &str, inner: UnixStream, outer: UnixStream, scissors: &Scissors) {
+fn join(name: &str, inner: UnixStream, outer: UnixStream, cutter: &LinkCutter) {
     let (Ok(board), Ok(host)) = (inner.try_clone(), outer.try_clone()) else {
         return;
     };
@@ -227,7 +230,7 @@ fn join(name: &str, inner: UnixStream, outer: UnixStream, scissors: &Scissors) {
         let (Ok(inner), Ok(outer)) = (inner.try_clone(), outer.try_clone()) else {
             return;
         };
-        let mut state = scissors.lock();
+        let mut state = cutter.lock();
         let number = state.next;
         state.next += 1;
         state.connections.push(Connection {
@@ -238,30 +241,30 @@ fn join(name: &str, inner: UnixStream, outer: UnixStream, scissors: &Scissors) {
         number
     };
     for (way, from, to) in [(Way::FromBoard, inner, host), (Way::ToBoard, outer, board)] {
-        let (name, scissors) = (name.to_owned(), scissors.clone());
+        let (name, cutter) = (name.to_owned(), cutter.clone());
         thread::spawn(move || {
-            pass_on(&name, way, from, to, &scissors);
-            scissors.hang_up(|connection| connection.number == number);
+            pass_on(&name, way, from, to, &cutter);
+            cutter.hang_up(|connection| connection.number == number);
         });
     }
 }
 
-fn pass_on(name: &str, way: Way, mut from: UnixStream, mut to: UnixStream, scissors: &Scissors) {
+fn pass_on(name: &str, way: Way, mut from: UnixStream, mut to: UnixStream, cutter: &LinkCutter) {
     let mut decoder = Decoder::new(vec![0; MAX_FRAME]);
     loop {
         while let Some(frame) = decoder.next() {
-            let fate = scissors.decide(Passing {
+            let action = cutter.decide(Passing {
                 board: name,
                 way,
                 kind: frame.kind,
                 payload: frame.payload,
             });
-            let passed =
-                matches!(fate, Fate::Pass | Fate::CutAfter) && to.write_all(frame.bytes).is_ok();
-            if matches!(fate, Fate::CutBefore | Fate::CutAfter) {
-                scissors.hang_up(|_| true);
+            let passed = matches!(action, Action::Pass | Action::CutAfter)
+                && to.write_all(frame.bytes).is_ok();
+            if matches!(action, Action::CutBefore | Action::CutAfter) {
+                cutter.hang_up(|_| true);
             }
-            if !passed || fate == Fate::CutAfter {
+            if !passed || action == Action::CutAfter {
                 return;
             }
         }
@@ -281,7 +284,7 @@ pub fn cabled(
     kernel: Kernel,
     guest: &TestGuest,
     scratch: &Scratch,
-    scissors: &Scissors,
+    cutter: &LinkCutter,
 ) -> anyhow::Result<[Board; 2]> {
     let empty = guests::empty_image(kernel, guest.ram_mib())?;
     let mut boards = [
@@ -291,7 +294,7 @@ pub fn cabled(
     for board in &mut boards {
         let name = board.session.name().to_owned();
         board.lay_cable(scratch, |inner, outer| {
-            Cable::new(&name, inner, outer, scissors)
+            Cable::new(&name, inner, outer, cutter)
         })?;
     }
     Ok(boards)
@@ -315,7 +318,7 @@ mod tests {
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let mut zeros = [1; MAX_FRAME];
-                if stream.read_exact(&mut zeros).is_err() || zeros != PREDECESSORS_END {
+                if stream.read_exact(&mut zeros).is_err() || zeros != RESYNC {
                     return;
                 }
                 let mut bytes = [0; HEADER_LENGTH + 8];
@@ -338,24 +341,24 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let (inner, outer) = (scratch.path().join("inner"), scratch.path().join("outer"));
         echo(&inner);
-        let scissors = Scissors::default();
-        let _cable = Cable::new("a", &inner, &outer, &scissors).unwrap();
+        let cutter = LinkCutter::default();
+        let _cable = Cable::new("a", &inner, &outer, &cutter).unwrap();
         assert_eq!(exchange(&outer, 1).unwrap(), frame(1));
 
-        for fate in [Fate::CutBefore, Fate::CutAfter] {
-            scissors.arm(Box::new(move |passing| {
+        for action in [Action::CutBefore, Action::CutAfter] {
+            cutter.arm(Box::new(move |passing| {
                 let hit = passing.kind == 3 && passing.way == Way::ToBoard;
-                if hit { fate } else { Fate::Pass }
+                if hit { action } else { Action::Pass }
             }));
             assert_eq!(exchange(&outer, 2).unwrap(), frame(2));
-            assert!(!scissors.has_cut());
+            assert!(!cutter.has_cut());
             assert!(exchange(&outer, 3).is_err());
-            assert!(scissors.has_cut());
+            assert!(cutter.has_cut());
             assert!(exchange(&outer, 2).is_err(), "it stays cut");
-            assert!(scissors.mend());
+            assert!(cutter.mend());
             assert_eq!(exchange(&outer, 3).unwrap(), frame(3));
         }
-        assert!(!scissors.mend());
+        assert!(!cutter.mend());
     }
 
     #[test]
@@ -363,11 +366,11 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let (inner, outer) = (scratch.path().join("inner"), scratch.path().join("outer"));
         echo(&inner);
-        let scissors = Scissors::default();
-        let _cable = Cable::new("a", &inner, &outer, &scissors).unwrap();
-        scissors.arm(Box::new(|passing| match passing.way {
-            Way::FromBoard => Fate::Break,
-            Way::ToBoard => Fate::Pass,
+        let cutter = LinkCutter::default();
+        let _cable = Cable::new("a", &inner, &outer, &cutter).unwrap();
+        cutter.arm(Box::new(|passing| match passing.way {
+            Way::FromBoard => Action::Break,
+            Way::ToBoard => Action::Pass,
         }));
         assert!(exchange(&outer, 1).is_err());
         assert_eq!(exchange(&outer, 1).unwrap(), frame(1));

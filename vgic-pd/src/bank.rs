@@ -38,7 +38,7 @@ pub(crate) struct Bank {
     pub(crate) resident_latch: u32,
     /// In a list register, and the guest has deactivated it through `GICD_ICACTIVER` since.
     pub(crate) deactivated: u32,
-    /// Can be delivered: what [`Self::settle`] made of all the above.
+    /// Can be delivered: what [`Self::recompute_deliverable`] made of all the above.
     pub(crate) ready: u32,
     /// `GICD_IPRIORITYR`, a byte each, only the implemented bits.
     pub(crate) priorities: [u8; BANK],
@@ -95,7 +95,7 @@ impl Bank {
 
     /// Finds out which interrupts can be delivered, given `GICD_CTLR`. To be called after every
     /// change.
-    pub(crate) const fn settle(&mut self, control: u32) {
+    pub(crate) const fn recompute_deliverable(&mut self, control: u32) {
         let kept = self.active | self.resident | self.never_taken;
         self.ready = self.pending() & self.enabled & self.in_enabled_groups(control) & !kept;
     }
@@ -200,7 +200,7 @@ mod tests {
             ..Bank::default()
         };
         for (control, ready) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
-            bank.settle(control);
+            bank.recompute_deliverable(control);
             assert_eq!(bank.ready, ready);
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         };
         for (priority, ready) in [(0xff, 0), (0xf8, 0), (0xf7, 1), (0xf8, 0), (0, 1)] {
             bank.set_priority(0, priority);
-            bank.settle(1);
+            bank.recompute_deliverable(1);
             assert_eq!((bank.ready, bank.pending()), (ready, 1), "{priority:#x}");
         }
     }
@@ -228,7 +228,7 @@ mod tests {
             resident: 2,
             ..Bank::default()
         };
-        bank.settle(1);
+        bank.recompute_deliverable(1);
         assert_eq!(bank.ready, 4);
     }
 }

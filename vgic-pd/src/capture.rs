@@ -4,25 +4,26 @@
 //! and back. Both directions are total, and lose nothing that the architecture calls state. It
 //! must never let an injection reach a vCPU between its capture and its refill.
 
-use crate::books::Occupant;
-use crate::gic::{Gic, Presence};
+use crate::gic::{Gic, InjectionState};
 use crate::interrupt::{Interrupt, VcpuSet, bits};
+use crate::shadow::Entry;
 use channel::VcpuId;
 use channel::vgic::{
-    Answer, CpuInterface, LIST_REGISTERS, ListRegisterState, Occupants, Refusal, RestorePlan,
+    Answer, CpuInterface, LIST_REGISTERS, ListRegisterEntries, ListRegisterState, Refusal,
+    RestorePlan,
 };
 
 impl Gic {
     /// Which INTIDs sit in a vCPU's list registers. With `hold`, nothing more is put there before its capture.
-    pub fn occupants(&mut self, vcpu: VcpuId, hold: bool) -> Result<Occupants, Refusal> {
+    pub fn entries(&mut self, vcpu: VcpuId, hold: bool) -> Result<ListRegisterEntries, Refusal> {
         self.check(vcpu)?;
         self.vcpu.get_mut(vcpu).held |= hold;
-        let mut occupants = Occupants::default();
-        let books = self.vcpu.get(vcpu).books.occupants();
-        for (slot, occupant) in occupants.0.iter_mut().zip(books) {
-            *slot = occupant.map(|occupant| occupant.interrupt.intid());
+        let mut entries = ListRegisterEntries::default();
+        let shadow = self.vcpu.get(vcpu).shadow.entries();
+        for (slot, entry) in entries.0.iter_mut().zip(shadow) {
+            *slot = entry.map(|entry| entry.interrupt.intid());
         }
-        Ok(occupants)
+        Ok(entries)
     }
 
     /// A capture emptied the list registers of a vCPU. The answer's value has a bit for each list
@@ -40,9 +41,9 @@ impl Gic {
     ) -> Result<(), Refusal> {
         self.check(vcpu)?;
         let own = self.vcpu.get_mut(vcpu);
-        let occupied = (own.books.occupants())
+        let occupied = (own.shadow.entries())
             .zip(0..)
-            .filter(|(occupant, _)| occupant.is_some())
+            .filter(|(entry, _)| entry.is_some())
             .fold(0_u8, |set, (_, register)| set | 1 << register);
         if found.pending & found.active != 0 || (found.pending | found.active) & !occupied != 0 {
             return Err(Refusal::OutOfRange);
@@ -57,20 +58,20 @@ impl Gic {
             return Err(Refusal::OutOfRange);
         }
         own.interface = interface;
-        own.presence = Presence::Captured;
+        own.injection = InjectionState::Captured;
         own.held = false;
         // Shared interrupts that were on their way here may go elsewhere.
-        self.owed = self.all();
+        self.needs_delivery = self.all();
         for list_register in 0..LIST_REGISTERS {
-            let Some(occupant) = self.vcpu.get_mut(vcpu).books.take(list_register) else {
+            let Some(entry) = self.vcpu.get_mut(vcpu).shadow.take(list_register) else {
                 continue;
             };
             if found.pending & (1 << list_register) != 0 {
-                self.was_pending(vcpu, occupant);
+                self.was_pending(vcpu, entry);
             } else if found.active & (1 << list_register) != 0 {
-                self.was_active(vcpu, occupant);
+                self.was_active(vcpu, entry);
             } else {
-                self.end(vcpu, occupant.interrupt);
+                self.end(vcpu, entry.interrupt);
             }
         }
         let ended = occupied & !(found.pending | found.active);
@@ -80,8 +81,8 @@ impl Gic {
 
     /// An interrupt had not been acknowledged. A level-sensitive one is pending as long as its
     /// line is; a latch comes back unless the guest has cleared it meanwhile.
-    fn was_pending(&mut self, vcpu: VcpuId, occupant: Occupant) {
-        let interrupt = occupant.interrupt;
+    fn was_pending(&mut self, vcpu: VcpuId, entry: Entry) {
+        let interrupt = entry.interrupt;
         let bit = interrupt.bit();
         let left = self.change(vcpu, interrupt.bank(), |bank| {
             let left = bank.leave(bit);
@@ -94,7 +95,7 @@ impl Gic {
             // The latch follows from the sources.
             self.change_sources(vcpu, interrupt.place(), |sources| {
                 if left.latched {
-                    sources.or(occupant.source)
+                    sources.or(entry.source)
                 } else {
                     sources
                 }
@@ -104,8 +105,8 @@ impl Gic {
 
     /// An interrupt had been acknowledged and not deactivated, other than through
     /// `GICD_ICACTIVER`.
-    fn was_active(&mut self, vcpu: VcpuId, occupant: Occupant) {
-        let interrupt = occupant.interrupt;
+    fn was_active(&mut self, vcpu: VcpuId, entry: Entry) {
+        let interrupt = entry.interrupt;
         let bit = interrupt.bit();
         let still_active = self.change(vcpu, interrupt.bank(), |bank| {
             let left = bank.leave(bit);
@@ -122,7 +123,7 @@ impl Gic {
             *word |= bit;
         }
         if let Some(source) = own.active_sources.get_mut(interrupt.intid().index()) {
-            *source = occupant.source;
+            *source = entry.source;
         }
     }
 
@@ -134,16 +135,16 @@ impl Gic {
     pub fn restore(&mut self, vcpu: VcpuId) -> Result<RestorePlan, Refusal> {
         self.check(vcpu)?;
         let own = self.vcpu.get_mut(vcpu);
-        if own.presence == Presence::Present || !own.books.is_empty() {
+        if own.injection == InjectionState::Present || !own.shadow.is_empty() {
             return Err(Refusal::NotCaptured);
         }
-        own.presence = Presence::Restoring;
+        own.injection = InjectionState::Restoring;
         let mut plan = RestorePlan {
             interface: own.interface,
             active: Answer::new(0),
         };
         while let Some((priority, interrupt)) = self.most_urgent_acknowledged(vcpu) {
-            let Some(list_register) = self.vcpu.get(vcpu).books.first_free() else {
+            let Some(list_register) = self.vcpu.get(vcpu).shadow.first_free() else {
                 break;
             };
             self.place_active(vcpu, list_register, priority, interrupt, &mut plan.active);
@@ -183,13 +184,13 @@ impl Gic {
             bank.resident |= bit;
             u8::from(bank.group & bit != 0)
         });
-        let occupant = Occupant {
+        let entry = Entry {
             interrupt,
             priority,
             group,
             source,
             restored: true,
         };
-        self.occupy(vcpu, list_register, occupant, answer);
+        self.load(vcpu, list_register, entry, answer);
     }
 }

@@ -4,9 +4,9 @@
 //! never put one interrupt into two list registers, nor anything into an occupied one.
 
 use crate::bank::LEAST_URGENT;
-use crate::books::Occupant;
-use crate::gic::{Gic, Presence};
+use crate::gic::{Gic, InjectionState};
 use crate::interrupt::{Interrupt, VcpuSet, bits};
+use crate::shadow::Entry;
 use channel::vgic::{Answer, Injection, Refusal};
 use channel::{Intid, VcpuId};
 
@@ -41,7 +41,7 @@ impl Gic {
         let changed = bank.not_forwarded(self.control) | bank.again();
         let suspect = changed & interrupt.bit() != 0;
         if due {
-            self.owed = self.owed.or(self.targets(vcpu, interrupt));
+            self.needs_delivery = self.needs_delivery.or(self.targets(vcpu, interrupt));
         }
         if suspect {
             self.suspect = match interrupt.bank() {
@@ -64,12 +64,12 @@ impl Gic {
         let own = self.vcpu.get_mut(vcpu);
         own.off = !on;
         own.offered = false;
-        if own.presence == Presence::Present {
-            own.presence = Presence::Absent;
+        if own.injection == InjectionState::Present {
+            own.injection = InjectionState::Absent;
         }
         answer.restart(0);
         // What it was to get others may have, or it itself from now on.
-        self.owed = self.all();
+        self.needs_delivery = self.all();
         self.suspect = VcpuSet::only(vcpu);
         self.fill_owed(answer);
         Ok(())
@@ -82,10 +82,10 @@ impl Gic {
         answer.restart(0);
         let waits = VcpuSet::only(vcpu);
         for holder in self.all().without(waits).iter() {
-            let books = &self.vcpu.get(holder).books;
-            let contested = books.occupants().flatten().any(|occupant| {
-                let interrupt = occupant.interrupt;
-                let shared = interrupt.bank() > 0 && !occupant.restored;
+            let shadow = &self.vcpu.get(holder).shadow;
+            let contested = shadow.entries().flatten().any(|entry| {
+                let interrupt = entry.interrupt;
+                let shared = interrupt.bank() > 0 && !entry.restored;
                 shared && self.targets(vcpu, interrupt).contains(vcpu)
             });
             if contested {
@@ -98,7 +98,7 @@ impl Gic {
     }
 
     /// The kernel reported the end of what was in a list register. Answers with its INTID, or
-    /// [`Answer::NOTHING_ENDED`] if the books have nothing there: seL4 may report an end twice,
+    /// [`Answer::NOTHING_ENDED`] if the shadow have nothing there: seL4 may report an end twice,
     /// or one that a capture has seen already.
     ///
     /// The virtual timer's line goes low with it: the kernel masked the timer when it reported
@@ -110,14 +110,14 @@ impl Gic {
         answer: &mut Answer,
     ) -> Result<(), Refusal> {
         self.check(vcpu)?;
-        let books = &mut self.vcpu.get_mut(vcpu).books;
+        let shadow = &mut self.vcpu.get_mut(vcpu).shadow;
         answer.restart(Answer::NOTHING_ENDED);
-        if let Some(occupant) = books.take(usize::from(list_register)) {
-            let interrupt = occupant.interrupt;
+        if let Some(entry) = shadow.take(usize::from(list_register)) {
+            let interrupt = entry.interrupt;
             answer.value = interrupt.intid().value().into();
             self.end(vcpu, interrupt);
             let affected = VcpuSet::only(vcpu).or(self.targets(vcpu, interrupt));
-            self.owed = self.owed.or(affected);
+            self.needs_delivery = self.needs_delivery.or(affected);
         }
         self.fill_owed(answer);
         Ok(())
@@ -143,26 +143,26 @@ impl Gic {
         /// `GICC_CTLR.EnableGrp0` and `EnableGrp1` (IHI 0048B, 4.4.1).
         const ENABLED: u32 = 0b11;
         let own = self.vcpu.get_mut(vcpu);
-        if own.presence == Presence::Restoring {
-            own.presence = match own.interface.control & ENABLED {
-                0 => Presence::Absent,
-                _ => Presence::Present,
+        if own.injection == InjectionState::Restoring {
+            own.injection = match own.interface.control & ENABLED {
+                0 => InjectionState::Absent,
+                _ => InjectionState::Present,
             };
         }
         answer.restart(0);
-        self.owed = self.owed.or(VcpuSet::only(vcpu));
+        self.needs_delivery = self.needs_delivery.or(VcpuSet::only(vcpu));
         self.fill_owed(answer);
-        answer.value = self.vcpu.get(vcpu).books.may_have_pending().into();
+        answer.value = self.vcpu.get(vcpu).shadow.may_have_pending().into();
         Ok(())
     }
 
     /// A vCPU shows that it runs.
     #[inline]
     pub(crate) fn arrive(&mut self, vcpu: VcpuId) {
-        let presence = &mut self.vcpu.get_mut(vcpu).presence;
-        if *presence == Presence::Absent {
-            *presence = Presence::Present;
-            self.owed = self.owed.or(VcpuSet::only(vcpu));
+        let injection = &mut self.vcpu.get_mut(vcpu).injection;
+        if *injection == InjectionState::Absent {
+            *injection = InjectionState::Present;
+            self.needs_delivery = self.needs_delivery.or(VcpuSet::only(vcpu));
         }
     }
 
@@ -171,12 +171,12 @@ impl Gic {
     /// where.
     #[inline]
     pub(crate) fn fill_owed(&mut self, answer: &mut Answer) {
-        for vcpu in core::mem::take(&mut self.owed).iter() {
+        for vcpu in core::mem::take(&mut self.needs_delivery).iter() {
             self.fill(vcpu, answer);
         }
         if self.full.or(self.suspect) != VcpuSet::EMPTY {
             self.report_withdrawn(answer);
-            self.report_crowded(answer);
+            self.report_overflow(answer);
         }
     }
 
@@ -184,8 +184,8 @@ impl Gic {
     #[cold]
     fn report_withdrawn(&mut self, answer: &mut Answer) {
         for vcpu in core::mem::take(&mut self.suspect).iter() {
-            let mut occupants = self.vcpu.get(vcpu).books.occupants().flatten();
-            if occupants.any(|occupant| self.is_misplaced(vcpu, &occupant)) {
+            let mut entries = self.vcpu.get(vcpu).shadow.entries().flatten();
+            if entries.any(|entry| self.is_misplaced(vcpu, &entry)) {
                 answer.set_rearrange(vcpu);
             }
         }
@@ -194,8 +194,8 @@ impl Gic {
     /// Whether an interrupt is in a list register of `vcpu` and should not be, should it be pending there: the
     /// distributor would not forward it, not to this vCPU, or not like this (IHI 0048B, 4.3). For one that is known to be
     /// active, whether the guest has deactivated it.
-    fn is_misplaced(&self, vcpu: VcpuId, occupant: &Occupant) -> bool {
-        let interrupt = occupant.interrupt;
+    fn is_misplaced(&self, vcpu: VcpuId, entry: &Entry) -> bool {
+        let interrupt = entry.interrupt;
         let bank = self.bank(vcpu, interrupt.bank());
         let bit = interrupt.bit();
         if bank.deactivated & bit != 0 {
@@ -206,11 +206,11 @@ impl Gic {
         let again = bank.again() & bit != 0 && !interrupt.intid().is_sgi();
         let group = u8::from(bank.group & bit != 0);
         let as_injected =
-            (bank.priority(interrupt.place()), group) == (occupant.priority, occupant.group);
+            (bank.priority(interrupt.place()), group) == (entry.priority, entry.group);
         let forwarded = bank.not_forwarded(self.control) & bit == 0
             && !self.vcpu.get(vcpu).off
             && self.targets(vcpu, interrupt).contains(vcpu);
-        !(occupant.restored || forwarded && as_injected && !again)
+        !(entry.restored || forwarded && as_injected && !again)
     }
 
     /// Delivers to a vCPU whatever can be.
@@ -224,7 +224,7 @@ impl Gic {
             };
             if answer.is_full() {
                 answer.set_more();
-                self.owed = self.owed.or(VcpuSet::only(vcpu));
+                self.needs_delivery = self.needs_delivery.or(VcpuSet::only(vcpu));
                 return;
             }
             self.place(target, list_register, candidate, answer);
@@ -238,17 +238,17 @@ impl Gic {
     /// Not while any vCPU is being captured or restored: what it gave up is on its way back, and
     /// would seem to wait for others. They are looked at when it is there again.
     #[cold]
-    fn report_crowded(&mut self, answer: &mut Answer) {
+    fn report_overflow(&mut self, answer: &mut Answer) {
         let full = core::mem::take(&mut self.full);
         if self.all().iter().any(|vcpu| self.stands(vcpu)) {
-            self.owed = self.owed.or(full);
+            self.needs_delivery = self.needs_delivery.or(full);
             return;
         }
         for vcpu in full
             .iter()
-            .filter(|vcpu| !self.vcpu.get(*vcpu).books.has_room())
+            .filter(|vcpu| !self.vcpu.get(*vcpu).shadow.has_room())
         {
-            let least_urgent = self.vcpu.get(vcpu).books.least_urgent();
+            let least_urgent = self.vcpu.get(vcpu).shadow.least_urgent();
             let waits = self.most_urgent(vcpu).map(|candidate| candidate.priority);
             if waits
                 .zip(least_urgent)
@@ -262,13 +262,17 @@ impl Gic {
     /// Whether a vCPU takes interrupts and has a free list register.
     fn takes_interrupts(&self, vcpu: VcpuId) -> bool {
         let own = self.vcpu.get(vcpu);
-        !own.off && !self.stands(vcpu) && own.books.has_room()
+        !own.off && !self.stands(vcpu) && own.shadow.has_room()
     }
 
     /// Whether a vCPU is about to be captured, or is not yet as it was.
     fn stands(&self, vcpu: VcpuId) -> bool {
         let own = self.vcpu.get(vcpu);
-        own.held || matches!(own.presence, Presence::Captured | Presence::Restoring)
+        own.held
+            || matches!(
+                own.injection,
+                InjectionState::Captured | InjectionState::Restoring
+            )
     }
 
     /// The most urgent interrupt that can be delivered to a vCPU.
@@ -307,7 +311,7 @@ impl Gic {
             |target: &VcpuId| self.vcpu.get(*target).offered && self.takes_interrupts(*target);
         let idle = |target: &VcpuId| {
             let target = self.vcpu.get(*target);
-            target.is_present() && target.books.is_empty()
+            target.is_present() && target.shadow.is_empty()
         };
         let others = self.targets(vcpu, candidate.interrupt);
         let best = |suits: &dyn Fn(&VcpuId) -> bool| {
@@ -323,7 +327,7 @@ impl Gic {
         } else {
             best(&idle).unwrap_or(vcpu)
         };
-        let list_register = self.vcpu.get(target).books.first_free()?;
+        let list_register = self.vcpu.get(target).shadow.first_free()?;
         Some((target, list_register))
     }
 
@@ -342,35 +346,35 @@ impl Gic {
             bank.enter(bit, more_sources);
             u8::from(bank.group & bit != 0)
         });
-        let occupant = Occupant {
+        let entry = Entry {
             interrupt,
             priority: candidate.priority,
             source,
             group,
             restored: false,
         };
-        self.occupy(vcpu, list_register, occupant, answer);
+        self.load(vcpu, list_register, entry, answer);
         if interrupt.bank() > 0 {
             self.vcpu.get_mut(vcpu).offered = false;
         }
     }
 
-    /// Enters an occupant in the books and in the answer. One that is restored as active goes in with a priority at
+    /// Loads a list register: in the shadow, and in the answer. One that is restored as active goes in with a priority at
     /// which it can be acknowledged, whatever the guest has made of its priority since; nobody sees that.
-    pub(crate) fn occupy(
+    pub(crate) fn load(
         &mut self,
         vcpu: VcpuId,
         list_register: usize,
-        occupant: Occupant,
+        entry: Entry,
         answer: &mut Answer,
     ) {
-        let entered = self.vcpu.get_mut(vcpu).books.put(list_register, occupant);
+        let entered = self.vcpu.get_mut(vcpu).shadow.put(list_register, entry);
         debug_assert!(entered, "the list register was found free");
         answer.inject(Injection {
             vcpu,
-            intid: occupant.interrupt.intid(),
-            priority: occupant.priority.min(LEAST_URGENT) >> 3,
-            group: occupant.group,
+            intid: entry.interrupt.intid(),
+            priority: entry.priority.min(LEAST_URGENT) >> 3,
+            group: entry.group,
             list_register: u8::try_from(list_register).unwrap_or(u8::MAX),
         });
     }

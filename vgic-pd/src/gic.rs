@@ -6,14 +6,14 @@
 //! holds alone.
 
 use crate::bank::Bank;
-use crate::books::Books;
 use crate::interrupt::{BANKS, Interrupt, PerVcpu, SGI_BITS, SGIS, SHARED_BANKS, VcpuSet};
+use crate::shadow::ListRegisterShadow;
 use channel::vgic::{CpuInterface, Refusal};
 use channel::{Intid, MAX_VCPUS, VcpuId};
 
 /// Whether a vCPU can take interrupts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Presence {
+pub(crate) enum InjectionState {
     /// It has not been seen to run since reset, or was restored with its CPU interface disabled;
     /// its first access to the distributor changes that. It may be off: a shared interrupt that
     /// could go elsewhere must not get stuck there.
@@ -46,7 +46,7 @@ pub(crate) struct Vcpu {
     /// Its CPU interface, as of its last capture.
     pub(crate) interface: CpuInterface,
     /// Whether it takes interrupts.
-    pub(crate) presence: Presence,
+    pub(crate) injection: InjectionState,
     /// It is about to be captured, and takes none.
     pub(crate) held: bool,
     /// It is switched off, and takes none.
@@ -54,13 +54,13 @@ pub(crate) struct Vcpu {
     /// It waits for an interrupt and has been promised one that another vCPU holds.
     pub(crate) offered: bool,
     /// Its list registers.
-    pub(crate) books: Books,
+    pub(crate) shadow: ListRegisterShadow,
 }
 
 impl Vcpu {
     /// It is on, and was seen to run.
     pub(crate) fn is_present(&self) -> bool {
-        !self.off && self.presence == Presence::Present
+        !self.off && self.injection == InjectionState::Present
     }
 
     /// After reset. SGIs are always enabled, and edge-triggered.
@@ -81,11 +81,11 @@ impl Vcpu {
             aliased_binary_point: 0,
             active_priorities: 0,
         },
-        presence: Presence::Absent,
+        injection: InjectionState::Absent,
         held: false,
         off: false,
         offered: false,
-        books: Books::NEW,
+        shadow: ListRegisterShadow::NEW,
     };
 }
 
@@ -104,7 +104,7 @@ pub struct Gic {
     /// The shared banks that have an interrupt to deliver, one bit a bank.
     pub(crate) shared_ready: u8,
     /// vCPUs that may have something to be delivered that no answer has carried yet.
-    pub(crate) owed: VcpuSet,
+    pub(crate) needs_delivery: VcpuSet,
     /// vCPUs that took no more while an answer was put together. Empty between requests.
     pub(crate) full: VcpuSet,
     /// vCPUs in whose list registers may be what does not belong there. Empty between requests.
@@ -126,13 +126,13 @@ impl Gic {
             vcpu: PerVcpu([Vcpu::RESET; MAX_VCPUS]),
             shared: [Bank::EMPTY; SHARED_BANKS],
             shared_ready: 0,
-            owed: VcpuSet::EMPTY,
+            needs_delivery: VcpuSet::EMPTY,
             full: VcpuSet::EMPTY,
             suspect: VcpuSet::EMPTY,
         }
     }
 
-    /// The state after reset of a machine with `vcpus`, zero for none. Books and all are
+    /// The state after reset of a machine with `vcpus`, zero for none. ListRegisterShadow and all are
     /// forgotten: the caller has emptied the list registers.
     pub fn reset(&mut self, vcpus: u8) -> Result<(), Refusal> {
         let vcpus = usize::from(vcpus);
@@ -167,8 +167,11 @@ impl Gic {
     pub(crate) fn is_quiescent(&self) -> bool {
         self.all().iter().all(|vcpu| {
             let own = self.vcpu.get(vcpu);
-            let stands = matches!(own.presence, Presence::Absent | Presence::Captured);
-            stands && own.books.is_empty()
+            let stands = matches!(
+                own.injection,
+                InjectionState::Absent | InjectionState::Captured
+            );
+            stands && own.shadow.is_empty()
         })
     }
 
@@ -213,7 +216,7 @@ impl Gic {
         {
             Some((index, shared)) => {
                 let result = change(shared);
-                shared.settle(control);
+                shared.recompute_deliverable(control);
                 let summary = 1 << index;
                 self.shared_ready &= !summary;
                 if shared.ready != 0 {
@@ -224,14 +227,14 @@ impl Gic {
             None => {
                 let bank = &mut self.vcpu.get_mut(vcpu).bank;
                 let result = change(bank);
-                bank.settle(control);
+                bank.recompute_deliverable(control);
                 result
             }
         }
     }
 
     /// Keeps up what is derived from all banks, after a change of `GICD_CTLR` or of everything.
-    pub(crate) fn settle_all(&mut self) {
+    pub(crate) fn recompute_all(&mut self) {
         for vcpu in VcpuId::all() {
             self.change(vcpu, 0, |_| ());
         }

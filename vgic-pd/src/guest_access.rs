@@ -94,7 +94,7 @@ impl Gic {
         let effect = self.write_word(vcpu, access, access.place(value));
         answer.restart(0);
         self.arrive(vcpu);
-        self.owed = self.owed.or(effect.touched);
+        self.needs_delivery = self.needs_delivery.or(effect.touched);
         self.suspect = self.suspect.or(effect.suspect);
         self.fill_owed(answer);
         Ok(())
@@ -188,7 +188,7 @@ impl Gic {
 
     fn write_control(&mut self, access: Access, value: u32) -> Effect {
         self.control = (self.control & !access.mask | value) & 3;
-        self.settle_all();
+        self.recompute_all();
         Effect {
             touched: self.all(),
             suspect: self.all(),
@@ -361,9 +361,8 @@ impl Gic {
     /// An SGI that is in flight for one of these sources is not to become pending again.
     fn clear_source_in_flight(&mut self, vcpu: VcpuId, sgi: usize, sources: VcpuSet) {
         let own = self.vcpu.get(vcpu);
-        let cleared = own.books.occupants().flatten().any(|occupant| {
-            occupant.interrupt.intid().index() == sgi
-                && sources.and(occupant.source) != VcpuSet::EMPTY
+        let cleared = own.shadow.entries().flatten().any(|entry| {
+            entry.interrupt.intid().index() == sgi && sources.and(entry.source) != VcpuSet::EMPTY
         });
         if cleared {
             self.change(vcpu, 0, |bank| bank.resident_latch &= !(1 << sgi));

@@ -2,7 +2,7 @@
 //! list registers.
 //!
 //! Responsible for: the state of every interrupt as the architecture defines it (IHI 0048B,
-//! chapters 3 and 4), the choice of which vCPU gets which pending interrupt, the books of what
+//! chapters 3 and 4), the choice of which vCPU gets which pending interrupt, the shadow of what
 //! sits in every list register, and the record of all that. Must never: touch a vCPU, guest RAM
 //! or a device; know more of the hardware than that a vCPU has [`LIST_REGISTERS`] list registers;
 //! put a list register into the record.
@@ -79,7 +79,6 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod bank;
-mod books;
 mod capture;
 mod delivery;
 mod gic;
@@ -88,6 +87,7 @@ mod interrupt;
 mod record;
 mod register;
 mod service;
+mod shadow;
 
 pub use channel::vgic::LIST_REGISTERS;
 pub use gic::Gic;

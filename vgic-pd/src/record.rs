@@ -5,7 +5,7 @@
 //! interrupts, finer priorities, or more acknowledged interrupts than list registers.
 
 use crate::bank::{Bank, PRIORITY_MASK};
-use crate::gic::{Gic, Presence, Vcpu};
+use crate::gic::{Gic, InjectionState, Vcpu};
 use crate::interrupt::{
     BANK, PRIVATE_INTERRUPTS, SGI_BITS, SGIS, SHARED_INTERRUPTS, VcpuSet, bits,
 };
@@ -31,7 +31,7 @@ impl Gic {
     /// a machine.
     pub fn export(&self) -> Result<VgicRecordV1, Refusal> {
         let mut vcpus = self.all().iter().map(|vcpu| self.vcpu.get(vcpu));
-        if self.vcpus == 0 || !vcpus.all(|vcpu| vcpu.books.is_empty()) {
+        if self.vcpus == 0 || !vcpus.all(|vcpu| vcpu.shadow.is_empty()) {
             return Err(Refusal::NotCaptured);
         }
         let mut record = VgicRecordV1 {
@@ -123,7 +123,7 @@ impl Gic {
             imported.import_shared(index, interrupt)?;
         }
         imported.target_sole_vcpu();
-        imported.settle_all();
+        imported.recompute_all();
         *self = imported;
         Ok(())
     }
@@ -220,7 +220,7 @@ fn import_vcpu(record: &VcpuInterruptsV1) -> Result<Vcpu, Refusal> {
             aliased_binary_point: record.interface.aliased_binary_point.into(),
             active_priorities: record.interface.active_priorities,
         },
-        presence: Presence::Captured,
+        injection: InjectionState::Captured,
         ..Vcpu::RESET
     })
 }

@@ -116,8 +116,8 @@ impl<R: Regions> Service<R> {
     fn carry_out_rarely(&mut self, request: Request, message: &mut Message) -> Result<(), Refusal> {
         let mut value = 0;
         match request {
-            Request::Occupants { vcpu, hold } => {
-                *message = self.gic.occupants(vcpu, hold)?.encode();
+            Request::ListRegisterEntries { vcpu, hold } => {
+                *message = self.gic.entries(vcpu, hold)?.encode();
                 return Ok(());
             }
             Request::Restore { vcpu } => {

@@ -11,10 +11,11 @@
 mod plain;
 
 use channel::vgic::{
-    Answer, CpuInterface, ListRegisterState, Occupants, Request, RestorePlan, view_readable,
+    Answer, CpuInterface, ListRegisterEntries, ListRegisterState, Request, RestorePlan,
+    view_readable,
 };
 use channel::{Intid, Message, VcpuId};
-use plain::{INTERRUPTS, LIST_REGISTERS, Plain, Presence};
+use plain::{INTERRUPTS, InjectionState, LIST_REGISTERS, Plain};
 use proptest::prelude::*;
 use vgic_pd::{Caller, MAX_RECORD, Regions, Service};
 
@@ -262,12 +263,12 @@ impl Pair {
             Event::Move => self.move_away(),
         }
         for vcpu in 0..self.vcpus {
-            let occupants = Occupants::decode(&self.ask(&Request::Occupants {
+            let entries = ListRegisterEntries::decode(&self.ask(&Request::ListRegisterEntries {
                 vcpu: id(vcpu),
                 hold: false,
             }));
-            let occupants = occupants.unwrap().0.map(|intid| intid.map(Intid::index));
-            assert_eq!(occupants, self.plain.occupants(vcpu));
+            let entries = entries.unwrap().0.map(|intid| intid.map(Intid::index));
+            assert_eq!(entries, self.plain.entries(vcpu));
         }
     }
 
@@ -317,14 +318,14 @@ impl Pair {
     }
 
     fn occupied(&self, vcpu: usize) -> u8 {
-        let registers = self.plain.occupants(vcpu).into_iter().zip(0..);
-        let occupied = registers.filter(|(occupant, _)| occupant.is_some());
+        let registers = self.plain.entries(vcpu).into_iter().zip(0..);
+        let occupied = registers.filter(|(entry, _)| entry.is_some());
         occupied.fold(0, |set, (_, register)| set | 1 << register)
     }
 
     fn restore(&mut self, vcpu: usize) {
         let answer = self.ask(&Request::Restore { vcpu: id(vcpu) });
-        let present = self.plain.presence[vcpu] == Presence::Present;
+        let present = self.plain.injection[vcpu] == InjectionState::Present;
         if present || self.occupied(vcpu) != 0 {
             assert!(answer.answer().is_err());
             return;
@@ -405,12 +406,10 @@ fn dirty(service: &mut Service<Memory>) {
     }
     for vcpu in (0..4).map(id) {
         let pending = 0b1111;
-        let occupants = Occupants::decode(&ask(Request::Occupants { vcpu, hold: false })).unwrap();
-        let occupied = occupants
-            .0
-            .iter()
-            .filter(|occupant| occupant.is_some())
-            .count();
+        let entries =
+            ListRegisterEntries::decode(&ask(Request::ListRegisterEntries { vcpu, hold: false }))
+                .unwrap();
+        let occupied = entries.0.iter().filter(|entry| entry.is_some()).count();
         let found = ListRegisterState {
             pending: pending >> (LIST_REGISTERS - occupied),
             active: 0,

@@ -89,7 +89,7 @@ fn migration_may_export_and_import_and_nothing_else() {
             list_register: 0,
         },
         Request::Refill { vcpu },
-        Request::Occupants { vcpu, hold: false },
+        Request::ListRegisterEntries { vcpu, hold: false },
         Request::Captured {
             vcpu,
             interface: CpuInterface::default(),

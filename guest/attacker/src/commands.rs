@@ -13,7 +13,7 @@ use crate::orders::{
 /// For how long vCPU 0 may get no further, in microseconds of the guest's clock, until it is taken for lost: where it
 /// may be, and where it must not be.
 const PATIENCE_DEADLY: u64 = 3_000_000;
-const PATIENCE: u64 = 40_000_000;
+const TIMEOUT: u64 = 40_000_000;
 
 /// The longest line.
 const LONGEST: usize = 128;
@@ -98,13 +98,13 @@ fn order(
     neighbour.begin();
     let number = ORDER.get() + 1;
     ORDER.set(number);
-    let patience = timer::ticks(if deadly == 0 {
-        PATIENCE
+    let timeout = timer::ticks(if deadly == 0 {
+        TIMEOUT
     } else {
         PATIENCE_DEADLY
     });
     let (mut progress, mut since) = (0, timer::counter());
-    while DONE.get() != number && timer::counter() - since < patience {
+    while DONE.get() != number && timer::counter() - since < timeout {
         neighbour.beat();
         if PROGRESS.get() != progress {
             (progress, since) = (PROGRESS.get(), timer::counter());

@@ -7,7 +7,7 @@ use guest_runtime::timer;
 
 /// How long vCPUs wait for each other, in microseconds of the guest's clock: far longer than a round, and than a move
 /// during which the clock goes on.
-const PATIENCE: u64 = 60_000_000;
+const TIMEOUT: u64 = 60_000_000;
 
 /// A word for each vCPU, written by it and read by all.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Barrier {
         let start = timer::counter();
         for other in 0..vcpus {
             while self.0.get(other) < turn {
-                if timer::counter() - start > timer::ticks(PATIENCE) {
+                if timer::counter() - start > timer::ticks(TIMEOUT) {
                     return Err(other);
                 }
             }

@@ -7,7 +7,7 @@
 mod error;
 
 use crate::link::{Address, Frame, Link, LinkError};
-use crate::patience::{ANSWER, ASK_AGAIN, LOOK_AGAIN};
+use crate::timeouts::{ANSWER, ASK_AGAIN, LOOK_AGAIN};
 pub use error::{ClientError, Step};
 use protocol::management::{
     Looked, MoveReport, Phase, SetRegister, Statistics, StatusReport, Verdict, Welcome,
@@ -64,7 +64,7 @@ impl Client {
 
     /// The first word on a new connection.
     fn greet(&mut self, timeout: Duration) -> Result<(), ClientError> {
-        self.link.writer.bury_predecessor()?;
+        self.link.writer.resynchronise()?;
         self.hello(timeout).map(|_| ())
     }
 

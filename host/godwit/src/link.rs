@@ -8,8 +8,8 @@ mod address;
 pub use address::{Address, AddressError};
 
 use crate::line::{attach, open_port};
-use crate::patience::WRITE;
-use protocol::frame::{Decoder, PREDECESSORS_END, finish_in};
+use crate::timeouts::WRITE;
+use protocol::frame::{Decoder, RESYNC, finish_in};
 use protocol::{HEADER_LENGTH, MAX_FRAME, VERSION};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -356,12 +356,12 @@ impl FrameWriter {
     /// # Errors
     ///
     /// [`LinkError::Lost`].
-    pub fn bury_predecessor(&mut self) -> Result<(), LinkError> {
+    pub fn resynchronise(&mut self) -> Result<(), LinkError> {
         if matches!(self.address, Address::Serial { .. }) {
             return Ok(());
         }
         self.stream
-            .write_all(&PREDECESSORS_END)
+            .write_all(&RESYNC)
             .map_err(|error| LinkError::Lost {
                 address: self.address.clone(),
                 error,

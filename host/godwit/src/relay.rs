@@ -7,19 +7,19 @@
 
 pub mod doubt;
 mod error;
+mod location;
 mod pump;
 mod rate;
 #[cfg(test)]
 mod tests;
-mod whereabouts;
 
 pub use error::{Cause, MoveError};
-pub use whereabouts::Whereabouts;
+pub use location::GuestLocation;
 
 use crate::client::{Client, ClientError, Step};
 use crate::link::LinkError;
-use crate::patience::{self, ARRIVAL};
 use crate::random::random_bits;
+use crate::timeouts::{self, ARRIVAL};
 use protocol::management::{Figures, MoveReport, Phase, Stage, StartMove, StatusReport};
 use protocol::{MoveFailure, MoveId, Pace};
 use pump::{Ending, Interruption, Pump};
@@ -50,8 +50,8 @@ pub struct Options {
     /// What becomes of a core that the guest was not started on and does not know of.
     pub other_core: OtherCore,
     /// How long a board waits, while the guest runs, when it hears nothing from the other, beyond what its link's speed
-    /// makes necessary; see [`protocol::patience`].
-    pub patience: Duration,
+    /// makes necessary; see [`protocol::timeouts`].
+    pub timeout: Duration,
     /// How long to try to reach a board again whose link broke in the middle of the move.
     pub reconnect: Duration,
 }
@@ -66,8 +66,8 @@ impl Default for Options {
             bandwidth: 0,
             time: GuestTime::default(),
             other_core: OtherCore::default(),
-            patience: patience::MOVE,
-            reconnect: patience::RECONNECT,
+            timeout: timeouts::MOVE,
+            reconnect: timeouts::RECONNECT,
         }
     }
 }
@@ -159,7 +159,7 @@ pub fn settle(
 pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> StartMove {
     // Numbers grow with the time of day, so that they grow over restarts of the boards too.
     let now = u64::try_from(now_since_epoch().as_micros()).unwrap_or(0);
-    let patience = options.patience + Duration::from_millis(pace.silence_ms());
+    let timeout = options.timeout + Duration::from_millis(pace.silence_ms());
     StartMove {
         id: MoveId(now.max(newest.0.saturating_add(1))),
         seed: random_bits(),
@@ -170,7 +170,7 @@ pub(crate) fn start_request(options: &Options, newest: MoveId, pace: Pace) -> St
         max_rounds: options.max_rounds,
         share: options.share,
         bandwidth: options.bandwidth,
-        patience_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
+        timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         pace,
         advance: options.time == GuestTime::Advance,
         accept_core: options.other_core == OtherCore::Accepted,
@@ -268,7 +268,7 @@ impl Relay<'_> {
     ) -> Result<Summary, Cause> {
         let mut pump = Pump::start(plan, began);
         pump.allow(self.pace());
-        pump.give_up_after(self.options.patience + patience::BEHIND_BOARDS);
+        pump.give_up_after(self.options.timeout + timeouts::BEHIND_BOARDS);
         let ending = self.pump_until_ended(&mut pump, on_progress)?;
         match ending.report.stage {
             Stage::Gone => self.arrived(plan, began, &ending, &pump),
@@ -391,14 +391,14 @@ impl Relay<'_> {
     fn explain(&mut self, cause: Cause, id: Option<MoveId>) -> MoveError {
         let source = call_off(self.source);
         let destination = ask_again(self.destination);
-        let whereabouts = match cause {
+        let location = match cause {
             // Its board may have ended with it.
-            Cause::CalledOff(MoveFailure::GuestEnded { phase }) => Whereabouts::Ended(phase),
-            _ => Whereabouts::after(id, source.as_ref(), destination.as_ref()),
+            Cause::CalledOff(MoveFailure::GuestEnded { phase }) => GuestLocation::Ended(phase),
+            _ => GuestLocation::after(id, source.as_ref(), destination.as_ref()),
         };
         MoveError {
             cause: Box::new(cause),
-            whereabouts,
+            location,
             source_board: self.source.address().clone(),
             destination_board: self.destination.address().clone(),
         }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::management::{Failure, StatusReport};
 
 use crate::keeper::Order;
-use crate::patience::START;
 use crate::running::{Facts, Registration, Registry, RegistryError};
+use crate::timeouts::START;
 use image::{ImageError, ImageRequest, Kernel, build_image, target_directory, workspace};
 
 /// What the directories of running boards' images begin with.

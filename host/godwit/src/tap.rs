@@ -20,7 +20,7 @@ use protocol::management::{MoveReport, StatusReport};
 use protocol::{Answer, Decoder, Event, Frame, HEADER_LENGTH, MAX_FRAME, kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::patience::STUCK_CLIENT;
+use crate::timeouts::STUCK_CLIENT;
 use clients::Clients;
 
 /// The tag of our own question; answers with it are for us.
@@ -32,7 +32,7 @@ const WAITING: usize = 4 * MAX_FRAME;
 
 /// What a board said of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum LinkEvent {
     /// What its machine is doing now.
     Status(StatusReport),
     /// A move has ended there.
@@ -44,7 +44,7 @@ pub enum Heard {
 /// A tapped link. Ends when it goes out of scope.
 #[derive(Debug)]
 pub struct Tap {
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Arc<Mutex<Vec<LinkEvent>>>,
     /// Readable while something was heard that nobody took.
     news: UnixStream,
     stop: UnixStream,
@@ -93,7 +93,7 @@ impl Tap {
 
     /// What was heard since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<Heard> {
+    pub fn take(&self) -> Vec<LinkEvent> {
         // Emptied before the list is taken, so that nothing is left unannounced.
         let mut bytes = [0; 64];
         while matches!((&self.news).read(&mut bytes), Ok(count) if count > 0) {}
@@ -209,7 +209,7 @@ struct Exchange {
     clients: Clients,
     stopped: UnixStream,
     tell: UnixStream,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Arc<Mutex<Vec<LinkEvent>>>,
     answered: bool,
 }
 
@@ -232,7 +232,7 @@ impl Exchange {
             let lost = (ready.link && self.read_link().is_err()) || self.link.send().is_err();
             self.clients.send(&mut self.link);
             if lost {
-                self.tell(Heard::Lost);
+                self.tell(LinkEvent::Lost);
                 return;
             }
         }
@@ -296,7 +296,7 @@ impl Exchange {
         }
     }
 
-    fn tell(&mut self, heard: Heard) {
+    fn tell(&mut self, heard: LinkEvent) {
         let mut list = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         list.push(heard);
         // If it cannot take a byte, it has some that nobody read: enough to wake somebody.
@@ -312,15 +312,15 @@ struct Ready {
 }
 
 /// What a frame says of the board that it comes from.
-fn understand(frame: &Frame<'_>) -> Option<Heard> {
+fn understand(frame: &Frame<'_>) -> Option<LinkEvent> {
     match frame.kind {
         kind::STATUS_REPORT => match Answer::decode(frame.kind, frame.payload) {
-            Ok(Answer::Status(status)) => Some(Heard::Status(status)),
+            Ok(Answer::Status(status)) => Some(LinkEvent::Status(status)),
             _ => None,
         },
         kind::PHASE_CHANGED | kind::MOVE_ENDED => match Event::decode(frame.kind, frame.payload) {
-            Ok(Event::PhaseChanged(status)) => Some(Heard::Status(status)),
-            Ok(Event::MoveEnded(report)) => Some(Heard::MoveEnded(report)),
+            Ok(Event::PhaseChanged(status)) => Some(LinkEvent::Status(status)),
+            Ok(Event::MoveEnded(report)) => Some(LinkEvent::MoveEnded(report)),
             _ => None,
         },
         _ => None,

@@ -238,7 +238,7 @@ impl Check<'_> {
                     "'{region}' is shared by {}, which are not the two ends of a channel",
                     names.join(", ")
                 );
-                let culprit = self.stranger(region);
+                let culprit = self.mismatch(region);
                 self.report_at(Rule::Shared, culprit, what);
             }
             let writers: Vec<&str> = domains
@@ -248,18 +248,18 @@ impl Check<'_> {
                 .collect();
             if writers.len() > 1 && !self.policy.two_writers.contains_key(region) {
                 let what = format!("'{region}' is written by {}", writers.join(" and "));
-                let culprit = self.stranger(region);
+                let culprit = self.mismatch(region);
                 self.report_at(Rule::Shared, culprit, what);
             }
         }
     }
 
     /// The mapping of a region that the policy does not permit, or else the region.
-    fn stranger(&self, wanted: &str) -> Culprit {
-        let stranger = self.facts.iter().find(|fact| {
+    fn mismatch(&self, wanted: &str) -> Culprit {
+        let mismatch = self.facts.iter().find(|fact| {
             matches!(fact, Fact::Memory { region, .. } if region == wanted) && !self.permits(fact)
         });
-        stranger.map_or_else(
+        mismatch.map_or_else(
             || self.places.of_region(wanted),
             |fact| self.places.of(fact),
         )

@@ -171,14 +171,14 @@ impl Policy {
             reason,
         };
         policy.rights().map_err(wrong)?;
-        match policy.stranger() {
+        match policy.mismatch() {
             Some(name) => Err(wrong(format!("there is no subject or region '{name}'"))),
             None => Ok(policy),
         }
     }
 
     /// A name that the policy says something of and that is nobody's: what it says would hold of nothing, unnoticed.
-    fn stranger(&self) -> Option<&str> {
+    fn mismatch(&self) -> Option<&str> {
         let flows = self.flows.iter();
         let ends = flows.flat_map(|(from, to)| std::iter::once(from).chain(to));
         let barriers = self.barrier.iter().flat_map(|barrier| {
@@ -364,7 +364,7 @@ impl Channel {
             .chain(&self.notifies)
             .find(|name| !named(name))
         {
-            Some(stranger) => Err(parse("has no such end", stranger)),
+            Some(mismatch) => Err(parse("has no such end", mismatch)),
             None => Ok(ends),
         }
     }

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use register_table::remains::{Fate, Fates, LINES, NEEDS, OTHERS, Other, REGISTERS};
+use register_table::remains::{LINES, NEEDS, OTHERS, Other, REGISTERS, Treatment, Treatments};
 
 use super::report::Table;
 
@@ -37,26 +37,26 @@ pub fn document() -> String {
     text
 }
 
-fn named(other: &Other) -> (String, Fates) {
-    (other.name.to_owned(), other.fates)
+fn named(other: &Other) -> (String, Treatments) {
+    (other.name.to_owned(), other.treatments)
 }
 
-/// Rows that follow each other and share their fates become one.
-fn registers() -> impl Iterator<Item = (String, Fates)> {
-    let mut groups: Vec<(Vec<RangeInclusive<usize>>, Fates)> = Vec::new();
-    for (index, (_, fates)) in REGISTERS.iter().enumerate() {
-        let known = groups.iter_mut().find(|(_, known)| known == fates);
+/// Rows that follow each other and share their treatments become one.
+fn registers() -> impl Iterator<Item = (String, Treatments)> {
+    let mut groups: Vec<(Vec<RangeInclusive<usize>>, Treatments)> = Vec::new();
+    for (index, (_, treatments)) in REGISTERS.iter().enumerate() {
+        let known = groups.iter_mut().find(|(_, known)| known == treatments);
         match known {
             Some((ranges, _)) => match ranges.last_mut() {
                 Some(last) if *last.end() + 1 == index => *last = *last.start()..=index,
                 _ => ranges.push(index..=index),
             },
-            None => groups.push((vec![index..=index], *fates)),
+            None => groups.push((vec![index..=index], *treatments)),
         }
     }
-    groups.into_iter().map(|(ranges, fates)| {
+    groups.into_iter().map(|(ranges, treatments)| {
         let names: Vec<_> = ranges.iter().map(name).collect();
-        (names.join(", "), fates)
+        (names.join(", "), treatments)
     })
 }
 
@@ -76,17 +76,17 @@ fn name(range: &RangeInclusive<usize>) -> String {
     }
 }
 
-fn table(what: &str, rows: impl Iterator<Item = (String, Fates)>) -> Table {
+fn table(what: &str, rows: impl Iterator<Item = (String, Treatments)>) -> Table {
     let head = [what, "on seL4", "on the embedded kernel"];
     let mut table = Table::new(head.map(str::to_owned).to_vec());
-    let cell = |(fate, how): (Fate, &str)| format!("**{}**: {how}", fate.word());
-    for (name, fates) in rows {
-        let embedded = if fates.embedded == fates.sel4 {
+    let cell = |(treatment, how): (Treatment, &str)| format!("**{}**: {how}", treatment.word());
+    for (name, treatments) in rows {
+        let embedded = if treatments.embedded == treatments.sel4 {
             "as on seL4".to_owned()
         } else {
-            cell(fates.embedded)
+            cell(treatments.embedded)
         };
-        table.row(vec![name, cell(fates.sel4), embedded]);
+        table.row(vec![name, cell(treatments.sel4), embedded]);
     }
     table
 }
@@ -98,9 +98,12 @@ mod tests {
     #[test]
     fn every_register_is_in_the_table_once() {
         let rows: Vec<_> = registers().collect();
-        let fates: Vec<_> = rows.iter().map(|(_, fates)| fates).collect();
-        for (index, fate) in fates.iter().enumerate() {
-            assert!(!fates[..index].contains(fate), "{fate:?} twice");
+        let treatments: Vec<_> = rows.iter().map(|(_, treatments)| treatments).collect();
+        for (index, treatment) in treatments.iter().enumerate() {
+            assert!(
+                !treatments[..index].contains(treatment),
+                "{treatment:?} twice"
+            );
         }
         let names: Vec<_> = rows.iter().map(|(names, _)| names.as_str()).collect();
         let said = names.join(" ");

@@ -1,7 +1,7 @@
 //! The destination's side of a move: what its machine asks for, done.
 //!
 //! Responsible for: clearing RAM, taking the bundle, pages and records in order, checking all of it before it
-//! says that it is prepared, and the destination's patience. Must never: let the guest run other
+//! says that it is prepared, and the destination's timeout. Must never: let the guest run other
 //! than as [`Destination`](crate::handover::Destination) says.
 
 use super::guest::{illegal_value, reason_of};
@@ -17,7 +17,7 @@ use protocol::management::{Figures, Phase, Stage};
 use protocol::pace::ACKNOWLEDGE_EVERY;
 use protocol::pages::iterate;
 use protocol::transfer::{Offer, OfferedBundle};
-use protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, patience};
+use protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, timeouts};
 
 /// A move to here.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Incoming {
     digest: [u64; 2],
     /// Something of the guest is in RAM or in a domain.
     touched: bool,
-    patience_ms: u64,
+    timeout_ms: u64,
     heard_at: u64,
     pages_total: u32,
     pages: u32,
@@ -195,7 +195,7 @@ impl Core<'_> {
         self.incoming = Incoming {
             bundle: self.incoming.wanted.map(Taking::new),
             key: Some(key),
-            patience_ms: offer.patience_ms.into(),
+            timeout_ms: offer.timeout_ms.into(),
             heard_at: port.now(),
             pages_total: port.ram().pages(),
             ..Incoming::default()
@@ -345,17 +345,17 @@ impl Core<'_> {
     /// When the destination stops waiting.
     pub(super) fn destination_deadline(&self) -> Option<u64> {
         let times = match self.destination.stage() {
-            Arrival::Receiving { .. } => patience::FOR_DATA,
-            Arrival::Prepared { .. } => patience::FOR_COMMIT,
+            Arrival::Receiving { .. } => timeouts::FOR_DATA,
+            Arrival::Prepared { .. } => timeouts::FOR_COMMIT,
             _ => return None,
         };
         // Half a frame on a slow line is a sign of life too.
         let heard_at = self.incoming.heard_at.max(self.partial_since.unwrap_or(0));
-        let patience = self.ticks(self.incoming.patience_ms.saturating_mul(times));
-        Some(heard_at.saturating_add(patience))
+        let timeout = self.ticks(self.incoming.timeout_ms.saturating_mul(times));
+        Some(heard_at.saturating_add(timeout))
     }
 
-    pub(super) fn destination_lost_patience<P: Port>(&mut self, port: &mut P) {
+    pub(super) fn destination_timed_out<P: Port>(&mut self, port: &mut P) {
         self.destination_event(port, Event::Failed(MoveFailure::Silence));
     }
 }

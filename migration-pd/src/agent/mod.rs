@@ -173,7 +173,7 @@ impl<'m> Agent<'m> {
             let received = self.receive(port);
             let now = port.now();
             self.give_up_partial_frame(now);
-            self.core.check_patience(port, now);
+            self.core.check_timeouts(port, now);
             let work = self.core.work(port);
             let waiting = self.core.outbox.waiting();
             self.core.outbox.drain(|bytes| port.send(bytes));
@@ -216,11 +216,11 @@ impl<'m> Agent<'m> {
     }
 
     fn give_up_partial_frame(&mut self, now: u64) {
-        let patience = self.core.ticks(self.core.pace.partial_frame_ms());
+        let timeout = self.core.ticks(self.core.pace.partial_frame_ms());
         if self
             .core
             .partial_since
-            .is_some_and(|since| now.saturating_sub(since) >= patience)
+            .is_some_and(|since| now.saturating_sub(since) >= timeout)
         {
             self.decoder.give_up();
             self.core.partial_since = None;
@@ -278,18 +278,18 @@ impl Core<'_> {
     }
 
     /// Whoever was not heard for too long is given up.
-    fn check_patience<P: Port>(&mut self, port: &mut P, now: u64) {
+    fn check_timeouts<P: Port>(&mut self, port: &mut P, now: u64) {
         if self
             .source_deadline()
             .is_some_and(|deadline| deadline <= now)
         {
-            self.source_lost_patience(port);
+            self.source_timed_out(port);
         }
         if self
             .destination_deadline()
             .is_some_and(|deadline| deadline <= now)
         {
-            self.destination_lost_patience(port);
+            self.destination_timed_out(port);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The source's side of a move: what its machine asks for, done.
 //!
 //! Responsible for: copying in slices, the window of messages under way, the share of the board's
-//! time that a move may take, and the source's patience. Must never: let the guest go on or
+//! time that a move may take, and the source's timeout. Must never: let the guest go on or
 //! forget it other than as [`Source`] says.
 
 mod bundle;
@@ -21,7 +21,7 @@ use protocol::management::{Figures, Stage, StartMove};
 use protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use protocol::table::PageTable;
 use protocol::transfer::Offer;
-use protocol::{Domain, MoveId, Transfer, patience};
+use protocol::{Domain, MoveId, Transfer, timeouts};
 use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
@@ -88,9 +88,9 @@ impl Outgoing {
         self.options.map_or(Pace::UNLIMITED, |options| options.pace)
     }
 
-    fn patience_ms(&self, stands_still: bool) -> u64 {
+    fn timeout_ms(&self, stands_still: bool) -> u64 {
         self.options
-            .map_or(0, |options| patience::of_source_ms(&options, stands_still))
+            .map_or(0, |options| timeouts::of_source_ms(&options, stands_still))
     }
 }
 
@@ -182,7 +182,7 @@ impl Core<'_> {
             seed: options.seed,
             ram_bytes: super::ram_bytes(port),
             resume: leaving.resume,
-            patience_ms: options.patience_ms,
+            timeout_ms: options.timeout_ms,
             accept_core: options.accept_core,
             bundle: self.outgoing.bundle.offered(),
         };
@@ -481,10 +481,10 @@ impl Core<'_> {
     /// When the source stops waiting, for the other board or for its guest's sake.
     pub(super) fn source_deadline(&self) -> Option<u64> {
         let standstill = self.standstill_ends();
-        self.patience_ends().into_iter().chain(standstill).min()
+        self.times_out_at().into_iter().chain(standstill).min()
     }
 
-    fn patience_ends(&self) -> Option<u64> {
+    fn times_out_at(&self) -> Option<u64> {
         let outgoing = &self.outgoing;
         let running = matches!(
             self.source,
@@ -500,17 +500,17 @@ impl Core<'_> {
                 if !due {
                     return None;
                 }
-                outgoing.patience_ms(stands_still)
+                outgoing.timeout_ms(stands_still)
             }
             Source::Offering { .. } | Source::Stopping { .. } | Source::Preparing { .. } => {
-                outgoing.patience_ms(stands_still)
+                outgoing.timeout_ms(stands_still)
             }
-            Source::InDoubt { .. } => patience::COMMIT_AGAIN_MS,
+            Source::InDoubt { .. } => timeouts::COMMIT_AGAIN_MS,
         };
         Some(outgoing.heard_at.saturating_add(self.ticks(milliseconds)))
     }
 
-    pub(super) fn source_lost_patience<P: Port>(&mut self, port: &mut P) {
+    pub(super) fn source_timed_out<P: Port>(&mut self, port: &mut P) {
         let now = port.now();
         self.outgoing.heard_at = now;
         let event = match (self.has_stood_still_too_long(now), self.source) {

@@ -81,7 +81,7 @@ enum Step {
     Checked,
     CheckFails,
     DestinationFails,
-    /// Of a source that is not in the move any more, nothing is heard: patience ends.
+    /// Of a source that is not in the move any more, nothing is heard: it times out.
     DestinationSilence,
     DestinationRestarts,
     SourceRestarts,

@@ -1,7 +1,7 @@
 //! What a guest is started from goes where the guest goes, once, whole or not at all.
 
 use crate::hardware::{Hardware, STORE};
-use crate::world::{Fate, PAGES, Side, World};
+use crate::world::{Action, PAGES, Side, World};
 use guest_bundle::{Bundle, Contents, RAM_BASE, SegmentContents, encode};
 use protocol::fingerprint::{PAGE_SIZE, Page};
 use protocol::management::{MoveReport, Stage};
@@ -152,8 +152,8 @@ fn a_link_that_is_cut_leaves_no_half_bundle_and_the_next_move_sends_all_of_it() 
         let mut world = World::new();
         world.b.hardware.store[..pages_of(2).len()].copy_from_slice(&pages_of(2));
         world.link = Box::new(move |number, _, _| match number {
-            number if number >= cut => Fate::IsLost,
-            _ => Fate::Arrives,
+            number if number >= cut => Action::IsLost,
+            _ => Action::Arrives,
         });
         let id = world.start(Side::A).unwrap();
         assert_eq!(world.ended(Side::A, id).stage, Stage::Failed);
@@ -161,7 +161,7 @@ fn a_link_that_is_cut_leaves_no_half_bundle_and_the_next_move_sends_all_of_it() 
         let [before, after] = [2, 1].map(|seed| is_at(&world.b.hardware, seed));
         let there = has_one_in_store(&world.b.hardware);
         assert_eq!(there, before || after, "cut at {cut}");
-        world.link = Box::new(|_, _, _| Fate::Arrives);
+        world.link = Box::new(|_, _, _| Action::Arrives);
         world.runs_at(Side::A);
         world.succeed(Side::A);
     }
@@ -175,7 +175,7 @@ fn one_that_is_too_large_is_refused_before_anything_is_sent() {
     let count = pages.clone();
     world.link = Box::new(move |_, _, kind| {
         count.set(count.get() + u32::from(kind == kind::PAGES));
-        Fate::Arrives
+        Action::Arrives
     });
     let id = world.start(Side::A).unwrap();
     let report = world.ended(Side::A, id);

@@ -2,7 +2,7 @@
 
 use crate::harm::{Harm, NO_HARM};
 use crate::serial::{BAUD, Serial};
-use crate::world::{Fate, Side, World, options};
+use crate::world::{Action, Side, World, options};
 use protocol::management::Stage;
 use protocol::{MoveFailure, MoveId, Pace, Request};
 
@@ -105,7 +105,7 @@ fn wherever_a_line_is_cut_the_guest_goes_on_and_a_later_attempt_succeeds() {
         assert_eq!(report.stage, Stage::Failed, "cut after {cut}: {report:?}");
         world.run_for(AFTER_ALL_PATIENCE);
         set_harm(&mut world, HARM);
-        world.link = Box::new(|_, _, _| Fate::Arrives);
+        world.link = Box::new(|_, _, _| Action::Arrives);
         world.succeed(Side::A);
     }
 }

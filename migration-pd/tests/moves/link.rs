@@ -1,7 +1,7 @@
 //! What a link may do to an agent: stop in the middle of a frame, lose, repeat, reorder, and say anything.
 
 use crate::AFTER_ALL_PATIENCE;
-use crate::world::{Fate, Side, World};
+use crate::world::{Action, Side, World};
 use proptest::prelude::*;
 use protocol::management::{Phase, Stage};
 use protocol::{HEADER_LENGTH, MAX_FRAME, Request, kind};
@@ -69,10 +69,10 @@ proptest! {
             random ^= random >> 7;
             random ^= random << 17;
             match (random >> 20) % 1000 {
-                draw if draw < loss => Fate::IsLost,
-                draw if draw < loss + repeats => Fate::ArrivesTwice,
-                draw if draw < loss + repeats + delays => Fate::ArrivesLate,
-                _ => Fate::Arrives,
+                draw if draw < loss => Action::IsLost,
+                draw if draw < loss + repeats => Action::ArrivesTwice,
+                draw if draw < loss + repeats + delays => Action::ArrivesLate,
+                _ => Action::Arrives,
             }
         });
         let mut at = Side::A;
@@ -85,7 +85,7 @@ proptest! {
             }
             world.runs_at(at);
         }
-        world.link = Box::new(|_, _, _| Fate::Arrives);
+        world.link = Box::new(|_, _, _| Action::Arrives);
         world.succeed(at);
     }
 

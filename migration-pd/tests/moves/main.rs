@@ -24,10 +24,10 @@ use state::Register;
 use std::cell::Cell;
 use std::rc::Rc;
 use vm::PAGE_SIZE;
-use world::{Fate, GUEST, PAGES, PATIENCE_MS, Side, World, options};
+use world::{Action, GUEST, PAGES, Side, TIMEOUT_MS, World, options};
 
-/// Long enough for every patience to end.
-const AFTER_ALL_PATIENCE: u64 = 20 * 1000 * PATIENCE_MS as u64;
+/// Long enough for every timeout.
+const AFTER_ALL_PATIENCE: u64 = 20 * 1000 * TIMEOUT_MS as u64;
 
 #[test]
 fn a_busy_guest_arrives_whole() {
@@ -89,8 +89,8 @@ fn wherever_the_link_is_cut_the_guest_goes_on_and_a_second_attempt_succeeds() {
     for cut in 0..frames {
         let mut world = World::new();
         world.link = Box::new(move |number, _, _| match number {
-            number if number >= cut => Fate::IsLost,
-            _ => Fate::Arrives,
+            number if number >= cut => Action::IsLost,
+            _ => Action::Arrives,
         });
         let id = world.start(Side::A).unwrap();
         world.run_for(AFTER_ALL_PATIENCE);
@@ -102,7 +102,7 @@ fn wherever_the_link_is_cut_the_guest_goes_on_and_a_second_attempt_succeeds() {
             stage => panic!("cut at {cut}: {stage:?}"),
         }
         // The link comes back, and nobody has to do anything.
-        world.link = Box::new(|_, _, _| Fate::Arrives);
+        world.link = Box::new(|_, _, _| Action::Arrives);
         let report = world.ended(Side::A, id);
         world.run_for(AFTER_ALL_PATIENCE);
         if report.stage == Stage::Gone {
@@ -120,11 +120,11 @@ fn wherever_the_link_is_cut_the_guest_goes_on_and_a_second_attempt_succeeds() {
 fn a_commit_that_comes_after_the_destination_gave_up_is_answered_so() {
     let mut world = World::new();
     world.link = Box::new(|_, _, kind| match kind {
-        kind::COMMIT | kind::ABORTED => Fate::IsLost,
-        _ => Fate::Arrives,
+        kind::COMMIT | kind::ABORTED => Action::IsLost,
+        _ => Action::Arrives,
     });
     let id = world.start(Side::A).unwrap();
-    world.run_for(3000 * u64::from(PATIENCE_MS));
+    world.run_for(3000 * u64::from(TIMEOUT_MS));
     assert_eq!(
         world.status(Side::A).last_move.unwrap().stage,
         Stage::InDoubt
@@ -143,7 +143,7 @@ fn a_commit_that_comes_after_the_destination_gave_up_is_answered_so() {
         world.status(Side::A).last_move.unwrap().stage,
         Stage::InDoubt
     );
-    world.link = Box::new(|_, _, _| Fate::Arrives);
+    world.link = Box::new(|_, _, _| Action::Arrives);
     let report = world.ended(Side::A, id);
     assert_eq!(report.failure, Some(MoveFailure::NotKnown));
     world.run_for(10_000);
@@ -158,9 +158,9 @@ fn an_answer_to_the_commit_that_is_lost_is_given_again() {
     world.link = Box::new(move |_, _, kind| match kind {
         kind::COMMITTED if count.get() < 3 => {
             count.set(count.get() + 1);
-            Fate::IsLost
+            Action::IsLost
         }
-        _ => Fate::Arrives,
+        _ => Action::Arrives,
     });
     world.succeed(Side::A);
     assert_eq!(lost.get(), 3);
@@ -171,8 +171,8 @@ fn the_operator_settles_a_doubt_that_no_board_can() {
     let stuck = || {
         let mut world = World::new();
         world.link = Box::new(|_, _, kind| match kind {
-            kind::COMMIT | kind::ABORTED => Fate::IsLost,
-            _ => Fate::Arrives,
+            kind::COMMIT | kind::ABORTED => Action::IsLost,
+            _ => Action::Arrives,
         });
         let id = world.start(Side::A).unwrap();
         world.run_for(AFTER_ALL_PATIENCE);

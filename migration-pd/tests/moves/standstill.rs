@@ -3,7 +3,7 @@
 use crate::AFTER_ALL_PATIENCE;
 use crate::harm::NO_HARM;
 use crate::serial::{BAUD, Serial};
-use crate::world::{Fate, PAGES, Side, World};
+use crate::world::{Action, PAGES, Side, World};
 use protocol::management::{MoveReport, Stage};
 use protocol::pages::ENTRY_LENGTH;
 use protocol::{Domain, MoveFailure, Pace, kind};
@@ -13,11 +13,11 @@ use vm::PAGE_SIZE;
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;
 
 /// Moves the guest, which may stand still for so many ms.
-fn move_within(world: &mut World, limit: u32, patience_ms: u32) -> MoveReport {
+fn move_within(world: &mut World, limit: u32, timeout_ms: u32) -> MoveReport {
     let id = world
         .start_with(Side::A, |start| {
             start.downtime_limit_ms = limit;
-            start.patience_ms = start.patience_ms.max(patience_ms);
+            start.timeout_ms = start.timeout_ms.max(timeout_ms);
         })
         .unwrap();
     world.ended(Side::A, id)
@@ -41,13 +41,13 @@ fn called_off_at_the_limit(world: &mut World, limit: u32, report: &MoveReport) {
 fn a_destination_that_does_not_say_that_it_is_prepared_is_waited_for_only_that_long() {
     let mut world = World::new();
     world.link = Box::new(|_, _, kind| match kind {
-        kind::PREPARED => Fate::IsLost,
-        _ => Fate::Arrives,
+        kind::PREPARED => Action::IsLost,
+        _ => Action::Arrives,
     });
     let report = move_within(&mut world, 50, 1000);
     called_off_at_the_limit(&mut world, 50, &report);
     // And the next one, of which nothing is lost, succeeds.
-    world.link = Box::new(|_, _, _| Fate::Arrives);
+    world.link = Box::new(|_, _, _| Action::Arrives);
     let report = move_within(&mut world, 50, 1000);
     assert_eq!(report.stage, Stage::Gone, "{report:?}");
 }
@@ -56,8 +56,8 @@ fn a_destination_that_does_not_say_that_it_is_prepared_is_waited_for_only_that_l
 fn a_line_that_is_cut_is_waited_for_only_that_long() {
     let mut world = World::over(Serial::new(NO_HARM, 1));
     world.link = Box::new(|_, _, kind| match kind {
-        kind::RECORD | kind::PREPARE => Fate::IsLost,
-        _ => Fate::Arrives,
+        kind::RECORD | kind::PREPARE => Action::IsLost,
+        _ => Action::Arrives,
     });
     let report = move_within(&mut world, 20_000, 60_000);
     called_off_at_the_limit(&mut world, 20_000, &report);
@@ -75,7 +75,7 @@ fn nobody_waits_longer_for_a_guest_that_does_not_come_to_stand_still() {
 }
 
 #[test]
-fn without_a_limit_patience_decides() {
+fn without_a_limit_the_timeout_decides() {
     let mut world = World::new();
     world.a.hardware.faults.never_stops = true;
     let report = move_within(&mut world, 0, 1000);

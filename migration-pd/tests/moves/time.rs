@@ -2,7 +2,7 @@
 
 use super::AFTER_ALL_PATIENCE;
 use super::hardware::COUNT;
-use super::world::{Fate, Side, World};
+use super::world::{Action, Side, World};
 use channel::vmm::Phase;
 use protocol::management::{Stage, Verdict};
 use protocol::{Domain, Event, MoveFailure, Request, kind};
@@ -16,7 +16,7 @@ fn move_on(world: &mut World) -> (Stage, Option<MoveFailure>) {
         .start_with(Side::A, |start| {
             start.advance = true;
             // Longer than a source in doubt waits before it asks again.
-            start.patience_ms = 1000;
+            start.timeout_ms = 1000;
         })
         .unwrap();
     let report = world.ended(Side::A, id);
@@ -75,9 +75,9 @@ fn a_doubt_counts_as_well() {
     world.link = Box::new(move |_, _, kind| match kind {
         kind::COMMIT if counter.get() < LOST => {
             counter.set(counter.get() + 1);
-            Fate::IsLost
+            Action::IsLost
         }
-        _ => Fate::Arrives,
+        _ => Action::Arrives,
     });
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     assert_eq!(lost.get(), LOST);
@@ -90,8 +90,8 @@ fn a_doubt_counts_as_well() {
 fn a_commit_that_arrives_twice_lets_time_go_on_once() {
     let mut world = World::new();
     world.link = Box::new(|_, _, kind| match kind {
-        kind::COMMIT => Fate::ArrivesTwice,
-        _ => Fate::Arrives,
+        kind::COMMIT => Action::ArrivesTwice,
+        _ => Action::Arrives,
     });
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     let stood_still = stood_still(&mut world);
@@ -128,8 +128,8 @@ fn a_clock_that_cannot_be_set_leaves_the_guest_at_its_source() {
 fn without(lost: &'static [u8]) -> World {
     let mut world = World::new();
     world.link = Box::new(move |_, _, kind| match kind {
-        kind if lost.contains(&kind) => Fate::IsLost,
-        _ => Fate::Arrives,
+        kind if lost.contains(&kind) => Action::IsLost,
+        _ => Action::Arrives,
     });
     world
 }
@@ -142,7 +142,7 @@ fn time_goes_on_too_if_the_guest_goes_on_at_its_source() {
         (Stage::Failed, Some(MoveFailure::Silence))
     );
     world.runs_but_for_its_time(Side::A);
-    // The source's patience.
+    // The source's timeout.
     went_on_at(&mut world, Side::A, 1_000_000..1_010_000);
 }
 

@@ -18,7 +18,7 @@ use vm::PAGE_SIZE;
 /// Pages of the guests' RAM.
 pub(crate) const PAGES: usize = 600;
 /// How long a source waits.
-pub(crate) const PATIENCE_MS: u32 = 100;
+pub(crate) const TIMEOUT_MS: u32 = 100;
 
 /// Which board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Side {
 
 /// What becomes of a frame between the boards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Action {
     Arrives,
     IsLost,
     ArrivesTwice,
@@ -47,7 +47,7 @@ pub(crate) enum Fate {
 }
 
 /// What the link does to the frame with this number (over both directions), of this kind.
-pub(crate) type Link = Box<dyn FnMut(usize, Side, u8) -> Fate>;
+pub(crate) type Link = Box<dyn FnMut(usize, Side, u8) -> Action>;
 
 pub(crate) struct Board {
     pub(crate) hardware: Hardware,
@@ -167,7 +167,7 @@ impl World {
             a: Board::new(a, heap),
             b: Board::new(b, heap),
             clock,
-            link: Box::new(|_, _, _| Fate::Arrives),
+            link: Box::new(|_, _, _| Action::Arrives),
             frames: 0,
             late: None,
             next_tag: 1,
@@ -184,7 +184,7 @@ impl World {
             a: Board::new(a, 1 << 20),
             b: Board::new(b, 1 << 20),
             clock,
-            link: Box::new(|_, _, _| Fate::Arrives),
+            link: Box::new(|_, _, _| Action::Arrives),
             frames: 0,
             late: None,
             next_tag: 1,
@@ -267,17 +267,17 @@ impl World {
     fn pass_on(&mut self, from: Side, kind: u8, bytes: Vec<u8>) {
         let number = self.frames;
         self.frames += 1;
-        let fate = (self.link)(number, from, kind);
+        let action = (self.link)(number, from, kind);
         let late = self.late.take();
         let to = self.board(from.other());
-        match fate {
-            Fate::Arrives => to.tell(&bytes),
-            Fate::IsLost => {}
-            Fate::ArrivesTwice => {
+        match action {
+            Action::Arrives => to.tell(&bytes),
+            Action::IsLost => {}
+            Action::ArrivesTwice => {
                 to.tell(&bytes);
                 to.tell(&bytes);
             }
-            Fate::ArrivesLate => self.late = Some((from.other(), bytes)),
+            Action::ArrivesLate => self.late = Some((from.other(), bytes)),
         }
         if let Some((to, bytes)) = late {
             self.board(to).tell(&bytes);
@@ -440,7 +440,7 @@ pub(crate) fn options(id: MoveId, pace: Pace) -> StartMove {
         max_rounds: 10,
         share: 60,
         bandwidth: 0,
-        patience_ms: PATIENCE_MS + u32::try_from(pace.silence_ms()).unwrap(),
+        timeout_ms: TIMEOUT_MS + u32::try_from(pace.silence_ms()).unwrap(),
         pace,
         advance: false,
         accept_core: false,

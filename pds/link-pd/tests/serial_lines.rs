@@ -10,7 +10,7 @@ use proptest::prelude::*;
 /// Moments in a millisecond.
 const MILLISECOND: usize = 1600;
 /// Milliseconds for a session to begin, and for a stream.
-const PATIENCE: usize = 600;
+const TIMEOUT: usize = 600;
 
 /// A receiver on the host that takes everything.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ fn streams_pass<F: FakeUart, U: Uart>(
     // What comes before a session's first byte is zeros.
     let expected = LONGEST_MESSAGE + down.len();
     let mut moment = 0;
-    while moment < PATIENCE * MILLISECOND {
+    while moment < TIMEOUT * MILLISECOND {
         moment += 1 + board.pass();
         other.work(&board, (moment / MILLISECOND) as u64);
         let mut link_is_due = board.take_interrupt();

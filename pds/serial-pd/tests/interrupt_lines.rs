@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serial_pd::{Serial, SerialError};
 
 /// Moments that a byte may take, each way, with all that it needs.
-const PATIENCE: usize = 4000;
+const TIMEOUT: usize = 4000;
 
 /// A console, asleep but for interrupts and notifications, between a line and a `vmm-pd` that takes what comes.
 fn all_bytes_pass<F: FakeUart, U: Uart>(
@@ -29,7 +29,7 @@ fn all_bytes_pass<F: FakeUart, U: Uart>(
     let mut serial = Serial::new(new(board.clone()), rings);
     let mut vmm_is_due = serial.work().expect("honest") | producer.free().is_ok();
     let (mut written, mut read) = (0, Vec::new());
-    let mut moments = PATIENCE * (input.len() + output.len() + 1);
+    let mut moments = TIMEOUT * (input.len() + output.len() + 1);
     while moments > 0 {
         moments = moments.saturating_sub(1 + board.pass());
         let mut serial_is_due = board.take_interrupt();

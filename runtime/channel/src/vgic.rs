@@ -7,7 +7,7 @@
 
 mod answer;
 
-pub use answer::{Answer, Injection, MAX_INJECTIONS, Occupants, RestorePlan};
+pub use answer::{Answer, Injection, ListRegisterEntries, MAX_INJECTIONS, RestorePlan};
 
 use crate::{Intid, Message, ProtocolError, Reader, VcpuId};
 
@@ -96,9 +96,9 @@ pub enum Request {
     /// another vCPU, and could as well come here, is to be withdrawn there
     /// ([`Answer::rearrange`]) and then comes here.
     Offer { vcpu: VcpuId },
-    /// Which INTIDs sit in the list registers; see [`Occupants`]. With `hold` the vCPU is about to be captured: nothing
+    /// Which INTIDs sit in the list registers; see [`ListRegisterEntries`]. With `hold` the vCPU is about to be captured: nothing
     /// more is injected into it from here to its restore and refill. Without, nothing changes.
-    Occupants { vcpu: VcpuId, hold: bool },
+    ListRegisterEntries { vcpu: VcpuId, hold: bool },
     /// A capture emptied the vCPU's list registers; this is what it found. To be sent for every
     /// vCPU of a machine that stops, with the interface zero for one that has never run, or for
     /// one alone that is [`Answer::rearrange`] and restored at once. Nothing is injected into this
@@ -144,7 +144,7 @@ const WRITE: u64 = 2;
 const SET_LINE: u64 = 3;
 const MAINTENANCE: u64 = 4;
 const REFILL: u64 = 5;
-const OCCUPANTS: u64 = 6;
+const LIST_REGISTER_ENTRIES: u64 = 6;
 const CAPTURED: u64 = 7;
 const RESTORE: u64 = 8;
 const EXPORT: u64 = 9;
@@ -252,7 +252,7 @@ impl Request {
             Self::Refill { vcpu } => Message::new(REFILL).with(vcpu_word(vcpu)),
             Self::Power { vcpu, on } => Message::new(POWER).with(vcpu_word(vcpu)).with(on.into()),
             Self::Offer { vcpu } => Message::new(OFFER).with(vcpu_word(vcpu)),
-            Self::Occupants { vcpu, hold } => Message::new(OCCUPANTS)
+            Self::ListRegisterEntries { vcpu, hold } => Message::new(LIST_REGISTER_ENTRIES)
                 .with(vcpu_word(vcpu))
                 .with(hold.into()),
             Self::Captured {
@@ -305,7 +305,7 @@ impl Request {
             OFFER => Self::Offer {
                 vcpu: reader.field()?,
             },
-            OCCUPANTS => Self::Occupants {
+            LIST_REGISTER_ENTRIES => Self::ListRegisterEntries {
                 vcpu: reader.field()?,
                 hold: reader.flag("hold")?,
             },

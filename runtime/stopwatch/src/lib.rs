@@ -26,7 +26,7 @@ pub enum Step {
     /// The first of a restore.
     RestoreBegins,
     /// The end of the last restore: time goes on, and what follows lets the vCPUs run.
-    TimeGoesOn,
+    RunPermit,
     /// A thread is let run.
     Resume,
     /// A list register is filled.
@@ -40,7 +40,7 @@ impl Step {
     #[inline]
     pub const fn of_vgic(request: &vgic::Request) -> Self {
         match request {
-            vgic::Request::Occupants { .. } => Self::CaptureBegins,
+            vgic::Request::ListRegisterEntries { .. } => Self::CaptureBegins,
             vgic::Request::Restore { .. } => Self::RestoreBegins,
             _ => Self::Neighbour,
         }
@@ -51,7 +51,7 @@ impl Step {
     pub const fn of_timer(request: &timer::Request) -> Self {
         match request {
             timer::Request::Save { .. } => Self::CaptureEnds,
-            timer::Request::Release => Self::TimeGoesOn,
+            timer::Request::Release => Self::RunPermit,
             _ => Self::Neighbour,
         }
     }
@@ -125,7 +125,7 @@ impl Stopwatch {
                 self.measured.list_registers = 0;
                 self.start(Running::Restore, before);
             }
-            (Step::TimeGoesOn, Running::Restore) => {
+            (Step::RunPermit, Running::Restore) => {
                 self.measured.restore = self.stop(before);
                 self.start(Running::Release(self.measured.vcpus), before);
             }
@@ -188,7 +188,7 @@ mod tests {
             // A timer's event inside the stub.
             Step::Resume,
             Step::Inject,
-            Step::TimeGoesOn,
+            Step::RunPermit,
             Step::Neighbour,
             Step::Resume,
         ];
@@ -213,7 +213,7 @@ mod tests {
             Step::Inject,
             Step::RestoreBegins,
             Step::Neighbour,
-            Step::TimeGoesOn,
+            Step::RunPermit,
             Step::Resume,
             Step::Resume,
         ];
@@ -233,7 +233,7 @@ mod tests {
             Step::Neighbour,
             Step::Inject,
             Step::Resume,
-            Step::TimeGoesOn,
+            Step::RunPermit,
             Step::Resume,
         ];
         assert_eq!(calls(&mut stopwatch, &running), None);

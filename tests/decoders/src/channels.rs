@@ -1,7 +1,7 @@
 //! Messages between domains (`runtime/channel`), as the kernel delivers them: a label and words.
 
 use channel::timer::{self, VirtualTimer};
-use channel::vgic::{self, Occupants, RestorePlan};
+use channel::vgic::{self, ListRegisterEntries, RestorePlan};
 use channel::vmm::{self, Status};
 use channel::{Message, ProtocolError};
 
@@ -28,7 +28,11 @@ pub(crate) fn run(data: &[u8]) {
         timer::answer(*value)
     });
     canonical(&message, vgic::Answer::decode, vgic::Answer::encode);
-    canonical(&message, Occupants::decode, Occupants::encode);
+    canonical(
+        &message,
+        ListRegisterEntries::decode,
+        ListRegisterEntries::encode,
+    );
     canonical(&message, RestorePlan::decode, RestorePlan::encode);
 }
 

@@ -156,7 +156,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         max_rounds: 30,
         share: 60,
         bandwidth: 0,
-        patience_ms: 3000,
+        timeout_ms: 3000,
         pace: Pace::line(921_600),
         advance: true,
         accept_core: true,
@@ -217,7 +217,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
                 seed: [1, 2],
                 ram_bytes: 1 << 27,
                 resume: true,
-                patience_ms: 30_000,
+                timeout_ms: 30_000,
                 accept_core: true,
                 bundle: Some(OfferedBundle {
                     identity: 0x0b00_0007,

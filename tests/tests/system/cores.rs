@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use godwit::qemu::Core;
-use godwit::relay::{self, Options, Whereabouts};
+use godwit::relay::{self, GuestLocation, Options};
 use godwit::session::{Scratch, SessionOptions};
 use image::processor::{Cores, promise};
 use image::{self, Image, ImageRequest, Kernel, workspace};
@@ -185,7 +185,7 @@ fn is_refused(
     let error = refused.err().context("the guest was moved")?;
     println!("{error}");
     ensure!(error.to_string().contains(reason), "{error}");
-    ensure!(error.whereabouts == Whereabouts::Source(Phase::Running));
+    ensure!(error.location == GuestLocation::Source(Phase::Running));
     ensure!(destination.phase()? == Phase::Empty);
     Ok(())
 }

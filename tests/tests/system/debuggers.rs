@@ -19,7 +19,7 @@ use crate::on_both_kernels;
 /// How often each thing is done.
 const COUNT: u32 = 10_000;
 /// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(400);
+const TIMEOUT: Duration = Duration::from_secs(400);
 
 on_both_kernels! {
     fn whatever_debuggers_do_the_board_goes_on(kernel) {
@@ -99,7 +99,7 @@ impl Debian {
         session.send_line(&format!("{command}; echo end''-of-answer $?"))?;
         ensure!(self.board.phase()? == Phase::Running);
         let session = &mut self.board.session;
-        let said = session.expect("end-of-answer", PATIENCE)?;
+        let said = session.expect("end-of-answer", TIMEOUT)?;
         session.expect("/ # ", ANSWER)?;
         ensure!(self.board.phase()? == Phase::Running);
         Ok(said)

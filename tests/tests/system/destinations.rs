@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use godwit::relay::{self, Options, Whereabouts};
+use godwit::relay::{self, GuestLocation, Options};
 use godwit::session::Scratch;
 use image::Kernel;
 use protocol::kind;
 use protocol::management::Phase;
 use tests::ANSWER;
 use tests::board::{Board, move_guest};
-use tests::cable::{Cable, Fate, Scissors, Way};
+use tests::cable::{Action, Cable, LinkCutter, Way};
 use tests::guests::{self, TestGuest};
 
 use crate::on_both_kernels;
@@ -35,7 +35,7 @@ on_both_kernels! {
             );
             let error = refused.err().context("the guest was moved to a board with other RAM")?;
             println!("{error}");
-            ensure!(error.whereabouts == Whereabouts::Source(Phase::Running));
+            ensure!(error.location == GuestLocation::Source(Phase::Running));
             ensure!(other.phase()? == Phase::Empty);
         }
         source.expect_probe_round(round)?;
@@ -62,20 +62,20 @@ fn dies(kernel: Kernel, kind: u8, way: Way) -> anyhow::Result<()> {
     let mut source = Board::start("a", &guests::image(kernel, &guest)?, &scratch)?;
     let image = guests::empty_image(kernel, guest.ram_mib())?;
     let mut destination = Board::start("b", &image, &scratch)?;
-    let scissors = Scissors::default();
+    let cutter = LinkCutter::default();
     destination.lay_cable(&scratch, |inner, outer| {
-        Cable::new("b", inner, outer, &scissors)
+        Cable::new("b", inner, outer, &cutter)
     })?;
     let round = source.expect_probe_round(0)?;
     destination.phase()?;
 
     let process = rustix_pid(destination.session.machine().process_id())?;
-    scissors.arm(Box::new(move |passing| {
+    cutter.arm(Box::new(move |passing| {
         if passing.kind != kind || passing.way != way {
-            return Fate::Pass;
+            return Action::Pass;
         }
         let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-        Fate::CutBefore
+        Action::CutBefore
     }));
     let moved = relay::migrate(
         source.client()?,
@@ -86,7 +86,7 @@ fn dies(kernel: Kernel, kind: u8, way: Way) -> anyhow::Result<()> {
         },
         &mut |_| {},
     );
-    ensure!(scissors.has_cut(), "the move ended without: {moved:?}");
+    ensure!(cutter.has_cut(), "the move ended without: {moved:?}");
     let error = moved
         .err()
         .context("the guest was moved to a board that is dead")?;

@@ -53,10 +53,10 @@ fn moves_and_boots(kernel: Kernel) -> anyhow::Result<()> {
     nothing_is_written(&mut here, &words)?;
 
     // To a board that never had a guest: what the firmware is goes with it.
-    let mut stranger = Board::start("c", &guests::empty_image(kernel, RAM)?, &scratch)?;
-    move_guest(&mut here, &mut stranger)?;
+    let mut other = Board::start("c", &guests::empty_image(kernel, RAM)?, &scratch)?;
+    move_guest(&mut here, &mut other)?;
     ensure!(
-        ask(&mut stranger, "md.q 0 2")? == words,
+        ask(&mut other, "md.q 0 2")? == words,
         "firmware did not come"
     );
     drop(here);
@@ -67,12 +67,12 @@ fn moves_and_boots(kernel: Kernel) -> anyhow::Result<()> {
     there.client()?.pause(ANSWER)?;
     there.client()?.discard()?;
     there.wait_for_phase(Phase::Empty)?;
-    move_guest(&mut stranger, &mut there)?;
+    move_guest(&mut other, &mut there)?;
     ensure!(
         ask(&mut there, "md.q 0 2")? == words,
         "firmware did not come"
     );
-    drop(stranger);
+    drop(other);
 
     there.session.send(b"booti 0x40400000 - 0x40000000\r")?;
     there.expect_linux()?;

@@ -178,7 +178,7 @@ on_both_kernels! {
         let guest = TestGuest::probe("mode=registers mmu=1", 2);
         let image = hostile::image("console", kernel, Config::Debug, &guest, &hostile)?;
         let scratch = Scratch::new()?;
-        let mut board = Board::start("mute", &image, &scratch)?;
+        let mut board = Board::start("unusable", &image, &scratch)?;
         board.wait_for_phase(Phase::Running)?;
         board.session.send(b"x")?;
         is_reported(kernel, &board, "serial_pd", &orders, WRITE.because)?;

@@ -6,21 +6,21 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use godwit::relay::{self, Options, Whereabouts};
+use godwit::relay::{self, GuestLocation, Options};
 use godwit::session::Scratch;
 use image::Kernel;
 use protocol::management::{Phase, Stage};
 use protocol::{Event, kind};
 use tests::ANSWER;
 use tests::board::{Board, move_guest, probe_round};
-use tests::cable::{Fate, Passing, Rule, Scissors, Way, cabled};
+use tests::cable::{Action, LinkCutter, Passing, Rule, Way, cabled};
 use tests::guests::TestGuest;
 
 use crate::on_both_kernels;
 
 /// How long the boards wait for each other, which the test has to wait for too: long enough for one that is alive on a
 /// machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 on_both_kernels! {
     fn a_cut_before_the_commit_leaves_the_guest_at_its_source(kernel) {
@@ -100,7 +100,7 @@ impl Cut {
     fn before(name: &str, kind: u8, number: u32) -> Self {
         Self {
             name: format!("before {name}"),
-            rule: nth(kind, number, Fate::CutBefore),
+            rule: nth(kind, number, Action::CutBefore),
         }
     }
 
@@ -108,7 +108,7 @@ impl Cut {
     fn after(name: &str, kind: u8, number: u32) -> Self {
         Self {
             name: format!("after {name}"),
-            rule: nth(kind, number, Fate::CutAfter),
+            rule: nth(kind, number, Action::CutAfter),
         }
     }
 
@@ -116,7 +116,7 @@ impl Cut {
     fn lost(name: &str, kind: u8) -> Self {
         Self {
             name: format!("instead of {name}"),
-            rule: nth(kind, 1, Fate::Break),
+            rule: nth(kind, 1, Action::Break),
         }
     }
 
@@ -127,22 +127,26 @@ impl Cut {
             rule: Box::new(move |passing| {
                 let event = Event::decode(passing.kind, passing.payload);
                 match event {
-                    Ok(Event::Progress(report)) if reached(&report) => Fate::CutBefore,
-                    _ => Fate::Pass,
+                    Ok(Event::Progress(report)) if reached(&report) => Action::CutBefore,
+                    _ => Action::Pass,
                 }
             }),
         }
     }
 }
 
-fn nth(kind: u8, number: u32, fate: Fate) -> Rule {
+fn nth(kind: u8, number: u32, action: Action) -> Rule {
     let mut count = 0;
     Box::new(move |passing: Passing<'_>| {
         if passing.kind != kind || passing.way != Way::ToBoard {
-            return Fate::Pass;
+            return Action::Pass;
         }
         count += 1;
-        if count == number { fate } else { Fate::Pass }
+        if count == number {
+            action
+        } else {
+            Action::Pass
+        }
     })
 }
 
@@ -156,7 +160,7 @@ struct Pair {
     /// Where the guest is.
     here: Board,
     there: Board,
-    scissors: Scissors,
+    cutter: LinkCutter,
     guest: Witness,
     _scratch: Scratch,
 }
@@ -188,12 +192,12 @@ impl Pair {
 
     fn start(kernel: Kernel, guest: &TestGuest, witness: Witness) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let scissors = Scissors::default();
-        let [here, there] = cabled(kernel, guest, &scratch, &scissors)?;
+        let cutter = LinkCutter::default();
+        let [here, there] = cabled(kernel, guest, &scratch, &cutter)?;
         Ok(Self {
             here,
             there,
-            scissors,
+            cutter,
             guest: witness,
             _scratch: scratch,
         })
@@ -220,31 +224,31 @@ impl Pair {
     }
 
     /// A move that is cut there, and where the relay believes the guest to be.
-    fn cut(&mut self, cut: Cut, reconnect: Duration) -> anyhow::Result<Result<(), Whereabouts>> {
+    fn cut(&mut self, cut: Cut, reconnect: Duration) -> anyhow::Result<Result<(), GuestLocation>> {
         println!("a cut {}", cut.name);
         // Before the rule is set, which must not see what was said before.
         self.here.phase()?;
         self.there.phase()?;
-        self.scissors.arm(cut.rule);
+        self.cutter.arm(cut.rule);
         let options = Options {
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             reconnect,
             ..Options::default()
         };
         let (source, destination) = (self.here.client()?, self.there.client()?);
         let moved = relay::migrate(source, destination, &options, &mut |_| {});
-        ensure!(self.scissors.has_cut(), "the move ended without: {moved:?}");
+        ensure!(self.cutter.has_cut(), "the move ended without: {moved:?}");
         match moved {
             Ok(_) => Ok(Ok(())),
             Err(error) => {
                 println!("  {error}");
-                Ok(Err(error.whereabouts))
+                Ok(Err(error.location))
             }
         }
     }
 
     fn mend(&mut self) {
-        self.scissors.mend();
+        self.cutter.mend();
         self.here.hang_up();
         self.there.hang_up();
     }
@@ -300,11 +304,11 @@ impl Pair {
         let moved = self.cut(cut, ANSWER)?;
         self.mend();
         match moved {
-            Ok(()) | Err(Whereabouts::Destination(_) | Whereabouts::HandedOver) => {
+            Ok(()) | Err(GuestLocation::Destination(_) | GuestLocation::HandedOver) => {
                 std::mem::swap(&mut self.here, &mut self.there);
             }
-            Err(Whereabouts::Source(_)) => {}
-            Err(whereabouts) => bail!("after a break {name} the guest is {whereabouts:?}"),
+            Err(GuestLocation::Source(_)) => {}
+            Err(location) => bail!("after a break {name} the guest is {location:?}"),
         }
         self.is_here_only()
             .with_context(|| format!("after a break {name}"))

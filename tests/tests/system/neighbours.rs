@@ -121,7 +121,7 @@ on_both_kernels! {
         let scratch = Scratch::new()?;
         let mut board = start(kernel, "flood-serial", &[("serial_pd", FLOOD)], &scratch)?;
         board.wait_for_phase(Phase::Running)?;
-        // Its console is mute, but whatever it does makes it exit.
+        // Its console is unusable, but whatever it does makes it exit.
         let before: u64 = board.client()?.statistics()?.all();
         let deadline = Instant::now() + ANSWER;
         while board.client()?.statistics()?.all() < before + EXITS {

@@ -14,7 +14,7 @@ use protocol::kind;
 use protocol::management::{Phase, Stage};
 use state::Register;
 use tests::board::Board;
-use tests::cable::{Fate, Scissors, Way, cabled};
+use tests::cable::{Action, LinkCutter, Way, cabled};
 use tests::guests::TestGuest;
 use tests::spinner::{LARGEST_GAP, READ_THREAD_POINTER, READY, SAY};
 use tests::{ANSWER, BOOT};
@@ -22,10 +22,10 @@ use tests::{ANSWER, BOOT};
 use crate::on_both_kernels;
 
 /// For how long nobody relays while a guest is handed over: much longer than an emulator is ever kept from running by
-/// whatever else its machine does, and shorter than the [`PATIENCE`] of both boards.
+/// whatever else its machine does, and shorter than the [`TIMEOUT`] of both boards.
 const STANDSTILL: Duration = Duration::from_secs(8);
 /// How long a board waits for the other one.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 on_both_kernels! {
     fn registers_of_a_paused_guest_can_be_set_and_its_time_goes_on_if_asked_for(kernel) {
@@ -138,20 +138,20 @@ fn paused(board: &mut Board) -> anyhow::Result<State> {
 struct Boards {
     here: Board,
     there: Board,
-    scissors: Scissors,
+    cutter: LinkCutter,
     _scratch: Scratch,
 }
 
 impl Boards {
     fn start(kernel: Kernel) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let scissors = Scissors::default();
+        let cutter = LinkCutter::default();
         let guest = TestGuest::spinner();
-        let [here, there] = cabled(kernel, &guest, &scratch, &scissors)?;
+        let [here, there] = cabled(kernel, &guest, &scratch, &cutter)?;
         Ok(Self {
             here,
             there,
-            scissors,
+            cutter,
             _scratch: scratch,
         })
     }
@@ -163,27 +163,27 @@ impl Boards {
         self.here.client()?.resume(ANSWER)?;
         // Connected, so that the rule sees nothing but the move.
         self.there.wait_for_phase(Phase::Empty)?;
-        self.scissors.arm(Box::new(|passing| {
+        self.cutter.arm(Box::new(|passing| {
             if passing.kind == kind::COMMIT && passing.way == Way::ToBoard {
-                Fate::CutBefore
+                Action::CutBefore
             } else {
-                Fate::Pass
+                Action::Pass
             }
         }));
         let options = Options {
             time,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             reconnect: Duration::ZERO,
             ..Options::default()
         };
         let (source, destination) = (self.here.client()?, self.there.client()?);
         let moved = relay::migrate(source, destination, &options, &mut |_| {});
         ensure!(
-            moved.is_err() && self.scissors.has_cut(),
+            moved.is_err() && self.cutter.has_cut(),
             "it was not cut: {moved:?}"
         );
         thread::sleep(STANDSTILL);
-        self.scissors.mend();
+        self.cutter.mend();
         self.here.hang_up();
         self.there.hang_up();
         let (source, destination) = (self.here.client()?, self.there.client()?);

@@ -34,9 +34,9 @@ mod embedded {
 }
 
 /// What the witness has said, by name.
-type Testimony = BTreeMap<String, u128>;
+type WitnessRegisters = BTreeMap<String, u128>;
 
-/// What ends a testimony.
+/// What ends a witnessed.
 const END: &str = "witness: end";
 
 /// How long what the witness said may take from the console to the test.
@@ -63,12 +63,12 @@ fn hears_a_witness(mmu: u32) -> anyhow::Result<()> {
     for round in 0..ROUNDS {
         let expected = parked(&mut board)?;
         let path = scratch.path().join(format!("{round}"));
-        let (file, testimony) = stop(&mut board, &expected, &path, &mut since)?;
-        compare(file.state(), &testimony, &mut seen)?;
+        let (file, witnessed) = stop(&mut board, &expected, &path, &mut since)?;
+        compare(file.state(), &witnessed, &mut seen)?;
         // Back into the processor: what it holds when the guest has run again is what the first record says.
         board.client()?.resume(ANSWER)?;
-        let (_, testimony) = stop(&mut board, &expected, &path, &mut since)?;
-        compare(file.state(), &testimony, &mut seen)?;
+        let (_, witnessed) = stop(&mut board, &expected, &path, &mut since)?;
+        compare(file.state(), &witnessed, &mut seen)?;
         board.client()?.resume(ANSWER)?;
         board.session.send(b"g")?;
     }
@@ -91,21 +91,21 @@ fn stop(
     expected: &Registers,
     path: &Path,
     since: &mut u64,
-) -> anyhow::Result<(SnapshotFile, Testimony)> {
+) -> anyhow::Result<(SnapshotFile, WitnessRegisters)> {
     let deadline = Instant::now() + ANSWER;
     let place = expected.get(&Register::PC).copied().flatten();
     loop {
         let file = keep(board, expected, path)?;
         let count = file.state().timer.count;
         let before = std::mem::replace(since, count);
-        let of_this_stop = |testimony: &Testimony| {
-            testimony.get("PC").copied() == place
-                && testimony
+        let of_this_stop = |witnessed: &WitnessRegisters| {
+            witnessed.get("PC").copied() == place
+                && witnessed
                     .get(Register::CNTVCT_EL0.name())
                     .is_some_and(|seen| (u128::from(before)..=count.into()).contains(seen))
         };
-        if let Some(testimony) = hear(board, of_this_stop)? {
-            return Ok((file, testimony));
+        if let Some(witnessed) = hear(board, of_this_stop)? {
+            return Ok((file, witnessed));
         }
         // Stopped before it ran: what was seen last is the capture stub.
         ensure!(Instant::now() < deadline, "the guest does not run");
@@ -114,16 +114,19 @@ fn stop(
 }
 
 /// The last that the witness said of what is looked for. The console is read by another thread, which may come later.
-fn hear(board: &Board, wanted: impl Fn(&Testimony) -> bool) -> anyhow::Result<Option<Testimony>> {
+fn hear(
+    board: &Board,
+    wanted: impl Fn(&WitnessRegisters) -> bool,
+) -> anyhow::Result<Option<WitnessRegisters>> {
     let deadline = Instant::now() + HEARD;
     loop {
         let said = board.said();
-        // What follows the last end is not all of a testimony yet.
+        // What follows the last end is not all of a witnessed yet.
         let complete = said.rsplit_once(END).map_or("", |(complete, _)| complete);
         let found = complete
             .rsplit(END)
-            .map(testimony)
-            .find(|testimony| testimony.as_ref().map_or(true, &wanted));
+            .map(witnessed)
+            .find(|witnessed| witnessed.as_ref().map_or(true, &wanted));
         if found.is_some() || Instant::now() > deadline {
             return found.transpose();
         }
@@ -139,32 +142,32 @@ struct Seen {
 }
 
 /// What the witness said, between the end of what it had said before and the next.
-fn testimony(said: &str) -> anyhow::Result<Testimony> {
-    let mut testimony = Testimony::new();
+fn witnessed(said: &str) -> anyhow::Result<WitnessRegisters> {
+    let mut witnessed = WitnessRegisters::new();
     for line in said.lines() {
         let Some((_, text)) = line.split_once("witness: ") else {
             continue;
         };
         let parsed = parse(text).and_then(|(name, value)| Some((name.to_owned(), value?)));
         let (name, value) = parsed.with_context(|| format!("not understood: {line}"))?;
-        ensure!(testimony.insert(name, value).is_none(), "twice: {line}");
+        ensure!(witnessed.insert(name, value).is_none(), "twice: {line}");
     }
-    Ok(testimony)
+    Ok(witnessed)
 }
 
-fn compare(state: &State, testimony: &Testimony, seen: &mut Seen) -> anyhow::Result<()> {
-    registers(state, testimony)?;
-    interface(state, testimony)?;
-    list_registers(state, testimony, seen)
+fn compare(state: &State, witnessed: &WitnessRegisters, seen: &mut Seen) -> anyhow::Result<()> {
+    registers(state, witnessed)?;
+    interface(state, witnessed)?;
+    list_registers(state, witnessed, seen)
 }
 
-fn told(testimony: &Testimony, name: &str) -> anyhow::Result<u128> {
-    let value = testimony.get(name).copied();
+fn told(witnessed: &WitnessRegisters, name: &str) -> anyhow::Result<u128> {
+    let value = witnessed.get(name).copied();
     value.with_context(|| format!("the witness says nothing of {name}"))
 }
 
 /// Every register that is state and that the record has, but for those that any kernel keeps in memory for a thread.
-fn registers(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
+fn registers(state: &State, witnessed: &WitnessRegisters) -> anyhow::Result<()> {
     let recorded = &state.vcpus.vcpus[0].registers;
     let timer = &state.timer.vcpus[0];
     let (mut compared, mut wrong) = (0, Vec::new());
@@ -182,7 +185,7 @@ fn registers(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
             Register::CNTKCTL_EL1 => (Some(timer.kernel_control.into()), u128::MAX),
             register => (recorded.get(register), u128::MAX),
         };
-        let held = testimony.get(register.name()).map(|value| value & mask);
+        let held = witnessed.get(register.name()).map(|value| value & mask);
         if held == found {
             compared += usize::from(held.is_some());
         } else {
@@ -197,9 +200,9 @@ fn registers(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
 }
 
 /// `GICH_VMCR` (IHI 0048B, 5.3.8) and `GICH_APR`.
-fn interface(state: &State, testimony: &Testimony) -> anyhow::Result<()> {
-    let control = u32::try_from(told(testimony, "GICH_VMCR")?)?;
-    let active = u32::try_from(told(testimony, "GICH_APR")?)?;
+fn interface(state: &State, witnessed: &WitnessRegisters) -> anyhow::Result<()> {
+    let control = u32::try_from(told(witnessed, "GICH_VMCR")?)?;
+    let active = u32::try_from(told(witnessed, "GICH_APR")?)?;
     let recorded = state.vgic.vcpus[0].interface;
     for (name, held, found) in [
         ("VMCR for GICC_CTLR", control & 0x21f, recorded.control),
@@ -255,9 +258,13 @@ fn recorded(state: &State, intid: usize) -> anyhow::Result<Recorded> {
 
 /// `GICH_LRn` (IHI 0048B, 5.3.11): what is pending in one is pending in the record, what is active in one is active
 /// there and acknowledged by this vCPU, and nothing else is acknowledged.
-fn list_registers(state: &State, testimony: &Testimony, seen: &mut Seen) -> anyhow::Result<()> {
+fn list_registers(
+    state: &State,
+    witnessed: &WitnessRegisters,
+    seen: &mut Seen,
+) -> anyhow::Result<()> {
     let mut active = 0;
-    for (name, value) in testimony
+    for (name, value) in witnessed
         .iter()
         .filter(|(name, _)| name.starts_with("GICH_LR"))
     {

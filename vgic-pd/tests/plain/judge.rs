@@ -1,6 +1,6 @@
 //! The plain distributor judges injections.
 
-use super::{Flight, INTERRUPTS, LIST_REGISTERS, Plain, Presence};
+use super::{Flight, INTERRUPTS, InjectionState, LIST_REGISTERS, Plain};
 use channel::vgic::Injection;
 
 impl Plain {
@@ -10,16 +10,19 @@ impl Plain {
 
     /// It is neither captured nor on its way back.
     fn is_there(&self, vcpu: usize) -> bool {
-        matches!(self.presence[vcpu], Presence::Absent | Presence::Present)
+        matches!(
+            self.injection[vcpu],
+            InjectionState::Absent | InjectionState::Present
+        )
     }
 
     fn idle(&self, vcpu: usize) -> bool {
-        self.runs(vcpu) && self.occupants(vcpu) == [None; LIST_REGISTERS]
+        self.runs(vcpu) && self.entries(vcpu) == [None; LIST_REGISTERS]
     }
 
     /// It is on, and was seen to run.
     fn runs(&self, vcpu: usize) -> bool {
-        !self.off[vcpu] && self.presence[vcpu] == Presence::Present
+        !self.off[vcpu] && self.injection[vcpu] == InjectionState::Present
     }
 
     /// What could go to a vCPU, ever. One that may be off gets no shared interrupt that another
@@ -41,15 +44,15 @@ impl Plain {
 
     /// Whether an interrupt finds room.
     fn has_room(&self, vcpu: usize) -> bool {
-        self.occupants(vcpu).contains(&None)
+        self.entries(vcpu).contains(&None)
     }
 
     /// Whether something less urgent than what waits may be pending in a list register.
-    fn is_crowded(&self, vcpu: usize) -> bool {
+    fn overflows(&self, vcpu: usize) -> bool {
         let waits = self.most_urgent(vcpu);
         let waits = waits.map(|intid| self.get(vcpu, intid).priority);
         let flights = self
-            .occupants(vcpu)
+            .entries(vcpu)
             .map(|intid| self.get(vcpu, intid?).flight);
         let mut may_be_pending = flights
             .into_iter()
@@ -60,8 +63,8 @@ impl Plain {
 
     /// Whether a list register holds what may be pending there and would not be, were it given out now.
     fn is_misplaced(&self, vcpu: usize) -> bool {
-        let mut occupants = self.occupants(vcpu).into_iter().flatten();
-        occupants.any(|intid| !self.may_stay(vcpu, intid))
+        let mut entries = self.entries(vcpu).into_iter().flatten();
+        entries.any(|intid| !self.may_stay(vcpu, intid))
     }
 
     fn may_stay(&self, vcpu: usize, intid: usize) -> bool {
@@ -85,8 +88,8 @@ impl Plain {
 
     /// Whether another vCPU may have what this one has in a list register.
     pub(crate) fn is_contested(&self, vcpu: usize, taker: usize) -> bool {
-        let mut occupants = self.occupants(vcpu).into_iter().flatten();
-        occupants.any(|intid| {
+        let mut entries = self.entries(vcpu).into_iter().flatten();
+        entries.any(|intid| {
             let restored = self
                 .get(vcpu, intid)
                 .flight
@@ -99,7 +102,7 @@ impl Plain {
     pub(crate) fn judge_rearranged(&self, vcpus: u8, waits: Option<usize>) {
         for vcpu in (0..8).filter(|vcpu| vcpus >> vcpu & 1 != 0) {
             let contested = waits.is_some_and(|taker| self.is_contested(vcpu, taker));
-            let gains = self.is_crowded(vcpu) || self.is_misplaced(vcpu) || contested;
+            let gains = self.overflows(vcpu) || self.is_misplaced(vcpu) || contested;
             assert!(gains, "vCPU {vcpu} is as it should be");
         }
     }
@@ -113,7 +116,7 @@ impl Plain {
         assert!(self.deliverable(vcpu, intid), "{intid} is not deliverable");
         assert!(self.targets(vcpu, intid), "{intid} is not for vCPU {vcpu}");
         assert_eq!(self.most_urgent(vcpu), Some(intid), "not the most urgent");
-        assert_eq!(self.occupant(vcpu, list_register), None, "overwrites");
+        assert_eq!(self.entry(vcpu, list_register), None, "overwrites");
         assert!(list_register < LIST_REGISTERS);
         let interrupt = *self.get(vcpu, intid);
         assert_eq!(injection.priority, interrupt.priority >> 3);
@@ -173,9 +176,9 @@ impl Plain {
                 !self.is_misplaced(vcpu),
                 "vCPU {vcpu} holds what is to be withdrawn"
             );
-            let crowded = self.is_crowded(vcpu) && !self.has_room(vcpu);
+            let overflowing = self.overflows(vcpu) && !self.has_room(vcpu);
             assert!(
-                !crowded || !all_there,
+                !overflowing || !all_there,
                 "vCPU {vcpu} holds something less urgent"
             );
         }

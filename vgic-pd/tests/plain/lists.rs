@@ -1,20 +1,20 @@
 //! The plain distributor's lines and list registers.
 
-use super::{Flight, INTERRUPTS, Interrupt, LIST_REGISTERS, Plain, Presence};
+use super::{Flight, INTERRUPTS, InjectionState, Interrupt, LIST_REGISTERS, Plain};
 
 impl Plain {
     /// The vCPU accesses the distributor, so it runs.
     pub(crate) fn touch(&mut self, vcpu: usize) {
-        if self.presence[vcpu] == Presence::Absent {
-            self.presence[vcpu] = Presence::Present;
+        if self.injection[vcpu] == InjectionState::Absent {
+            self.injection[vcpu] = InjectionState::Present;
         }
     }
 
     /// A vCPU is switched on or off.
     pub(crate) fn set_power(&mut self, vcpu: usize, on: bool) {
         (self.off[vcpu], self.offered[vcpu]) = (!on, false);
-        if self.presence[vcpu] == Presence::Present {
-            self.presence[vcpu] = Presence::Absent;
+        if self.injection[vcpu] == InjectionState::Present {
+            self.injection[vcpu] = InjectionState::Absent;
         }
     }
 
@@ -28,24 +28,24 @@ impl Plain {
     }
 
     /// The interrupt in a list register.
-    pub(crate) fn occupant(&self, vcpu: usize, list_register: usize) -> Option<usize> {
-        self.occupants(vcpu).get(list_register).copied().flatten()
+    pub(crate) fn entry(&self, vcpu: usize, list_register: usize) -> Option<usize> {
+        self.entries(vcpu).get(list_register).copied().flatten()
     }
 
     /// Everything in a vCPU's list registers.
-    pub(crate) fn occupants(&self, vcpu: usize) -> [Option<usize>; LIST_REGISTERS] {
-        let mut occupants = [None; LIST_REGISTERS];
+    pub(crate) fn entries(&self, vcpu: usize) -> [Option<usize>; LIST_REGISTERS] {
+        let mut entries = [None; LIST_REGISTERS];
         for (intid, interrupt) in self.private[vcpu].iter().chain(&self.shared).enumerate() {
             if let Some(flight) = interrupt.flight.filter(|flight| flight.vcpu == vcpu) {
-                occupants[flight.list_register] = Some(intid);
+                entries[flight.list_register] = Some(intid);
             }
         }
-        occupants
+        entries
     }
 
     /// The guest deactivated what was in a list register.
     pub(crate) fn end(&mut self, vcpu: usize, list_register: usize) -> Option<usize> {
-        let intid = self.occupant(vcpu, list_register)?;
+        let intid = self.entry(vcpu, list_register)?;
         let interrupt = self.get_mut(vcpu, intid);
         interrupt.flight = None;
         interrupt.active = false;
@@ -57,22 +57,22 @@ impl Plain {
 
     /// The vCPU asks for more.
     pub(crate) fn refill(&mut self, vcpu: usize) {
-        if self.presence[vcpu] == Presence::Restoring {
+        if self.injection[vcpu] == InjectionState::Restoring {
             let enabled = self.interface_control[vcpu] & 3 != 0;
-            self.presence[vcpu] = if enabled {
-                Presence::Present
+            self.injection[vcpu] = if enabled {
+                InjectionState::Present
             } else {
-                Presence::Absent
+                InjectionState::Absent
             };
         }
     }
 
     /// A capture found these list registers pending, these active, the others ended.
     pub(crate) fn captured(&mut self, vcpu: usize, control: u32, pending: u8, active: u8) {
-        self.presence[vcpu] = Presence::Captured;
+        self.injection[vcpu] = InjectionState::Captured;
         self.interface_control[vcpu] = control;
         for list_register in 0..LIST_REGISTERS {
-            let Some(intid) = self.occupant(vcpu, list_register) else {
+            let Some(intid) = self.entry(vcpu, list_register) else {
                 continue;
             };
             if pending & 1 << list_register != 0 {
@@ -106,7 +106,7 @@ impl Plain {
 
     /// The active interrupts go back into list registers: which ones, in order.
     pub(crate) fn restore(&mut self, vcpu: usize) -> Vec<usize> {
-        self.presence[vcpu] = Presence::Restoring;
+        self.injection[vcpu] = InjectionState::Restoring;
         let mine = |interrupt: &Interrupt| interrupt.acknowledged.is_some_and(|who| who.0 == vcpu);
         let mut order: Vec<usize> = (0..INTERRUPTS)
             .filter(|intid| mine(self.get(vcpu, *intid)))

@@ -54,7 +54,7 @@ pub(crate) struct Interrupt {
 
 /// Whether a vCPU takes interrupts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum InjectionState {
     Absent,
     Present,
     Captured,
@@ -68,7 +68,7 @@ pub(crate) struct Plain {
     pub(crate) control: u8,
     pub(crate) private: Vec<Vec<Interrupt>>,
     pub(crate) shared: Vec<Interrupt>,
-    pub(crate) presence: Vec<Presence>,
+    pub(crate) injection: Vec<InjectionState>,
     pub(crate) off: Vec<bool>,
     /// The vCPU has been promised what another one holds.
     pub(crate) offered: Vec<bool>,
@@ -91,7 +91,7 @@ impl Plain {
             control: 0,
             private: vec![own; vcpus],
             shared: vec![Interrupt::default(); INTERRUPTS - 32],
-            presence: vec![Presence::Absent; vcpus],
+            injection: vec![InjectionState::Absent; vcpus],
             off: vec![false; vcpus],
             offered: vec![false; vcpus],
             interface_control: vec![0; vcpus],

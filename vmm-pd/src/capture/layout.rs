@@ -77,9 +77,9 @@ pub const NOTES: usize = 9;
 /// Word: how many interrupts to deactivate.
 pub const OCCUPIED: usize = NOTES + MAX_INTERRUPTS;
 /// Words: what to write to `GICC_DIR`.
-pub const OCCUPANTS: usize = OCCUPIED + 1;
+pub const LIST_REGISTER_ENTRIES: usize = OCCUPIED + 1;
 /// Words: `ESR_EL1, ELR_EL1, FAR_EL1` of an exception inside the stub.
-pub const FAULT: usize = OCCUPANTS + MAX_INTERRUPTS;
+pub const FAULT: usize = LIST_REGISTER_ENTRIES + MAX_INTERRUPTS;
 /// Word: how many breakpoints there are; zero leaves the debug registers alone.
 pub const BREAKPOINTS: usize = FAULT + 3;
 /// Word: how many watchpoints there are.

@@ -11,7 +11,7 @@ use super::layout::{self, Command, Leave, MAX_INTERRUPTS, position};
 use super::{CaptureError, DataPage, Features, Progress};
 use crate::exit::Exit;
 use crate::exit::exception::is_32_bit;
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::port::{COUNT_ALL, COUNT_PROGRAM_COUNTER, Frame, Port, VcpuRegister};
 
 /// A restore under way.
@@ -192,7 +192,7 @@ impl Restored {
         self,
         port: &mut P,
         registers: &RegisterFile,
-        time: TimeGoesOn,
+        time: RunPermit,
     ) -> Result<Ready, CaptureError> {
         let Self { vcpu, timer } = self;
         let word = |register| registers.word(register).unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use channel::VcpuId;
 use channel::timer::VirtualTimer;
-use channel::vgic::{CpuInterface, LIST_REGISTERS, ListRegisterState, Occupants};
+use channel::vgic::{CpuInterface, LIST_REGISTERS, ListRegisterEntries, ListRegisterState};
 use channel::{Intid, Ticks};
 use state::{Register, RegisterFile};
 
@@ -27,7 +27,7 @@ pub struct Captured {
 pub struct Capture {
     vcpu: VcpuId,
     features: Features,
-    occupants: Occupants,
+    entries: ListRegisterEntries,
     /// List registers that became empty after their interrupt was deactivated, one bit each.
     deactivated: u8,
     /// The stub has saved everything; what follows only waits for events.
@@ -43,14 +43,14 @@ const TIMER_CONTROL: u32 = 0b11;
 const INTID: u64 = 0x3ff;
 
 impl Capture {
-    /// Takes what the kernel knows of the suspended `vcpu` into `registers`, and lets it run the stub. `occupants` is
-    /// `vgic-pd`'s answer to `Request::Occupants`; `timer_asserted` says that the timer's interrupt was delivered and
+    /// Takes what the kernel knows of the suspended `vcpu` into `registers`, and lets it run the stub. `entries` is
+    /// `vgic-pd`'s answer to `Request::ListRegisterEntries`; `timer_asserted` says that the timer's interrupt was delivered and
     /// not acknowledged.
     pub fn begin<P: Port + DataPage>(
         port: &mut P,
         vcpu: VcpuId,
         features: Features,
-        occupants: &Occupants,
+        entries: &ListRegisterEntries,
         timer_asserted: bool,
         registers: &mut RegisterFile,
     ) -> Result<Self, CaptureError> {
@@ -64,7 +64,7 @@ impl Capture {
         let capture = Self {
             vcpu,
             features,
-            occupants: *occupants,
+            entries: *entries,
             deactivated: 0,
             settling: false,
             timer_control: low(control) & TIMER_CONTROL,
@@ -78,7 +78,7 @@ impl Capture {
     fn write_page<P: DataPage>(&self, port: &mut P) {
         let mut occupied = [0; 1 + MAX_INTERRUPTS];
         let [count, list @ ..] = &mut occupied;
-        for (word, intid) in list.iter_mut().zip(self.occupants.0.iter().flatten()) {
+        for (word, intid) in list.iter_mut().zip(self.entries.0.iter().flatten()) {
             *word = intid.value().into();
             *count += 1;
         }
@@ -140,8 +140,8 @@ impl Capture {
     }
 
     fn occupied(&self) -> impl Iterator<Item = (usize, Intid)> + '_ {
-        let slots = self.occupants.0.iter().enumerate();
-        slots.filter_map(|(register, occupant)| Some((register, (*occupant)?)))
+        let slots = self.entries.0.iter().enumerate();
+        slots.filter_map(|(register, entry)| Some((register, (*entry)?)))
     }
 
     fn finish<P: DataPage>(

@@ -18,7 +18,7 @@ use super::{
     park,
 };
 use crate::exit::{Exit, Syndrome, class};
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::port::VcpuRegister;
 use fake::{Asked, Fake, Slot, Thread, features};
 
@@ -109,8 +109,8 @@ prop_compose! {
 
 fn capture(fake: &mut Fake) -> Result<(RegisterFile, Captured), CaptureError> {
     let mut registers = RegisterFile::new();
-    let occupants = fake.occupants();
-    let mut capture = Capture::begin(fake, VCPU, features(), &occupants, false, &mut registers)?;
+    let entries = fake.entries();
+    let mut capture = Capture::begin(fake, VCPU, features(), &entries, false, &mut registers)?;
     loop {
         let exit = fake.next_exit();
         if let Progress::Done(captured) = capture.on_exit(fake, exit, &mut registers)? {
@@ -208,7 +208,7 @@ proptest! {
         dirty.slots = [Slot::Empty; LIST_REGISTERS];
         let plan = plan(&slots, captured.interface);
         let restored = restore(&mut dirty, &registers, &captured.timer, &plan).unwrap();
-        let ready = restored.give_time(&mut dirty, &registers, TimeGoesOn::with(77)).unwrap();
+        let ready = restored.give_time(&mut dirty, &registers, RunPermit::with(77)).unwrap();
         ready.release(&mut dirty, &registers, true).unwrap();
         prop_assert_eq!(&dirty.registers, &stubs);
         prop_assert_eq!(&dirty.thread, &thread);
@@ -235,9 +235,9 @@ proptest! {
         exits in prop::collection::vec(0u64..8, 1..6),
     ) {
         let mut registers = RegisterFile::new();
-        let occupants = fake.occupants();
+        let entries = fake.entries();
         let mut capture =
-            Capture::begin(&mut fake, VCPU, features(), &occupants, false, &mut registers).unwrap();
+            Capture::begin(&mut fake, VCPU, features(), &entries, false, &mut registers).unwrap();
         let known: Vec<_> = registers.iter().collect();
         prop_assert!(known.contains(&(Register::MPIDR_EL1, identity(VCPU).into())));
         for (word, value) in fake.page.iter_mut().zip(words) {
@@ -284,7 +284,7 @@ proptest! {
         let timer = VirtualTimer::default();
         park(&mut dirty, VCPU).unwrap();
         let restored = restore(&mut dirty, &nothing, &timer, &plan(&[], CpuInterface::default()));
-        let ready = restored.unwrap().give_time(&mut dirty, &nothing, TimeGoesOn::with(0)).unwrap();
+        let ready = restored.unwrap().give_time(&mut dirty, &nothing, RunPermit::with(0)).unwrap();
         ready.release(&mut dirty, &nothing, false).unwrap();
         prop_assert!(dirty.registers.iter().all(|(_, value)| value == 0));
         prop_assert_eq!(&dirty.thread, &Thread::default());
@@ -309,7 +309,7 @@ fn nothing_but_the_stub_runs_before_the_release_and_the_timer_comes_last() {
     fake.asked.clear();
     let registers = RegisterFile::new();
     restored
-        .give_time(&mut fake, &registers, TimeGoesOn::with(9))
+        .give_time(&mut fake, &registers, RunPermit::with(9))
         .and_then(|ready| ready.release(&mut fake, &registers, true))
         .unwrap();
     assert_eq!(
@@ -329,13 +329,13 @@ fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_
     for asserted in [false, true] {
         let mut fake = Fake::parked(VCPU, RegisterFile::new());
         let mut registers = RegisterFile::new();
-        let occupants = fake.occupants();
+        let entries = fake.entries();
         let features = Features::default();
         let begin = Capture::begin(
             &mut fake,
             VCPU,
             features,
-            &occupants,
+            &entries,
             asserted,
             &mut registers,
         );
@@ -351,7 +351,7 @@ fn a_timer_event_that_may_have_been_lost_is_acknowledged_and_a_delivered_one_is_
         let plan = plan(&[], captured.interface);
         let restored = restore(&mut fake, &registers, &captured.timer, &plan).unwrap();
         restored
-            .give_time(&mut fake, &registers, TimeGoesOn::with(0))
+            .give_time(&mut fake, &registers, RunPermit::with(0))
             .and_then(|ready| ready.release(&mut fake, &registers, true))
             .unwrap();
         assert_eq!(fake.asked.contains(&Asked::AcknowledgeTimer), !asserted);
@@ -380,15 +380,8 @@ fn an_exit_that_is_not_the_stubs_ends_the_capture() {
     for exit in guests {
         let mut fake = Fake::parked(VCPU, RegisterFile::new());
         let mut registers = RegisterFile::new();
-        let occupants = fake.occupants();
-        let begin = Capture::begin(
-            &mut fake,
-            VCPU,
-            features(),
-            &occupants,
-            false,
-            &mut registers,
-        );
+        let entries = fake.entries();
+        let begin = Capture::begin(&mut fake, VCPU, features(), &entries, false, &mut registers);
         assert_eq!(
             begin.unwrap().on_exit(&mut fake, exit, &mut registers),
             Err(CaptureError::Exit(exit))
@@ -400,15 +393,8 @@ fn an_exit_that_is_not_the_stubs_ends_the_capture() {
 fn an_exception_inside_the_stub_is_reported_with_its_syndrome() {
     let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let mut registers = RegisterFile::new();
-    let occupants = fake.occupants();
-    let begin = Capture::begin(
-        &mut fake,
-        VCPU,
-        features(),
-        &occupants,
-        false,
-        &mut registers,
-    );
+    let entries = fake.entries();
+    let begin = Capture::begin(&mut fake, VCPU, features(), &entries, false, &mut registers);
     fake.page[layout::FAULT] = 0x0200_0000;
     fake.page[layout::FAULT + 1] = 0x0c00_0400;
     let exit = Exit::SecureMonitorCall(Syndrome(class::SMC << 26 | 0x47ff));
@@ -430,16 +416,9 @@ fn an_exception_inside_the_stub_is_reported_with_its_syndrome() {
 fn an_interrupt_that_nobody_put_there_is_noticed() {
     let mut fake = Fake::parked(VCPU, RegisterFile::new());
     let mut registers = RegisterFile::new();
-    let occupants = fake.occupants();
+    let entries = fake.entries();
     fake.slots[0] = Slot::Pending(50);
-    let begin = Capture::begin(
-        &mut fake,
-        VCPU,
-        features(),
-        &occupants,
-        false,
-        &mut registers,
-    );
+    let begin = Capture::begin(&mut fake, VCPU, features(), &entries, false, &mut registers);
     let exit = fake.next_exit();
     assert_eq!(
         begin.unwrap().on_exit(&mut fake, exit, &mut registers),

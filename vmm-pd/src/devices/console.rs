@@ -8,7 +8,7 @@
 //! Where a virtual line differs from a wire:
 //!
 //! * a byte that was typed is delivered once the guest listens: what a driver clears away before it does, or flushes, comes
-//!   again (`Console::put_back`);
+//!   again (`Console::hold_back`);
 //! * a byte is on the line as soon as `serial-pd`'s ring takes it. The transmit FIFO holds
 //!   something only while that ring is full or nobody is clear to send;
 //! * what a guest writes after a look at `UARTFR` each still counts as being in the FIFO for a while (`Console::following`),
@@ -45,10 +45,10 @@ pub struct Console {
     receive_status: u8,
     /// What the guest has yet to read: `UARTDR` with its error bits.
     received: Deque<u16, FIFO_DEPTH>,
-    /// It is still to arrive, as far as the guest can see; see [`Self::put_back`].
-    put_back: bool,
+    /// It is still to arrive, as far as the guest can see; see [`Self::hold_back`].
+    held_back: bool,
     /// How often that has been so since the guest last read something.
-    put_back_times: u8,
+    held_back_times: u8,
     /// What the guest wrote and the line has yet to take.
     unsent: Deque<u8, FIFO_DEPTH>,
     /// Bytes that the line has taken and that count as being in the transmit FIFO still. They are not state: at any moment
@@ -79,8 +79,8 @@ impl Console {
             low_power: 0,
             receive_status: 0,
             received: Deque::new(),
-            put_back: false,
-            put_back_times: 0,
+            held_back: false,
+            held_back_times: 0,
             unsent: Deque::new(),
             following: 0,
             looked: false,
@@ -148,7 +148,7 @@ impl Console {
                 let cleared = Interrupts::from_bits_truncate(half);
                 self.raw.remove(cleared);
                 if cleared.intersects(Self::INPUT) {
-                    self.put_back();
+                    self.hold_back();
                 }
             }
             DMACR => self.dma_control = byte & 0x7,
@@ -206,7 +206,7 @@ impl Console {
             self.raw.insert(Interrupts::OE);
             return;
         }
-        if !self.put_back {
+        if !self.held_back {
             self.raise_input();
         }
     }
@@ -218,9 +218,9 @@ impl Console {
         self.looked = false;
     }
 
-    /// Lets the guest see what was put back (`put_back`).
+    /// Lets the guest see what was held back (`hold_back`).
     fn show_input(&mut self) {
-        if core::mem::take(&mut self.put_back) && !self.received.is_empty() {
+        if core::mem::take(&mut self.held_back) && !self.received.is_empty() {
             self.raise_input();
         }
     }
@@ -271,8 +271,8 @@ impl Console {
             low_power: record.low_power,
             receive_status: record.receive_status,
             received,
-            put_back: false,
-            put_back_times: 0,
+            held_back: false,
+            held_back_times: 0,
             unsent,
             following: 0,
             looked: false,
@@ -300,13 +300,13 @@ impl Console {
 
     /// The oldest byte that was received; 0 when there is none, which the manual leaves open.
     fn read_data(&mut self) -> u16 {
-        if self.put_back {
+        if self.held_back {
             return 0;
         }
         let Some(word) = self.received.pop_front() else {
             return 0;
         };
-        self.put_back_times = 0;
+        self.held_back_times = 0;
         let [_, errors] = word.to_le_bytes();
         self.receive_status = self.receive_status & STATUS_OVERRUN | errors & !STATUS_OVERRUN;
         if self.received.len() < self.receive_trigger() {
@@ -320,7 +320,7 @@ impl Console {
     /// The interrupts that say that something was received.
     const INPUT: Interrupts = Interrupts::RX.union(Interrupts::RT);
     /// How often input is put back before a guest has read any of it.
-    const MOST_PUT_BACKS: u8 = 8;
+    const MOST_HELD_BACK: u8 = 8;
 
     /// Whether the guest wants to be told of input.
     const fn listens(&self) -> bool {
@@ -331,10 +331,10 @@ impl Console {
     /// for input once in vain or wants to be told of it. A driver that is about to listen clears what is old first (Linux's
     /// `pl011_enable_interrupts` reads up to 32 bytes away); on a wire it would lose what was sent too early, here nothing
     /// that was accepted is lost. One that does this at each look all the same gets its input in the end.
-    fn put_back(&mut self) {
-        if !self.listens() && self.put_back_times < Self::MOST_PUT_BACKS {
-            self.put_back_times += u8::from(!self.received.is_empty());
-            self.put_back = true;
+    fn hold_back(&mut self) {
+        if !self.listens() && self.held_back_times < Self::MOST_HELD_BACK {
+            self.held_back_times += u8::from(!self.received.is_empty());
+            self.held_back = true;
             self.raw.remove(Self::INPUT);
         }
     }
@@ -409,10 +409,10 @@ impl Console {
             // Switching the FIFOs flushes them (DDI 0183G, 3.3.8); input comes again.
             self.unsent.clear();
             self.following = 0;
-            self.put_back();
+            self.hold_back();
             self.line_control = value;
             self.raw.remove(Self::INPUT);
-            if !self.put_back && !self.received.is_empty() {
+            if !self.held_back && !self.received.is_empty() {
                 self.raise_input();
             }
         }
@@ -459,7 +459,7 @@ impl Console {
         flags.set(Flags::BUSY, !idle);
         flags.set(Flags::TXFE, idle);
         flags.set(Flags::TXFF, full);
-        let received = if self.put_back {
+        let received = if self.held_back {
             0
         } else {
             self.received.len()

@@ -120,11 +120,11 @@ impl Machine {
             Device::Clock(_) => self.statistics.other_aborts += 1,
         }
         if syndrome.describes_access() {
-            self.described(port, vcpu, place, syndrome.access())
+            self.isv_valid(port, vcpu, place, syndrome.access())
         } else if syndrome.is_cache_maintenance() {
             self.advance(port, vcpu, true)
         } else {
-            self.undescribed(port, vcpu, place)
+            self.isv_not_valid(port, vcpu, place)
         }
     }
 
@@ -147,7 +147,7 @@ impl Machine {
 
     /// A load or store of one register, as its syndrome describes it.
     #[inline]
-    fn described<P: Port>(
+    fn isv_valid<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
@@ -289,7 +289,7 @@ impl Machine {
 
     /// A load or store whose abort carries no description: the instruction says what it does. It may have been changed
     /// meanwhile, and must be one that could have aborted like this.
-    fn undescribed<P: Port>(
+    fn isv_not_valid<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,

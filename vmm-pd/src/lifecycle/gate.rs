@@ -1,6 +1,6 @@
 //! What a vCPU needs to run: time that goes on.
 //!
-//! Responsible for: that nothing but `timer-pd`'s answer makes a [`TimeGoesOn`]. A vCPU is let run with one only, at its
+//! Responsible for: that nothing but `timer-pd`'s answer makes a [`RunPermit`]. A vCPU is let run with one only, at its
 //! start ([`crate::lifecycle::machine`]) and after a restore ([`crate::capture::Restored`]); `timer-pd` gives it out when every vCPU
 //! has its timer, and not before (its `gate`). Must never: be made up.
 
@@ -10,11 +10,11 @@ use crate::port::Port;
 
 /// `timer-pd` has opened its gate: time goes on, for all vCPUs with one offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeGoesOn {
+pub struct RunPermit {
     offset: Ticks,
 }
 
-impl TimeGoesOn {
+impl RunPermit {
     /// Asks `timer-pd` to open its gate, which it refuses until every vCPU's timer is in place.
     pub(crate) fn ask<P: Port>(port: &mut P) -> Result<Self, ProtocolError> {
         let answer = port.timer(&timer::Request::Release)?;

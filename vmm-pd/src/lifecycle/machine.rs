@@ -35,7 +35,7 @@ use crate::devices::clock::Clock;
 use crate::devices::console::Console;
 use crate::exit::Exit;
 use crate::exit::exception::is_conditional;
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::lifecycle::stop::{Activity, Standstill};
 use crate::port::{COUNT_PROGRAM_COUNTER, COUNT_STATE, Frame, KernelError, Port};
 use baseline::Discovery;
@@ -46,7 +46,7 @@ pub enum MachineError {
     /// The kernel refused what it never should.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// A neighbour gave an answer that is none.
+    /// A neighbour gave a malformed reply.
     #[error(transparent)]
     Neighbour(#[from] ProtocolError),
     /// The capture stub did not come back as it should.
@@ -163,7 +163,7 @@ pub struct Machine {
     /// What the guest has asked about it.
     discovery: Discovery,
     /// While it goes on.
-    pub(crate) time: Option<TimeGoesOn>,
+    pub(crate) time: Option<RunPermit>,
     pub(crate) activity: Activity,
     /// The vCPUs whose list registers hold what does not belong there, one bit each.
     pub(crate) rearrange: u8,
@@ -358,7 +358,7 @@ impl Machine {
         frame.set_program_counter(frame.program_counter().wrapping_add(bytes));
         port.write(vcpu, &mut frame, COUNT_PROGRAM_COUNTER, false)?;
         if for_event {
-            self.give_way(port, vcpu)
+            self.yield_vcpu(port, vcpu)
         } else {
             self.wait(port, vcpu)
         }
@@ -483,8 +483,8 @@ impl Machine {
     }
 
     /// Lets time go on; refused by `timer-pd` until every vCPU's timer is in place.
-    pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<TimeGoesOn, MachineError> {
-        let time = TimeGoesOn::ask(port)?;
+    pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<RunPermit, MachineError> {
+        let time = RunPermit::ask(port)?;
         self.time = Some(time);
         Ok(time)
     }

@@ -14,7 +14,7 @@ mod rearrange;
 mod records;
 
 use channel::timer::{self, VirtualTimer};
-use channel::vgic::{Answer, Occupants, Request as VgicRequest, RestorePlan};
+use channel::vgic::{Answer, ListRegisterEntries, Request as VgicRequest, RestorePlan};
 use channel::vmm::{Phase, Refusal, Request, answer, encode_hang, encode_statistics};
 use channel::{Intid, MAX_VCPUS, Message, VcpuId};
 use state::{PowerV1, RegisterFile, VcpuV1};
@@ -23,7 +23,7 @@ use crate::capture::{
     self, Capture, Captured, Clean, Features, Probe, Progress, Restore, Restored,
 };
 use crate::exit::Exit;
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::lifecycle::machine::{FIRST, Machine, MachineError, Run, Vcpu, understood};
 use crate::port::Port;
 use load::Load;
@@ -48,9 +48,9 @@ pub(crate) enum Activity {
     /// To leave again, so that the next slice of what the guest starts from is loaded.
     Load(Load),
     /// To have its list registers emptied, while the guest runs.
-    TakeOut(VcpuId, Capture, TimeGoesOn),
+    Drain(VcpuId, Capture, RunPermit),
     /// To have them filled with what belongs there; with its timer.
-    PutBack(VcpuId, Restore, VirtualTimer, TimeGoesOn),
+    Refill(VcpuId, Restore, VirtualTimer, RunPermit),
 }
 
 /// What follows when all vCPUs are as good as new.
@@ -72,8 +72,8 @@ impl Activity {
             Self::Capture(stopped, _)
             | Self::Restore(stopped, ..)
             | Self::Clean(stopped, ..)
-            | Self::TakeOut(stopped, ..)
-            | Self::PutBack(stopped, ..) => *stopped == vcpu,
+            | Self::Drain(stopped, ..)
+            | Self::Refill(stopped, ..) => *stopped == vcpu,
         }
     }
 }
@@ -184,7 +184,7 @@ impl Machine {
                     Progress::Done(captured) => self.captured(port, vcpu, &captured),
                 }
             }
-            Activity::TakeOut(_, capture, time) => {
+            Activity::Drain(_, capture, time) => {
                 let time = *time;
                 let registers = &mut self.standstill.saved_mut(vcpu).registers;
                 match capture.on_exit(port, exit, registers)? {
@@ -192,12 +192,12 @@ impl Machine {
                     Progress::Done(captured) => self.taken_out(port, vcpu, &captured, time),
                 }
             }
-            Activity::PutBack(_, restore, timer, time) => {
+            Activity::Refill(_, restore, timer, time) => {
                 let (timer, time) = (*timer, *time);
                 let registers = &self.standstill.saved_mut(vcpu).registers;
                 match restore.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
-                    Progress::Done(restored) => self.put_back(port, vcpu, restored, timer, time),
+                    Progress::Done(restored) => self.refilled(port, vcpu, restored, timer, time),
                 }
             }
             Activity::Restore(_, restore, timer) => {
@@ -324,12 +324,13 @@ impl Machine {
         port: &mut P,
         vcpu: VcpuId,
     ) -> Result<Capture, MachineError> {
-        let occupants =
-            Occupants::decode(&port.vgic(&VgicRequest::Occupants { vcpu, hold: true })?)?;
+        let entries = ListRegisterEntries::decode(
+            &port.vgic(&VgicRequest::ListRegisterEntries { vcpu, hold: true })?,
+        )?;
         let features = self.standstill.features;
         let asserted = self.vcpu(vcpu).timer_asserted;
         let registers = &mut self.standstill.saved_mut(vcpu).registers;
-        let capture = Capture::begin(port, vcpu, features, &occupants, asserted, registers)?;
+        let capture = Capture::begin(port, vcpu, features, &entries, asserted, registers)?;
         Ok(capture)
     }
 

@@ -507,7 +507,7 @@ impl Port for Shell {
         true
     }
 
-    // A console whose neighbour lies about its rings is mute and deaf, nothing else.
+    // A console whose neighbour lies about its rings is unusable, nothing else.
 
     fn console_room(&mut self) -> usize {
         match self.console.producer.free() {

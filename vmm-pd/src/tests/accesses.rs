@@ -185,14 +185,14 @@ proptest! {
 }
 
 /// An abort by a load or store of `width` bytes of `x1`; with its description, or without.
-fn syndrome(width: u64, write: bool, described: bool, el0: bool) -> u64 {
+fn syndrome(width: u64, write: bool, isv: bool, el0: bool) -> u64 {
     let size = u64::from(width.trailing_zeros());
-    let described = if described {
+    let isv = if isv {
         1 << 24 | size << 22 | 1 << 16 | 1 << 15
     } else {
         0
     };
-    (if el0 { 0x24 } else { 0x25 }) << 26 | 1 << 25 | described | u64::from(write) << 6 | 7
+    (if el0 { 0x24 } else { 0x25 }) << 26 | 1 << 25 | isv | u64::from(write) << 6 | 7
 }
 
 #[test]
@@ -213,12 +213,12 @@ fn big_endian_data_is_swapped_and_the_instructions_and_the_order_of_a_pair_are_n
             (MMU | EE, STATES[1], true),
             (E0E, STATES[0], true),
         ] {
-            for described in [false, true] {
+            for isv in [false, true] {
                 let (mut board, mut machine) = about_to_execute(store_word, control, state);
                 let value = 0x1020_3040_5060_7080_u64;
                 let el0 = state == STATES[0];
                 board.cores[0].thread.general[1..3].copy_from_slice(&[value, PRIORITIES]);
-                let stored = syndrome(width, true, described, el0);
+                let stored = syndrome(width, true, isv, el0);
                 abort(&mut board, &mut machine, PRIORITIES, false, stored);
                 assert_eq!(outcome(&board, &machine, state), Outcome::Value);
                 let unused = 64 - 8 * width;
@@ -241,7 +241,7 @@ fn big_endian_data_is_swapped_and_the_instructions_and_the_order_of_a_pair_are_n
                     &mut machine,
                     PRIORITIES,
                     false,
-                    syndrome(width, false, described, el0),
+                    syndrome(width, false, isv, el0),
                 );
                 assert_eq!(
                     board.cores[0].thread.general[1], low,

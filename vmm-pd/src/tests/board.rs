@@ -329,7 +329,9 @@ impl Port for Board {
 
     fn vgic(&mut self, request: &vgic::Request) -> Result<Message, ProtocolError> {
         match request {
-            vgic::Request::Occupants { vcpu, .. } => self.did.push(Did::BeganCapture(vcpu.index())),
+            vgic::Request::ListRegisterEntries { vcpu, .. } => {
+                self.did.push(Did::BeganCapture(vcpu.index()))
+            }
             vgic::Request::Captured { vcpu, .. } => {
                 self.did.push(Did::CapturedInterrupts(vcpu.index()));
             }

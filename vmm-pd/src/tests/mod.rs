@@ -36,12 +36,12 @@ const SYSTEM_RESET: u64 = 0x8400_0009;
 /// A one-register access of `width` bytes by `x<register>` that aborted at `ipa`.
 fn access(ipa: u64, width: u64, register: u64, write: bool) -> Exit {
     let size = u64::from(width.trailing_zeros());
-    let described = 1 << 24 | size << 22 | register << 16 | u64::from(write) << 6;
+    let isv = 1 << 24 | size << 22 | register << 16 | u64::from(write) << 6;
     Exit::Abort {
         program_counter: ENTRY,
         ipa,
         fetch: false,
-        syndrome: Syndrome(0x25 << 26 | 1 << 25 | described),
+        syndrome: Syndrome(0x25 << 26 | 1 << 25 | isv),
     }
 }
 

@@ -166,7 +166,7 @@ fn a_32_bit_program_finds_nothing_where_a_device_is() {
         );
     }
     let (mut board, mut machine) = in_a_program(UNCONDITIONAL);
-    let undescribed = Exit::Abort {
+    let isv_not_valid = Exit::Abort {
         program_counter: ENTRY,
         ipa: 0x0900_0000,
         fetch: false,
@@ -174,6 +174,6 @@ fn a_32_bit_program_finds_nothing_where_a_device_is() {
     };
     // Had it been taken for an instruction of 64-bit programs: `ldp w0, w1, [x2]`.
     board.ram.insert(ENTRY, 0x2940_0440);
-    exits(&mut board, &mut machine, undescribed);
+    exits(&mut board, &mut machine, isv_not_valid);
     took(&board, 0x24, UNCONDITIONAL);
 }

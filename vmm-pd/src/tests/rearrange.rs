@@ -14,7 +14,7 @@ use crate::port::VcpuRegister;
 const VERSION: u64 = 0x8400_0000;
 
 /// Two vCPUs; the first has as many interrupts pending as list registers, the least urgent of which is 43.
-fn crowded() -> (Board, Machine) {
+fn overflowing() -> (Board, Machine) {
     let (mut board, mut machine) = two_running();
     for core in &mut board.cores[..2] {
         core.interface.control = 1;
@@ -49,7 +49,7 @@ fn rearranged() -> [Slot; 4] {
 
 #[test]
 fn the_most_urgent_are_in_list_registers_and_the_vcpu_is_as_it_was() {
-    let (mut board, mut machine) = crowded();
+    let (mut board, mut machine) = overflowing();
     board.cores[0].slots[1] = Slot::Active(41);
     board.cores[0].thread.general[7] = 77;
     board.cores[0].object.insert(VcpuRegister::CntvCtl, 1);
@@ -91,7 +91,7 @@ fn the_most_urgent_are_in_list_registers_and_the_vcpu_is_as_it_was() {
 
 #[test]
 fn the_other_vcpu_goes_on_and_what_it_sends_arrives() {
-    let (mut board, mut machine) = crowded();
+    let (mut board, mut machine) = overflowing();
     raise(&mut board, &mut machine);
     let call = |board: &mut Board, machine: &mut Machine, exit, x: u64| {
         let thread = &mut board.cores[1].thread;
@@ -118,7 +118,7 @@ fn the_other_vcpu_goes_on_and_what_it_sends_arrives() {
 #[test]
 fn a_stop_waits_until_the_vcpu_has_its_state_back() {
     for steps in 0.. {
-        let (mut board, mut machine) = crowded();
+        let (mut board, mut machine) = overflowing();
         board.cores[0].thread.general[7] = 77;
         raise(&mut board, &mut machine);
         for _ in 0..steps {
@@ -151,7 +151,7 @@ fn a_stop_waits_until_the_vcpu_has_its_state_back() {
 
 #[test]
 fn a_guest_that_ends_meanwhile_leaves_a_board_for_the_next() {
-    let (mut board, mut machine) = crowded();
+    let (mut board, mut machine) = overflowing();
     raise(&mut board, &mut machine);
     board.cores[1].thread.general[0] = SYSTEM_OFF;
     machine.exit(&mut board, vcpu_id(1), SMC);

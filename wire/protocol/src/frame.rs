@@ -1,7 +1,7 @@
 //! Frames: how messages lie in a stream of bytes.
 //!
 //! Responsible for: cutting a byte stream into messages, and finding the next one after anything
-//! that is none: the second half of a frame whose sender died, bytes lost on the way, noise. Must
+//! that is none of ours: the second half of a frame whose sender died, bytes lost on the way, noise. Must
 //! never: believe a length before the header's own check, or look for frames *inside* the payload
 //! of a damaged one, since a payload holds what a guest wrote into its memory.
 //!
@@ -31,7 +31,7 @@ pub const MAX_PAYLOAD: usize = MAX_FRAME - HEADER_LENGTH;
 pub const MAX_FRAME: usize = line::LONGEST_MESSAGE;
 /// What whoever connects to a board sends first, unless over a line: it completes the frame in which a predecessor may
 /// have died, which then does not match its check. A relay that passes on frames only has to send it itself.
-pub static PREDECESSORS_END: [u8; MAX_FRAME] = [0; MAX_FRAME];
+pub static RESYNC: [u8; MAX_FRAME] = [0; MAX_FRAME];
 
 /// A byte that neither starts a UTF-8 character nor is common in memory, and a name.
 const MAGIC: [u8; 4] = [0xc7, b'G', b'D', b'W'];

@@ -38,8 +38,8 @@ pub mod kind;
 pub mod management;
 pub mod pace;
 pub mod pages;
-pub mod patience;
 pub mod table;
+pub mod timeouts;
 pub mod transfer;
 pub mod wire;
 

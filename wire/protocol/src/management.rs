@@ -84,7 +84,7 @@ pub struct StartMove {
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     pub bandwidth: u64,
     /// Give up after nothing was heard from the other board for so long, in ms.
-    pub patience_ms: u32,
+    pub timeout_ms: u32,
     /// The slowest link that the move goes over.
     pub pace: Pace,
     /// The guest's time goes on while it stands still; otherwise that stands still as well.

@@ -4,7 +4,7 @@
 //! host, from one number: the baud rate in the board's file. Must never: depend on how fast bytes
 //! happened to go: a line that is slow for a while is not another line.
 
-use super::patience::PARTIAL_FRAME_MS;
+use super::timeouts::PARTIAL_FRAME_MS;
 use super::{MAX_FRAME, MAX_PAYLOAD};
 use crate::fingerprint::PAGE_SIZE;
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_under_way_arrives_before_patience_ends(baud in RATES) {
+        fn what_is_under_way_arrives_before_times_out_at(baud in RATES) {
             let pace = Pace::line(baud);
             let message = pace.message_bytes() + PAGE_SIZE;
             prop_assert!((PAGE_SIZE..=MAX_PAYLOAD).contains(&pace.message_bytes()));

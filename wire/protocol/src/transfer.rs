@@ -29,7 +29,7 @@ pub struct Offer {
     /// Whether the guest is to run on arrival; otherwise it was paused by the operator and stays.
     pub resume: bool,
     /// How long the source waits when it hears nothing, in ms; the destination waits longer.
-    pub patience_ms: u32,
+    pub timeout_ms: u32,
     /// Whether the operator lets the guest run on a core that it was not started on and does not know of.
     pub accept_core: bool,
     /// What the guest is started from, if the source has it.
@@ -327,7 +327,7 @@ mod tests {
             seed: [1, 2],
             ram_bytes: 1 << 27,
             resume: true,
-            patience_ms: 3000,
+            timeout_ms: 3000,
             accept_core: true,
             bundle: Some(OfferedBundle {
                 identity: u64::MAX,
@@ -407,7 +407,7 @@ mod tests {
             seed: [1, 2],
             ram_bytes: 1 << 27,
             resume: true,
-            patience_ms: 3000,
+            timeout_ms: 3000,
             accept_core: false,
             bundle,
         };

@@ -12,7 +12,7 @@ use crate::register_table;
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Treatment {
     /// The kernel keeps each vCPU's own.
     Switched,
     /// A guest that touches it leaves for EL2, and nothing of what it writes gets there.
@@ -23,7 +23,7 @@ pub enum Fate {
     Harmless,
 }
 
-impl Fate {
+impl Treatment {
     /// In a table.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -38,18 +38,18 @@ impl Fate {
 
 /// What becomes of it on each kernel, with how or why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fates {
+pub struct Treatments {
     /// On seL4.
-    pub sel4: (Fate, &'static str),
+    pub sel4: (Treatment, &'static str),
     /// On the embedded kernel.
-    pub embedded: (Fate, &'static str),
+    pub embedded: (Treatment, &'static str),
 }
 
-impl Fates {
-    const fn both(fate: Fate, how: &'static str) -> Self {
+impl Treatments {
+    const fn both(treatment: Treatment, how: &'static str) -> Self {
         Self {
-            sel4: (fate, how),
-            embedded: (fate, how),
+            sel4: (treatment, how),
+            embedded: (treatment, how),
         }
     }
 }
@@ -60,7 +60,7 @@ pub struct Other {
     /// What it is.
     pub name: &'static str,
     /// What becomes of it.
-    pub fates: Fates,
+    pub treatments: Treatments,
 }
 
 /// An option of seL4's configuration (`gen_config.json`) that the answers depend on.
@@ -74,45 +74,45 @@ pub struct Need {
     pub why: &'static str,
 }
 
-use Fate::{Harmless, Reset, Switched, Trapped};
+use Treatment::{Harmless, Reset, Switched, Trapped};
 
-const THREAD: Fates = Fates::both(Switched, "in the thread's registers");
-const EXIT: Fates = Fates::both(
+const THREAD: Treatments = Treatments::both(Switched, "in the thread's registers");
+const EXIT: Treatments = Treatments::both(
     Switched,
     "when the guest is left, and domains have the kernel's value",
 );
-const LATER: Fates = Fates::both(
+const LATER: Treatments = Treatments::both(
     Switched,
     "when another vCPU runs; until then it stays, without an effect on EL0",
 );
-const FLOATING_POINT: Fates = Fates::both(
+const FLOATING_POINT: Treatments = Treatments::both(
     Switched,
     "when somebody else uses FP or SIMD, which traps until then; the domains are built without",
 );
-const DEBUG: Fates = Fates::both(
+const DEBUG: Treatments = Treatments::both(
     Trapped,
     "`MDCR_EL2.{TDA,TDOSA}`; the OS lock is set and nothing enabled",
 );
-const MONITOR: Fates = Fates::both(
+const MONITOR: Treatments = Treatments::both(
     Trapped,
     "`MDCR_EL2.{TPM,TPMCR}`; off, empty, and `PMUSERENR_EL0` is 0",
 );
-const CONSTANT: Fates = Fates::both(Harmless, "cannot be written");
-const CACHE_SELECTION: Fates = Fates {
+const CONSTANT: Treatments = Treatments::both(Harmless, "cannot be written");
+const CACHE_SELECTION: Treatments = Treatments {
     sel4: (
         Harmless,
         "selects what `CCSIDR_EL1` shows: vCPUs of one guest share it; the kernel sets its own before it reads",
     ),
     embedded: (Switched, "when another vCPU runs"),
 };
-const VIRTUAL_TIMER: Fates = Fates {
+const VIRTUAL_TIMER: Treatments = Treatments {
     sel4: (Switched, "when the guest is left"),
     embedded: (
         Switched,
         "when another vCPU runs; EL0 has no access, and an interrupt meanwhile is masked",
     ),
 };
-const OFFSET: Fates = Fates::both(
+const OFFSET: Treatments = Treatments::both(
     Harmless,
     "a guest cannot write it: it counts from `CNTVOFF_EL2`, which is each vCPU's",
 );
@@ -121,12 +121,12 @@ const OFFSET: Fates = Fates::both(
 /// alike; the others row by row.
 // rustfmt moves a macro within a macro further to the right each time.
 #[rustfmt::skip]
-macro_rules! fates {
+macro_rules! treatments {
     (Core $name:ident) => { THREAD };
     (FloatingPoint $name:ident) => { FLOATING_POINT };
     (Debug $name:ident) => { DEBUG };
     (Pmu $name:ident) => { MONITOR };
-    (Constant MDRAR_EL1) => { Fates::both(Trapped, "`MDCR_EL2.TDRA`") };
+    (Constant MDRAR_EL1) => { Treatments::both(Trapped, "`MDCR_EL2.TDRA`") };
     (Constant PMCEID0_EL0) => { MONITOR };
     (Constant PMCEID1_EL0) => { MONITOR };
     (Constant $name:ident) => { CONSTANT };
@@ -162,22 +162,22 @@ macro_rules! rows {
     ([] $($class:ident $source:ident $policy:ident $reason:literal {
         $($name:ident $kind:ident $identifier:tt;)*
     })*) => {
-        &[$($((stringify!($name), fates!($class $name)),)*)*]
+        &[$($((stringify!($name), treatments!($class $name)),)*)*]
     };
 }
 
 /// The rows of the register table, in their order.
-pub const REGISTERS: &[(&str, Fates)] = register_table!(rows);
+pub const REGISTERS: &[(&str, Treatments)] = register_table!(rows);
 
 /// Registers that EL1 or EL0 can reach and that are no vCPU's state, and what is changed by instructions.
 pub const OTHERS: &[Other] = &[
     Other {
         name: "`PSTATE`: `NZCV`, `DAIF`, `SPSel`, `PAN`, `UAO`, `SSBS`, `SS`, `IL`",
-        fates: Fates::both(Switched, "in `SPSR_EL2`, of each thread's own"),
+        treatments: Treatments::both(Switched, "in `SPSR_EL2`, of each thread's own"),
     },
     Other {
         name: "`CNTP_CTL_EL0`, `CNTP_CVAL_EL0`, `CNTP_TVAL_EL0`",
-        fates: Fates {
+        treatments: Treatments {
             sel4: (
                 Harmless,
                 "traps where the kernel keeps that timer; on `qemu_virt_aarch64` it is `timer-pd`'s, which sets it anew for \
@@ -188,16 +188,16 @@ pub const OTHERS: &[Other] = &[
     },
     Other {
         name: "`CNTPCT_EL0`, `CNTFRQ_EL0`, `ISR_EL1`, `CCSIDR_EL1`, `DBGAUTHSTATUS_EL1`",
-        fates: CONSTANT,
+        treatments: CONSTANT,
     },
     Other {
         name: "`OSLAR_EL1`, `OSDLR_EL1`, `DBGPRCR_EL1`, `OSDTRRX_EL1`, `OSDTRTX_EL1`, `OSECCR_EL1`, `DBGCLAIMSET_EL1`, \
                `DBGCLAIMCLR_EL1`",
-        fates: DEBUG,
+        treatments: DEBUG,
     },
     Other {
         name: "`MDCCSR_EL0`, `DBGDTR_EL0`, `DBGDTRRX_EL0`, `DBGDTRTX_EL0`",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Trapped,
             "`MDCR_EL2.TDA`; from EL0 to EL1 already, by `MDSCR_EL1.TDCC`",
         ),
@@ -205,33 +205,33 @@ pub const OTHERS: &[Other] = &[
     Other {
         name: "`PMCNTENCLR_EL0`, `PMOVSCLR_EL0`, `PMSWINC_EL0`, `PMXEVTYPER_EL0`, `PMXEVCNTR_EL0`, `PMINTENCLR_EL1`, \
                `PMMIR_EL1`",
-        fates: MONITOR,
+        treatments: MONITOR,
     },
     Other {
         name: "statistical profiling and trace buffer (`PMS*_EL1`, `PMB*_EL1`, `TRB*_EL1`, `TRFCR_EL1`), where there are",
-        fates: Fates::both(Trapped, "`MDCR_EL2.{TPMS,TTRF}`, `E2PB` and `E2TB` 0"),
+        treatments: Treatments::both(Trapped, "`MDCR_EL2.{TPMS,TTRF}`, `E2PB` and `E2TB` 0"),
     },
     Other {
         name: "trace unit (`TRC*`), where it has system registers",
-        fates: Fates {
+        treatments: Treatments {
             sel4: (Trapped, "`CPTR_EL2.TTA`"),
             embedded: (Harmless, "QEMU's `virt` has none"),
         },
     },
     Other {
         name: "`CPUACTLR_EL1`, `CPUECTLR_EL1`, `L2ACTLR_EL1`, `L2CTLR_EL1`, `L2ECTLR_EL1` and what is like them",
-        fates: Fates::both(Trapped, "`ACTLR_EL2` is 0"),
+        treatments: Treatments::both(Trapped, "`ACTLR_EL2` is 0"),
     },
     Other {
         name: "`CPUMERRSR_EL1`, `L2MERRSR_EL1`",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "records of corrected memory errors, which nobody here reads",
         ),
     },
     Other {
         name: "`RAMINDEX`, `IL1DATAn_EL1`, `DL1DATAn_EL1` (Cortex-A57, A72)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "no board here has such a processor: there, EL1 reads with them what caches hold, other people's memory \
              included, and only `HCR_EL2.TIDCP` would keep them from it, which seL4 does not set",
@@ -239,7 +239,7 @@ pub const OTHERS: &[Other] = &[
     },
     Other {
         name: "`ATCR_EL1`, where there is (Cortex-A76)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "says what attributes walks of EL1's stage 1 take from descriptors, and that stage is off for domains; vCPUs \
              of one guest share it",
@@ -247,64 +247,64 @@ pub const OTHERS: &[Other] = &[
     },
     Other {
         name: "error records (`ERRSELR_EL1`, `ERX*_EL1`), `DISR_EL1`, where there are (Cortex-A76)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "a guest can hide errors of its core, which no kernel here handles; vCPUs of one guest share them",
         ),
     },
     Other {
         name: "`LORC_EL1`, `LORSA_EL1`, `LOREA_EL1`, `LORN_EL1`, where there are (Cortex-A76)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "`LDLAR` and `STLLR` order within regions, and nothing but a guest uses these instructions",
         ),
     },
     Other {
         name: "pointer authentication keys, tag registers, `SCXTNUM_EL0`, `SCXTNUM_EL1`, where there are",
-        fates: Fates::both(Trapped, "`HCR_EL2.{APK,ATA,EnSCXT}` are 0"),
+        treatments: Treatments::both(Trapped, "`HCR_EL2.{APK,ATA,EnSCXT}` are 0"),
     },
     Other {
         name: "`DACR32_EL2`, `IFSR32_EL2`, `FPEXC32_EL2`, `DBGVCR32_EL2`, `SPSR_abt`, `SPSR_fiq`, `SPSR_irq`, `SPSR_und`",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "EL1 in AArch32 alone could write them, and EL1 is AArch64 (`HCR_EL2.RW`)",
         ),
     },
     Other {
         name: "virtual CPU interface (`GICV_*`: control, masks, active priorities, list registers)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Switched,
             "`GICH_VMCR`, `GICH_APR` and `GICH_LRn` when another vCPU runs; `GICH_HCR.En` is clear when the guest is left",
         ),
     },
     Other {
         name: "distributor and physical CPU interface (`GICD_*`, `GICC_*`)",
-        fates: Fates::both(Trapped, "no stage 2 of a guest maps them"),
+        treatments: Treatments::both(Trapped, "no stage 2 of a guest maps them"),
     },
     Other {
         name: "caches by set and way (`DC ISW`, `DC CSW`, `DC CISW`)",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "with `HCR_EL2.VM`, to invalidate is to clean first: it costs time",
         ),
     },
     Other {
         name: "`TLBI`, `IC`, `DC` by address, `AT`",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "of the guest's own VMID, and of addresses that its stage 2 maps",
         ),
     },
     Other {
         name: "exclusive monitors",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Reset,
             "`ERET` clears the local one; a store that fails is tried again",
         ),
     },
     Other {
         name: "contents of caches, TLBs and predictors",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Harmless,
             "changes how long something takes, and nothing else: a channel that is not closed",
         ),
@@ -315,7 +315,7 @@ pub const OTHERS: &[Other] = &[
 pub const LINES: &[Other] = &[
     Other {
         name: "27, virtual timer",
-        fates: Fates {
+        treatments: Treatments {
             sel4: (
                 Switched,
                 "with its timer; masked from when it comes until `vmm-pd` acknowledges it",
@@ -328,7 +328,7 @@ pub const LINES: &[Other] = &[
     },
     Other {
         name: "30, EL1 physical timer",
-        fates: Fates {
+        treatments: Treatments {
             sel4: (
                 Harmless,
                 "`timer-pd`'s on `qemu_virt_aarch64`: one too many makes it look at the count, one too few delays the \
@@ -339,39 +339,39 @@ pub const LINES: &[Other] = &[
     },
     Other {
         name: "26, EL2 physical timer; 29, secure timer",
-        fates: Fates::both(Harmless, "no register that EL1 reaches raises them"),
+        treatments: Treatments::both(Harmless, "no register that EL1 reaches raises them"),
     },
     Other {
         name: "25, virtual interface maintenance",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Switched,
             "comes of the list registers of the vCPU that is loaded; not while `GICH_HCR.En` is clear",
         ),
     },
     Other {
         name: "23, performance monitor; 21, profiling buffer",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Trapped,
             "the registers that enable them trap, and they are not enabled at the GIC",
         ),
     },
     Other {
         name: "22, debug communications channel; 24, cross trigger",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Trapped,
             "`MDCCINT_EL1` traps, the cross trigger is in no stage 2, and neither is enabled at the GIC",
         ),
     },
     Other {
         name: "physical SGIs and devices' interrupts",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Trapped,
             "a guest has no device but emulated ones, and no physical distributor",
         ),
     },
     Other {
         name: "virtual IRQ, FIQ and SError",
-        fates: Fates::both(
+        treatments: Treatments::both(
             Reset,
             "`HCR_EL2.{VI,VF,VSE}` are 0, and the virtual interface is off",
         ),

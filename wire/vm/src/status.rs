@@ -53,7 +53,7 @@ codes! {
         BadBundle = 1,
         /// The kernel refused an invocation on a vCPU or its thread.
         Kernel = 2,
-        /// `vgic-pd` or `timer-pd` gave an answer that is none.
+        /// `vgic-pd` or `timer-pd` gave a malformed reply.
         Neighbour = 3,
         /// The capture stub did not come back as it should.
         Capture = 4,
@@ -73,7 +73,7 @@ impl fmt::Display for Failure {
             Self::None => "no fault",
             Self::BadBundle => "the guest bundle is not one or does not fit this machine",
             Self::Kernel => "the kernel refused an invocation on one of its vCPUs",
-            Self::Neighbour => "vgic-pd or timer-pd gave an answer that is none",
+            Self::Neighbour => "vgic-pd or timer-pd gave a malformed reply",
             Self::Capture => "the capture stub did not come back as it should",
             Self::NoBundle => "it asked for a reset, and what it starts from is not on this board",
             Self::UnexpectedFault => "it caused a fault that no guest should be able to cause",

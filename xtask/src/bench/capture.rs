@@ -23,7 +23,7 @@ use channel::vgic::LIST_REGISTERS;
 /// How often, after once that does not count: what the guest had raised is then where a restore puts it.
 const ROUNDS: usize = 100;
 /// How long a board may take to boot, and then to answer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// How many interrupts the guest has under way: none, or as many as there are list registers.
 const INTERRUPTS: [usize; 2] = [0, LIST_REGISTERS];
 
@@ -78,7 +78,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Vec<Captures>> {
             },
             &scratch,
         )?;
-        board.expect("bench: standing", PATIENCE)?;
+        board.expect("bench: standing", TIMEOUT)?;
         let rounds = rounds(&mut board)?;
         Ok(Captures { kernel, rounds })
     };
@@ -86,14 +86,14 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Vec<Captures>> {
 }
 
 fn rounds(board: &mut Session) -> anyhow::Result<Vec<Round>> {
-    let mut client = Client::connect(&board.address(), PATIENCE)?;
+    let mut client = Client::connect(&board.address(), TIMEOUT)?;
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..=ROUNDS {
         client.begin_pause()?;
         until(&mut client, Phase::Stopped)?;
         client.begin_resume()?;
         until(&mut client, Phase::Running)?;
-        let line = board.expect_line("measured: ", PATIENCE)?;
+        let line = board.expect_line("measured: ", TIMEOUT)?;
         rounds.push(round(&line).with_context(|| format!("the board says: {line}"))?);
     }
     rounds.remove(0);
@@ -108,7 +108,7 @@ fn rounds(board: &mut Session) -> anyhow::Result<Vec<Round>> {
 /// Waits until the board says that its guest is in this phase. A question would be answered meanwhile, and measured.
 fn until(client: &mut Client, phase: Phase) -> anyhow::Result<()> {
     loop {
-        match client.next_event(PATIENCE)? {
+        match client.next_event(TIMEOUT)? {
             Some(Event::PhaseChanged(status)) if status.phase == phase => return Ok(()),
             Some(_) => {}
             None => bail!("the board does not say that its guest is {phase}"),

@@ -21,7 +21,7 @@ const BYTES: usize = 128 << 10;
 /// A line of what is said, with its end.
 const LINE: usize = 64;
 /// How long a guest may keep silent, from power-on on.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 const PROMPT: &[u8] = b"/ # ";
 const ARGUMENTS: &str = "console=ttyAMA0 quiet godwit.mode=shell";
 
@@ -67,7 +67,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<Speed> {
         extra: Vec::new(),
     })?;
     let console = machine
-        .connect_console(PATIENCE)
+        .connect_console(TIMEOUT)
         .context("the board has no console")??;
     talk(kernel.to_string(), console)
 }
@@ -101,7 +101,7 @@ struct Plain(Child);
 
 impl Plain {
     fn connect(&mut self, socket: &Path) -> anyhow::Result<UnixStream> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match UnixStream::connect(socket) {
                 Ok(stream) => return Ok(stream),
@@ -134,8 +134,8 @@ fn socket() -> PathBuf {
 }
 
 fn talk(machine: String, console: UnixStream) -> anyhow::Result<Speed> {
-    console.set_read_timeout(Some(PATIENCE))?;
-    console.set_write_timeout(Some(PATIENCE))?;
+    console.set_read_timeout(Some(TIMEOUT))?;
+    console.set_write_timeout(Some(TIMEOUT))?;
     let mut guest = Talk {
         console,
         heard: Vec::new(),

@@ -12,7 +12,7 @@ use image::{ImageRequest, Kernel, build_guest, build_image, workspace};
 pub(super) const LOAD_ADDRESS: u64 = 0x4400_0000;
 
 /// How long a board may keep silent before the run has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a nanosecond is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +68,9 @@ pub(crate) fn measure(kernel: Kernel, time: Time, count: u64) -> anyhow::Result<
         extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
     })?;
     let console = machine
-        .connect_console(PATIENCE)
+        .connect_console(TIMEOUT)
         .context("the board has no console")??;
-    console.set_read_timeout(Some(PATIENCE))?;
+    console.set_read_timeout(Some(TIMEOUT))?;
     collect(BufReader::new(console))
 }
 

@@ -12,7 +12,7 @@ use super::{Checker, reset_interface};
 
 /// How long vCPU 0 waits for vCPU 1, in microseconds of the guest's clock, which goes on while QEMU does not get to
 /// run: less than a test waits for a line, so that this says what is wrong.
-const PATIENCE: u64 = 30_000_000;
+const TIMEOUT: u64 = 30_000_000;
 /// The interrupt that makes vCPU 1 switch itself off.
 const STOP: u32 = 15;
 /// The SPI that is sent here and there.
@@ -57,7 +57,7 @@ pub(super) fn serve(vcpu: usize) -> ! {
 /// Whether `condition` comes true, for which vCPU 1 has to run.
 fn soon(condition: impl Fn() -> bool) -> bool {
     let start = timer::counter();
-    while timer::counter() - start < timer::ticks(PATIENCE) {
+    while timer::counter() - start < timer::ticks(TIMEOUT) {
         if condition() {
             return true;
         }

@@ -9,8 +9,8 @@ use super::style::notice;
 
 use crate::client::{Client, ClientError};
 use crate::link::{Address, LinkError};
-use crate::patience::{CONNECT, START};
 use crate::running::{Job, JobGuard, Registry, RegistryError, Role, Running};
+use crate::timeouts::{CONNECT, START};
 
 /// A board as it was named: of those that run here, or by its link.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use protocol::management::{Failure, MoveReport, Phase, Stage, StatusReport, Welc
 
 use super::board::BoardName;
 use super::{SUCCESS, style};
-use crate::patience::REACTION;
 use crate::run::Fault;
+use crate::timeouts::REACTION;
 
 /// A board to be managed.
 #[derive(Debug, Args)]

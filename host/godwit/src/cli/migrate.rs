@@ -55,7 +55,7 @@ pub(super) struct Tuning {
     downtime_limit: Option<u64>,
     /// While the guest runs, call the move off when a board has heard nothing from the other one for so many seconds.
     /// While it stands still, --downtime-limit says how long, else 10 s at most.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().patience.as_secs(),
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().timeout.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Let it stand still after so many passes over its RAM in any case.
@@ -107,7 +107,7 @@ impl Tuning {
             bandwidth: self.bandwidth,
             time: self.time,
             other_core: other_core(self.accept_core),
-            patience: Duration::from_secs(self.timeout),
+            timeout: Duration::from_secs(self.timeout),
             ..Options::default()
         }
     }

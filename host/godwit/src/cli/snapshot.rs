@@ -23,7 +23,7 @@ pub(super) struct SnapshotArguments {
     /// The file to write; it appears when it is complete.
     file: PathBuf,
     /// Give up when nothing was heard from the board for so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().patience.as_secs(),
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().timeout.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 }
@@ -55,7 +55,7 @@ pub(super) fn snapshot(arguments: &SnapshotArguments) -> anyhow::Result<u8> {
     snapshot::can_write(file)?;
     let mut client = board.connect()?;
     let options = Options {
-        patience: Duration::from_secs(arguments.timeout),
+        timeout: Duration::from_secs(arguments.timeout),
         ..Options::default()
     };
     let taken = snapshot::take(&mut client, &options, &mut |progress| {

@@ -96,7 +96,7 @@ pub enum ClientError {
     },
     /// It answers something else.
     #[error(
-        "board {address} gave an answer that is none ({step}). Use the same version of godwit on \
+        "board {address} gave a malformed reply ({step}). Use the same version of godwit on \
          board and host"
     )]
     Nonsense {

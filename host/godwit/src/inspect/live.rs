@@ -42,7 +42,7 @@ pub enum LiveError {
     },
     /// A domain's record is none.
     #[error(
-        "board {address} sent a record of {domain} that is none: {error}. Use the same version of \
+        "board {address} sent a malformed record of {domain}: {error}. Use the same version of \
          godwit on board and host"
     )]
     Record {

@@ -27,10 +27,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::console::signals;
-use crate::patience::{GREETING, OWNER, SOCKETS};
 use crate::qemu::{Console, Machine, MachineOptions};
 use crate::running::{Registration, Registry};
-use crate::tap::{Heard, Tap};
+use crate::tap::{LinkEvent, Tap};
+use crate::timeouts::{GREETING, OWNER, SOCKETS};
 use image::{Board, Image, Kernel, workspace};
 use messages::{End, Say, Tell};
 use news::{Item, News};
@@ -374,12 +374,12 @@ impl Keeper {
     /// Takes in what the board says of itself.
     fn listen(&mut self, running: &Running) -> io::Result<Option<End>> {
         for heard in running.tap.take() {
-            if matches!(heard, Heard::MoveEnded(_)) {
+            if matches!(heard, LinkEvent::MoveEnded(_)) {
                 // Of a guest that has not come.
                 self.arriving.clear();
             }
             self.listens |=
-                matches!(&heard, Heard::Status(status) if status.phase != Phase::Starting);
+                matches!(&heard, LinkEvent::Status(status) if status.phase != Phase::Starting);
             for item in self.news.hear(&heard) {
                 match item {
                     Item::Notice(text) => {

@@ -5,7 +5,7 @@ use protocol::management::{MoveReport, Phase, Stage, StatusReport};
 
 use super::messages::End;
 use crate::run::Fault;
-use crate::tap::Heard;
+use crate::tap::LinkEvent;
 
 /// What is known of a board, and of what people know of it.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ impl News {
     }
 
     /// Takes in what the board says of itself.
-    pub(super) fn hear(&mut self, heard: &Heard) -> Vec<Item> {
+    pub(super) fn hear(&mut self, heard: &LinkEvent) -> Vec<Item> {
         let notice = match heard {
-            Heard::Status(status) => {
+            LinkEvent::Status(status) => {
                 let before = self.phase.replace(status.phase);
                 match status.phase {
                     Phase::Off => return vec![Item::Ended(End::PoweredOff)],
@@ -69,9 +69,9 @@ impl News {
                     }
                 }
             }
-            Heard::MoveEnded(report) => self.moved(report),
+            LinkEvent::MoveEnded(report) => self.moved(report),
             // QEMU ends, which the console will say, or nobody can manage the board any more.
-            Heard::Lost => Some("its link is lost".to_owned()),
+            LinkEvent::Lost => Some("its link is lost".to_owned()),
         };
         notice.map(|text| self.notice(&text)).into_iter().collect()
     }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 use super::messages::{End, Hello, Incoming, Message as _, Say, Tell};
-use crate::patience::GREETING;
+use crate::timeouts::GREETING;
 
 /// How much of what was said makes a screen: 80 columns and 25 rows, and as much again for colours.
 const SCREEN: u64 = 2 * 80 * 25;

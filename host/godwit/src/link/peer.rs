@@ -9,7 +9,7 @@ use protocol::management::{Failure, Phase, StatusReport};
 use protocol::{Decoder, HEADER_LENGTH, MAX_FRAME, MoveId};
 
 /// How long it waits for a byte.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One end of a connection, blocking.
 pub(crate) struct Peer {
@@ -19,7 +19,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(stream: UnixStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self {
             stream,
             decoder: Decoder::new(vec![0; MAX_FRAME]),

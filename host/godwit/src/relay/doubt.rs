@@ -27,7 +27,7 @@ pub type Named<'a> = (&'a str, Result<&'a mut Client, String>);
 
 /// What the board that is said to be the destination has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Testimony {
+pub enum DestinationReport {
     /// None was named.
     NotAsked,
     /// It could not be asked, or the two boards could not hear each other.
@@ -56,7 +56,7 @@ pub struct Doubt {
     /// For how long its guest has stood still.
     pub standstill: Duration,
     /// What the destination says.
-    pub testimony: Testimony,
+    pub destination: DestinationReport,
 }
 
 /// Why a doubt is not ended.
@@ -172,8 +172,8 @@ impl Doubt {
 
     /// What to type to let the guest go on: with a destination that has answered, so that it is asked once more.
     fn go_on(&self) -> String {
-        let board = match &self.testimony {
-            Testimony::Unknown { board, .. } => format!(" {board}"),
+        let board = match &self.destination {
+            DestinationReport::Unknown { board, .. } => format!(" {board}"),
             _ => String::new(),
         };
         let word = word(Verdict::GoOnHere);
@@ -181,15 +181,15 @@ impl Doubt {
     }
 
     /// What the destination says, in sentences.
-    fn testimony(&self) -> String {
-        match &self.testimony {
-            Testimony::NotAsked => {
+    fn destination(&self) -> String {
+        match &self.destination {
+            DestinationReport::NotAsked => {
                 "The destination was not asked. If it is there, name it: it may know".to_owned()
             }
-            Testimony::Silent { board, reason } => {
+            DestinationReport::Silent { board, reason } => {
                 format!("Board {board} could not be asked: {reason}")
             }
-            Testimony::Unknown { board, uptime } => {
+            DestinationReport::Unknown { board, uptime } => {
                 let since = seconds(*uptime);
                 let meaning = if *uptime < self.standstill {
                     "it was started after the guest was stopped, and has lost whatever it ran before"
@@ -223,7 +223,7 @@ impl fmt::Display for Doubt {
              * {} if the destination has the guest, or had it and sent it on: it is forgotten on {source}. If that is \
              not so, the guest is lost.",
             seconds(self.standstill),
-            self.testimony(),
+            self.destination(),
             self.go_on(),
             self.command(Verdict::ForgetHere),
         )
@@ -246,15 +246,15 @@ pub fn decide(
     if report.stage.is_end() {
         return agree(name, report, verdict);
     }
-    let testimony = match destination {
-        None => Testimony::NotAsked,
-        Some((board, Err(reason))) => Testimony::Silent {
+    let destination = match destination {
+        None => DestinationReport::NotAsked,
+        Some((board, Err(reason))) => DestinationReport::Silent {
             board: board.to_owned(),
             reason,
         },
         Some((board, Ok(client))) => match ask(source, (board, client), options) {
             Ok(report) => return agree(name, report, verdict),
-            Err(testimony) => testimony,
+            Err(said) => said,
         },
     };
     // It may have come to an end meanwhile.
@@ -272,7 +272,7 @@ pub fn decide(
         id: report.id,
         source: name.to_owned(),
         standstill: Duration::from_micros(report.figures.downtime_us),
-        testimony,
+        destination,
     });
     match verdict {
         Some(verdict) => give(source, doubt, verdict),
@@ -293,18 +293,18 @@ fn ask(
     source: &mut Client,
     (name, destination): (&str, &mut Client),
     options: &Options,
-) -> Result<MoveReport, Testimony> {
+) -> Result<MoveReport, DestinationReport> {
     let board = name.to_owned();
     let cause = match super::settle(source, destination, options) {
         Ok(report) => return Ok(report),
         Err(error) => error.cause,
     };
     Err(match (*cause, destination.welcome()) {
-        (Cause::NotKnown { .. }, Ok(welcome)) => Testimony::Unknown {
+        (Cause::NotKnown { .. }, Ok(welcome)) => DestinationReport::Unknown {
             board,
             uptime: Duration::from_micros(welcome.uptime_us),
         },
-        (cause, _) => Testimony::Silent {
+        (cause, _) => DestinationReport::Silent {
             board,
             reason: cause.to_string(),
         },
@@ -337,8 +337,8 @@ fn give(
     doubt: Box<Doubt>,
     verdict: Verdict,
 ) -> Result<MoveReport, SettleError> {
-    match (verdict, doubt.testimony.clone()) {
-        (_, Testimony::Silent { board, reason }) => {
+    match (verdict, doubt.destination.clone()) {
+        (_, DestinationReport::Silent { board, reason }) => {
             return Err(SettleError::Unasked {
                 doubt,
                 board,
@@ -346,7 +346,7 @@ fn give(
                 verdict,
             });
         }
-        (Verdict::ForgetHere, Testimony::Unknown { board, .. }) => {
+        (Verdict::ForgetHere, DestinationReport::Unknown { board, .. }) => {
             return Err(SettleError::NotVouchedFor { doubt, board });
         }
         _ => {}

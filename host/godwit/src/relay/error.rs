@@ -1,6 +1,6 @@
 //! Why a move did not take place.
 
-use super::Whereabouts;
+use super::GuestLocation;
 use crate::client::ClientError;
 use crate::link::Address;
 use protocol::management::Phase;
@@ -85,7 +85,7 @@ pub struct MoveError {
     /// Why.
     pub cause: Box<Cause>,
     /// Where the guest is.
-    pub whereabouts: Whereabouts,
+    pub location: GuestLocation,
     /// The source.
     pub source_board: Address,
     /// The destination.
@@ -96,29 +96,29 @@ impl MoveError {
     /// Where the guest is, in a sentence.
     pub fn statement(&self) -> String {
         let (source, destination) = (&self.source_board, &self.destination_board);
-        match self.whereabouts {
-            Whereabouts::Ended(phase) => {
+        match self.location {
+            GuestLocation::Ended(phase) => {
                 format!(
                     "It ended on board {source} ({phase}) before it was handed over: there is nothing to move"
                 )
             }
-            Whereabouts::Source(Phase::Empty) => format!("Board {source} has no guest"),
-            Whereabouts::Source(phase) => {
+            GuestLocation::Source(Phase::Empty) => format!("Board {source} has no guest"),
+            GuestLocation::Source(phase) => {
                 format!("The guest is still on board {source}: {phase}")
             }
-            Whereabouts::Destination(phase) => {
+            GuestLocation::Destination(phase) => {
                 format!("The guest is on board {destination}: {phase}")
             }
-            Whereabouts::InDoubt => format!(
+            GuestLocation::InDoubt => format!(
                 "The guest stands still on board {source}, which does not know whether {destination} \
                  has taken over; it runs there or nowhere. `godwit settle {source} {destination}` lets \
                  the two settle that, or says how you can"
             ),
-            Whereabouts::HandedOver => format!(
+            GuestLocation::HandedOver => format!(
                 "Board {source} has handed the guest over to {destination}, which took it: see \
                  `godwit status {destination}`"
             ),
-            Whereabouts::Unknown => format!(
+            GuestLocation::Unknown => format!(
                 "Board {source} could not be asked where the guest is: it is there or on \
                  {destination}, never on both. `godwit settle {source} {destination}` finds out once \
                  both answer"

@@ -4,7 +4,7 @@ use super::rate::Rate;
 use super::{Plan, Progress};
 use crate::client::Client;
 use crate::link::{Frame, FrameReader, FrameWriter, LinkError};
-use crate::patience::{self, LINGER};
+use crate::timeouts::{self, LINGER};
 use protocol::management::{MoveReport, Phase, Stage, StartMove};
 use protocol::pages::ENTRY_LENGTH;
 use protocol::{Answer, Event, MoveId, Pace, Request, RequestError, Transfer, kind};
@@ -55,7 +55,7 @@ enum Side {
 }
 
 /// What a thread has heard that is not for the other board.
-type Heard = (Side, Instant, Result<Frame, LinkError>);
+type Received = (Side, Instant, Result<Frame, LinkError>);
 
 /// What is known of the move, over all connections that it takes.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Pump {
             start: None,
             will_run: false,
             began,
-            give_up_after: patience::MOVE,
+            give_up_after: timeouts::MOVE,
             pace: Pace::UNLIMITED,
             source_stopped_at: None,
             destination_runs_at: None,
@@ -161,7 +161,7 @@ impl Pump {
     /// Follows the move by what the boards say of it. `tag` is for our questions.
     fn follow(
         &mut self,
-        news: &Receiver<Heard>,
+        news: &Receiver<Received>,
         to_source: &Mutex<&mut FrameWriter>,
         tag: u32,
         on_progress: &mut dyn FnMut(Progress),
@@ -317,7 +317,7 @@ fn relay(
     side: Side,
     from: &mut FrameReader,
     to: &Mutex<&mut FrameWriter>,
-    heard: &Sender<Heard>,
+    heard: &Sender<Received>,
     over: &AtomicBool,
 ) {
     while !over.load(Ordering::Relaxed) {

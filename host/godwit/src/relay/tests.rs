@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
     Options {
-        patience: Duration::from_secs(10),
+        timeout: Duration::from_secs(10),
         reconnect: Duration::from_secs(5),
         ..Options::default()
     }
@@ -34,10 +34,10 @@ fn move_guest(
     (result, reports)
 }
 
-fn error(cause: Cause, whereabouts: Whereabouts) -> String {
+fn error(cause: Cause, location: GuestLocation) -> String {
     MoveError {
         cause: Box::new(cause),
-        whereabouts,
+        location,
         source_board: "unix:/run/a".parse().unwrap(),
         destination_board: "unix:/run/b".parse().unwrap(),
     }
@@ -47,25 +47,25 @@ fn error(cause: Cause, whereabouts: Whereabouts) -> String {
 #[test]
 fn every_failure_says_where_the_guest_is() {
     let called_off = || Cause::CalledOff(MoveFailure::Silence);
-    let message = error(called_off(), Whereabouts::Source(Phase::Running));
+    let message = error(called_off(), GuestLocation::Source(Phase::Running));
     assert_eq!(
         message,
         "the move was called off: nothing was heard from the other board. \
          The guest is still on board unix:/run/a: running"
     );
-    let message = error(Cause::TimedOut, Whereabouts::InDoubt);
+    let message = error(Cause::TimedOut, GuestLocation::InDoubt);
     assert!(
         message.contains("stands still on board unix:/run/a"),
         "{message}"
     );
     let command = "`godwit settle unix:/run/a unix:/run/b`";
     assert!(message.contains(command), "{message}");
-    let message = error(Cause::TimedOut, Whereabouts::Unknown);
+    let message = error(Cause::TimedOut, GuestLocation::Unknown);
     assert!(message.contains("never on both"), "{message}");
     assert!(message.contains(command), "{message}");
-    let message = error(Cause::TimedOut, Whereabouts::HandedOver);
+    let message = error(Cause::TimedOut, GuestLocation::HandedOver);
     assert!(message.contains("`godwit status unix:/run/b`"), "{message}");
-    let message = error(Cause::TimedOut, Whereabouts::Source(Phase::Empty));
+    let message = error(Cause::TimedOut, GuestLocation::Source(Phase::Empty));
     assert!(
         message.ends_with("Board unix:/run/a has no guest"),
         "{message}"
@@ -123,7 +123,7 @@ fn what_cannot_be_begun_is_said_before_it_is() {
     let mut occupied = connect(&c);
     let error = move_guest(&mut source, &mut occupied).0.unwrap_err();
     assert!(matches!(*error.cause, Cause::Occupied { .. }), "{error}");
-    assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+    assert_eq!(error.location, GuestLocation::Source(Phase::Running));
 
     let d = Board::with(None, Trouble::OtherMachine);
     let mut other = connect(&d);
@@ -144,7 +144,7 @@ fn a_destination_that_refuses_in_the_end_leaves_the_guest_where_it_was() {
     let error = move_guest(&mut source, &mut destination).0.unwrap_err();
     let message = error.to_string();
     assert!(message.contains("vgic-pd refused its record"), "{message}");
-    assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+    assert_eq!(error.location, GuestLocation::Source(Phase::Running));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_guest_that_powers_off_in_the_middle_is_said_to_have_done_that() {
         matches!(*error.cause, Cause::CalledOff(failure) if failure == ended),
         "{error}"
     );
-    assert_eq!(error.whereabouts, Whereabouts::Ended(Phase::Off));
+    assert_eq!(error.location, GuestLocation::Ended(Phase::Off));
     let message = error.to_string();
     assert!(message.contains("nothing to move"), "{message}");
     assert!(!message.contains("settle"), "{message}");
@@ -184,7 +184,7 @@ fn a_link_that_breaks_in_the_middle_is_connected_again() {
     // Unless nothing was under way at that moment, something got lost.
     if let Err(error) = result {
         assert!(matches!(*error.cause, Cause::CalledOff(_)), "{error}");
-        assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+        assert_eq!(error.location, GuestLocation::Source(Phase::Running));
         move_guest(&mut source, &mut destination).0.unwrap();
     }
     assert_eq!(destination.status().unwrap().phase, Phase::Running);
@@ -206,7 +206,7 @@ fn a_board_that_is_gone_is_named_and_the_guest_goes_on() {
     });
     let error = result.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");
-    assert_eq!(error.whereabouts, Whereabouts::Source(Phase::Running));
+    assert_eq!(error.location, GuestLocation::Source(Phase::Running));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_guest_is_not_said_to_be_where_it_was_not_handed_over() {
     let (mut source, mut destination) = (connect(&a), connect(&b));
     // The destination waits for the commit for as long as a test may take.
     let options = Options {
-        patience: TIMEOUT * 3,
+        timeout: TIMEOUT * 3,
         reconnect: Duration::ZERO,
         ..options()
     };
@@ -231,7 +231,7 @@ fn a_guest_is_not_said_to_be_where_it_was_not_handed_over() {
     let status = destination.status().unwrap();
     assert_eq!(status.phase, Phase::Imported);
     assert_eq!(status.last_move.unwrap().stage, Stage::Prepared);
-    assert_eq!(error.whereabouts, Whereabouts::Unknown, "{error}");
+    assert_eq!(error.location, GuestLocation::Unknown, "{error}");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_relay_that_died_leaves_nothing_that_the_next_one_cannot_clear() {
         max_rounds: 10,
         share: 60,
         bandwidth: 0,
-        patience_ms: 60_000,
+        timeout_ms: 60_000,
         pace: Pace::UNLIMITED,
         advance: false,
         accept_core: false,

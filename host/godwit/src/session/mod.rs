@@ -31,8 +31,8 @@ pub use image::scratch::Scratch;
 pub use transcript::{Found, NotFound, Transcript};
 
 use crate::link::Address;
-use crate::patience::SOCKETS;
 use crate::qemu::{Console, Machine, MachineError, MachineOptions};
+use crate::timeouts::SOCKETS;
 use image::Image;
 
 /// Lines of the console that an error quotes.

@@ -151,7 +151,7 @@ pub enum SnapshotError {
     },
     /// No board has a guest of this size.
     #[error(
-        "board {address} says that its guest has {bytes} bytes of RAM: that is none, no whole number of pages, or more than \
+        "board {address} says that its guest has {bytes} bytes of RAM: that is zero, no whole number of pages, or more than \
          16 GiB. Use the same version of godwit on board and host"
     )]
     RamSize {
@@ -194,9 +194,9 @@ pub enum SnapshotError {
         /// Why.
         failure: MoveFailure,
     },
-    /// The board sent a record that is none.
+    /// The board sent a malformed record.
     #[error(
-        "board {address} sent a record that is none: {error}. Use the same version of godwit on board and host"
+        "board {address} sent a malformed record: {error}. Use the same version of godwit on board and host"
     )]
     Record {
         /// The board.

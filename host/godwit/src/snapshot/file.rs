@@ -48,7 +48,7 @@ pub struct State {
 
 impl State {
     /// Which part does not belong to the machine that is described, if one does not.
-    fn stranger(&self) -> Option<Part> {
+    fn mismatch(&self) -> Option<Part> {
         let vcpus = self.vcpus.vcpus.len();
         if usize::from(self.machine.vcpus) < vcpus {
             return Some(Part::Vcpus);
@@ -302,7 +302,7 @@ impl Reader<'_> {
             vgic: self.record(vgic, Part::Vgic)?,
             timer: self.record(timer, Part::Timer)?,
         };
-        match state.stranger() {
+        match state.mismatch() {
             Some(part) => Err(self.inconsistent(part)),
             None => Ok(state),
         }

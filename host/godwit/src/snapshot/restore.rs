@@ -18,8 +18,8 @@ use zerocopy::IntoBytes as _;
 use super::file::encode;
 use super::{Progress, SnapshotError, SnapshotFile, State, listen, say, transfer};
 use crate::client::Client;
-use crate::patience::{self, ARRIVAL};
 use crate::relay::{self, Options};
+use crate::timeouts::{self, ARRIVAL};
 
 /// The most pages in a message; what is left of a frame is for the message's head.
 const PAGES_A_MESSAGE: usize = MAX_PAYLOAD / (PAGE_SIZE + ENTRY_LENGTH);
@@ -135,7 +135,7 @@ struct Sender<'a> {
     board: &'a mut Client,
     id: MoveId,
     seed: [u64; 2],
-    patience_ms: u32,
+    timeout_ms: u32,
     accept_core: bool,
     incarnation: Option<Incarnation>,
     /// The board has not got what the guest is started from.
@@ -152,7 +152,7 @@ impl<'a> Sender<'a> {
             board,
             id: start.id,
             seed: start.seed,
-            patience_ms: start.patience_ms,
+            timeout_ms: start.timeout_ms,
             accept_core: start.accept_core,
             incarnation: None,
             send_bundle: false,
@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
             seed: self.seed,
             ram_bytes: state.machine.ram_size,
             resume,
-            patience_ms: self.patience_ms,
+            timeout_ms: self.timeout_ms,
             accept_core: self.accept_core,
             bundle: file.bundle(),
         };
@@ -325,7 +325,7 @@ impl<'a> Sender<'a> {
     /// Listens until something is so.
     fn hear_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), SnapshotError> {
         while !done(self) {
-            let Some(frame) = listen(self.board, patience::MOVE)? else {
+            let Some(frame) = listen(self.board, timeouts::MOVE)? else {
                 let address = self.board.address().clone();
                 return Err(SnapshotError::Silent { address });
             };

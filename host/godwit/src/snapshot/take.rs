@@ -19,9 +19,9 @@ use zerocopy::IntoBytes as _;
 use super::{CapturedMemory, Progress, SnapshotError, State, bundle, event, listen, say, transfer};
 use crate::client::{Client, ClientError, Step};
 use crate::link::Frame;
-use crate::patience::{BEHIND_BOARDS, REACTION};
 use crate::random::random_bits;
 use crate::relay::{self, Options};
+use crate::timeouts::{BEHIND_BOARDS, REACTION};
 
 /// The largest guest: 16 GiB, four times the RAM of any board that there is an image for.
 const MOST_PAGES: u32 = 1 << 22;
@@ -41,7 +41,7 @@ pub struct Taken {
 ///
 /// # Errors
 ///
-/// [`SnapshotError`]; the guest goes on in any case, unless the link broke: then it does after the options' patience.
+/// [`SnapshotError`]; the guest goes on in any case, unless the link broke: then it does after the options' timeout.
 pub fn take(
     board: &mut Client,
     options: &Options,
@@ -68,7 +68,7 @@ pub fn take(
         .ok_or_else(|| no_offer(board))?;
     let received = receiver.run(board, &start, options, on_progress);
     if received.is_err() {
-        // Best effort: without it the source finds out by its own patience.
+        // Best effort: without it the source finds out by its own timeout.
         let _ = board.cancel_move(start.id);
     }
     received?;
@@ -128,7 +128,7 @@ impl<'m> Receiver<'m> {
         let encode = |payload: &mut [u8]| request.encode(payload);
         board.link.writer.send(request.kind(), tag, encode)?;
         loop {
-            let silence = options.patience + BEHIND_BOARDS;
+            let silence = options.timeout + BEHIND_BOARDS;
             let Some(frame) = listen(board, silence)? else {
                 let address = board.address().clone();
                 return Err(SnapshotError::Silent { address });

@@ -53,7 +53,7 @@ impl Setting {
         self.board.send(event.kind(), 0, &payload[..length]);
     }
 
-    fn heard(&self) -> Vec<Heard> {
+    fn heard(&self) -> Vec<LinkEvent> {
         let mut polled = [PollFd::new(self.tap.news(), PollFlags::IN)];
         let timeout = Timespec {
             tv_sec: 10,
@@ -83,7 +83,7 @@ fn what_becomes_of_the_guest_is_heard_with_and_without_a_client() {
     let mut setting = setting();
     let off = status(Phase::Off);
     setting.say(Event::PhaseChanged(off));
-    assert_eq!(setting.heard(), [Heard::Status(off)]);
+    assert_eq!(setting.heard(), [LinkEvent::Status(off)]);
     let _client = setting.heard_client();
     let ended = MoveReport {
         id: MoveId(3),
@@ -92,7 +92,7 @@ fn what_becomes_of_the_guest_is_heard_with_and_without_a_client() {
         figures: Figures::default(),
     };
     setting.say(Event::MoveEnded(ended));
-    assert_eq!(setting.heard(), [Heard::MoveEnded(ended)]);
+    assert_eq!(setting.heard(), [LinkEvent::MoveEnded(ended)]);
     assert_eq!(setting.tap.take(), []);
 }
 
@@ -110,7 +110,7 @@ fn the_answer_to_its_own_question_is_for_nobody_else() {
         .send(kind::STATUS_REPORT, OWN_TAG, &payload[..length]);
     setting.board.send(kind::WELCOME, tag, &[]);
     assert_eq!(client.receive().unwrap().0, kind::WELCOME);
-    assert_eq!(setting.heard(), [Heard::Status(status(Phase::Empty))]);
+    assert_eq!(setting.heard(), [LinkEvent::Status(status(Phase::Empty))]);
 }
 
 #[test]
@@ -220,5 +220,5 @@ fn a_lost_link_is_told() {
     let mut setting = setting();
     let (gone, _) = UnixStream::pair().unwrap();
     setting.board = Peer::new(gone);
-    assert_eq!(setting.heard(), [Heard::Lost]);
+    assert_eq!(setting.heard(), [LinkEvent::Lost]);
 }

@@ -202,34 +202,32 @@ impl Answer {
     }
 }
 
-/// The answer to [`Request::Occupants`](super::Request::Occupants): which interrupt sits in each list register.
+/// The answer to [`Request::ListRegisterEntries`](super::Request::ListRegisterEntries): which interrupt sits in each list register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Occupants(pub [Option<Intid>; LIST_REGISTERS]);
+pub struct ListRegisterEntries(pub [Option<Intid>; LIST_REGISTERS]);
 
-impl Occupants {
+impl ListRegisterEntries {
     const EMPTY: u64 = 0xffff;
 
     /// The message that gives this answer.
     pub fn encode(&self) -> Message {
-        self.0
-            .iter()
-            .fold(Message::new(ANSWER), |message, occupant| {
-                message.with(occupant.map_or(Self::EMPTY, |intid| intid.value().into()))
-            })
+        self.0.iter().fold(Message::new(ANSWER), |message, entry| {
+            message.with(entry.map_or(Self::EMPTY, |intid| intid.value().into()))
+        })
     }
 
     /// The answer that a message gives.
     pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
         let mut reader = message.answer()?;
-        let mut occupants = Self::default();
-        for occupant in &mut occupants.0 {
-            *occupant = match reader.word()? {
+        let mut entries = Self::default();
+        for entry in &mut entries.0 {
+            *entry = match reader.word()? {
                 Self::EMPTY => None,
                 word => Some(Intid::try_from(word)?),
             };
         }
         reader.finish()?;
-        Ok(occupants)
+        Ok(entries)
     }
 }
 

@@ -4,7 +4,7 @@ mod hardware;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use channel::vgic::{CpuInterface, Injection, LIST_REGISTERS, Occupants};
+use channel::vgic::{CpuInterface, Injection, LIST_REGISTERS, ListRegisterEntries};
 use channel::{Intid, Message, ProtocolError, VcpuId, timer, vgic};
 use state::{Register, RegisterFile};
 use vm::SCTLR_EL1_RESET;
@@ -73,7 +73,7 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    pub(crate) fn occupant(self) -> Option<Intid> {
+    pub(crate) fn entry(self) -> Option<Intid> {
         match self {
             Self::Empty => None,
             Self::Pending(intid) | Self::Active(intid) | Self::Ended(intid) | Self::Lost(intid) => {
@@ -157,8 +157,8 @@ impl Fake {
         fake
     }
 
-    pub(crate) fn occupants(&self) -> Occupants {
-        Occupants(self.slots.map(Slot::occupant))
+    pub(crate) fn entries(&self) -> ListRegisterEntries {
+        ListRegisterEntries(self.slots.map(Slot::entry))
     }
 
     /// The stub runs: another exit will come.
@@ -322,7 +322,7 @@ impl Fake {
     fn deactivate(&mut self) {
         let count = usize::try_from(self.page[layout::OCCUPIED]).unwrap();
         for position in 0..count {
-            let intid = self.page[layout::OCCUPANTS + position];
+            let intid = self.page[layout::LIST_REGISTER_ENTRIES + position];
             let found = self.slots.iter().position(
                 |slot| matches!(slot, Slot::Active(active) if u64::from(*active) == intid),
             );

@@ -156,12 +156,12 @@ impl System {
         let mut core = Fake::parked(VCPU, RegisterFile::new());
         core.hardware = Some(self.hardware);
         let mut registers = RegisterFile::new();
-        let occupants = self.gic.occupants(VCPU, true).unwrap();
+        let entries = self.gic.entries(VCPU, true).unwrap();
         let begin = Capture::begin(
             &mut core,
             VCPU,
             Features::default(),
-            &occupants,
+            &entries,
             false,
             &mut registers,
         );

@@ -248,11 +248,11 @@ mod tests {
         let rows = register_table!(encodings)
             .into_iter()
             .zip(remains::REGISTERS);
-        for ((name, encoding), (remaining, fates)) in rows {
+        for ((name, encoding), (remaining, treatments)) in rows {
             assert_eq!(name, *remaining);
             let Some(encoding) = encoding else { continue };
-            let absent = fates.sel4.0 == remains::Fate::Trapped;
-            assert_eq!(fates.embedded.0 == remains::Fate::Trapped, absent);
+            let absent = treatments.sel4.0 == remains::Treatment::Trapped;
+            assert_eq!(treatments.embedded.0 == remains::Treatment::Trapped, absent);
             assert_eq!(read(encoding, false).is_some(), absent, "{name}");
             if absent {
                 assert!(

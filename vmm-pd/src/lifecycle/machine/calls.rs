@@ -7,7 +7,7 @@ use super::{Machine, MachineError, Run, STATE_RESET};
 use crate::capture::identity;
 use crate::exit::Syndrome;
 use crate::exit::psci::{Call, result};
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::lifecycle::stop::Afterwards;
 use crate::port::{Frame, Port, VcpuRegister};
 use channel::VcpuId;
@@ -158,7 +158,7 @@ impl Machine {
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        time: TimeGoesOn,
+        time: RunPermit,
         [entry, context]: [u64; 2],
     ) -> Result<(), MachineError> {
         for (register, value) in [

@@ -9,7 +9,7 @@ use channel::{Intid, Ticks};
 
 use super::{FIRST, Machine, MachineError};
 use crate::devices::clock::Clock;
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::port::Port;
 
 impl Machine {
@@ -23,7 +23,7 @@ impl Machine {
     pub(super) fn start_clock<P: Port>(
         &mut self,
         port: &mut P,
-        time: TimeGoesOn,
+        time: RunPermit,
     ) -> Result<(), MachineError> {
         let Count { frequency, .. } = self.count(port)?;
         let told = || port.time_of_day().wrapping_mul(frequency.into());

@@ -3,7 +3,7 @@
 //! Responsible for: telling `vgic-pd` what has happened, carrying out what it wants injected, and keeping the books of what
 //! is in which list register. Must never: decide which interrupt a vCPU gets; that is `vgic-pd`'s.
 
-use super::sleep::bring_forward;
+use super::sleep::requeue_at_head;
 use super::{Machine, MachineError, Run};
 use crate::port::{Port, VcpuRegister};
 use channel::vgic::{Answer, Injection, LIST_REGISTERS, Request};
@@ -149,7 +149,7 @@ impl Machine {
         vcpu: VcpuId,
         list_register: u64,
     ) -> Result<(), MachineError> {
-        // An index that is none: an EOI that matched no list register (seL4 then says 0 or more).
+        // No index: an EOI that matched no list register (seL4 then says 0 or more).
         let Ok(list_register) = u8::try_from(list_register) else {
             return Ok(());
         };
@@ -237,7 +237,7 @@ impl Machine {
             match (self.phase, self.vcpu(injection.vcpu).run) {
                 (Phase::Running, Run::Waiting) => self.wake(port, injection.vcpu)?,
                 (Phase::Running, Run::Running) if self.count > 1 && injection.intid.is_sgi() => {
-                    bring_forward(port, injection.vcpu)?;
+                    requeue_at_head(port, injection.vcpu)?;
                 }
                 (Phase::Running, Run::Running)
                     if self.count > 1 && !injection.intid.is_private() =>

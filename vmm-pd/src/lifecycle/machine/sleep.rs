@@ -57,7 +57,7 @@ impl Machine {
     }
 
     /// The vCPU spins for another's sake: the others go first.
-    pub(super) fn give_way<P: Port>(
+    pub(super) fn yield_vcpu<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
@@ -65,7 +65,7 @@ impl Machine {
         port.resume(vcpu)?;
         for other in self.present().filter(|other| *other != vcpu) {
             if self.vcpu(other).run == Run::Running && !self.activity.concerns(other) {
-                bring_forward(port, other)?;
+                requeue_at_head(port, other)?;
             }
         }
         Ok(())
@@ -114,7 +114,7 @@ impl Machine {
 /// It has nothing to tell us that we have not heard: suspending it would lose that, and an interrupt's end or the timer
 /// comes once only. No vCPU runs while we do, and we never wait for a neighbour in the meantime: those that we call
 /// run above us and on their own time, which nobody's budget ends.
-pub(super) fn bring_forward<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
+pub(super) fn requeue_at_head<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
     port.suspend(vcpu)?;
     Ok(port.resume(vcpu)?)
 }

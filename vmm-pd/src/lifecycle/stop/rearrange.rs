@@ -13,7 +13,7 @@ use channel::vmm::Phase;
 
 use super::Activity;
 use crate::capture::{Captured, Restored};
-use crate::lifecycle::gate::TimeGoesOn;
+use crate::lifecycle::gate::RunPermit;
 use crate::lifecycle::machine::{Machine, MachineError, Run};
 use crate::port::Port;
 
@@ -31,19 +31,19 @@ impl Machine {
             return;
         };
         self.rearrange = named & !(1 << vcpu.index());
-        if let Err(error) = self.take_out(port, vcpu, time) {
+        if let Err(error) = self.drain(port, vcpu, time) {
             self.fail(port, vcpu, error);
         }
     }
 
-    fn take_out<P: Port>(
+    fn drain<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
-        time: TimeGoesOn,
+        time: RunPermit,
     ) -> Result<(), MachineError> {
         port.suspend(vcpu)?;
-        self.activity = Activity::TakeOut(vcpu, self.begin_capture(port, vcpu)?, time);
+        self.activity = Activity::Drain(vcpu, self.begin_capture(port, vcpu)?, time);
         Ok(())
     }
 
@@ -53,24 +53,24 @@ impl Machine {
         port: &mut P,
         vcpu: VcpuId,
         captured: &Captured,
-        time: TimeGoesOn,
+        time: RunPermit,
     ) -> Result<(), MachineError> {
         let timer = self.hand_over_interface(port, vcpu, captured)?;
         let plan = RestorePlan::decode(&port.vgic(&VgicRequest::Restore { vcpu })?)?;
         let restore = self.begin_restore(port, vcpu, &timer, &plan)?;
-        self.activity = Activity::PutBack(vcpu, restore, timer, time);
+        self.activity = Activity::Refill(vcpu, restore, timer, time);
         Ok(())
     }
 
     /// The vCPU is as it was, but for what is pending: that follows, and it runs; or the stop that waited for this
     /// begins, and finds what is pending in the distributor.
-    pub(super) fn put_back<P: Port>(
+    pub(super) fn refilled<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
         restored: Restored,
         timer: VirtualTimer,
-        time: TimeGoesOn,
+        time: RunPermit,
     ) -> Result<(), MachineError> {
         self.activity = Activity::None;
         let registers = &self.standstill.saved_mut(vcpu).registers;

@@ -168,8 +168,8 @@ impl Machine {
 fn neighbours_have<P: Port>(port: &mut P, vcpus: usize) -> bool {
     VcpuId::all().all(|vcpu| {
         let hold = false;
-        let interrupts = port.vgic(&vgic::Request::Occupants { vcpu, hold });
-        let interrupts = interrupts.and_then(|answer| vgic::Occupants::decode(&answer));
+        let interrupts = port.vgic(&vgic::Request::ListRegisterEntries { vcpu, hold });
+        let interrupts = interrupts.and_then(|answer| vgic::ListRegisterEntries::decode(&answer));
         let timer = port.timer(&timer::Request::Wake { vcpu });
         let timer = timer.and_then(|answer| timer::decode_answer(&answer));
         [interrupts.is_ok(), timer.is_ok()] == [vcpu.index() < vcpus; 2]

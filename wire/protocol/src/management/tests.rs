@@ -22,7 +22,7 @@ fn requests() -> Vec<Request> {
             max_rounds: 30,
             share: 60,
             bandwidth: 0,
-            patience_ms: 3000,
+            timeout_ms: 3000,
             pace: Pace::line(921_600),
             advance: true,
             accept_core: true,

@@ -7,7 +7,7 @@ use super::*;
 use crate::link::peer::status;
 
 /// What is told of a board that says this.
-fn told(heard: &[Heard]) -> Vec<Item> {
+fn told(heard: &[LinkEvent]) -> Vec<Item> {
     let mut news = News::new("a".to_owned());
     heard.iter().flat_map(|heard| news.hear(heard)).collect()
 }
@@ -22,8 +22,8 @@ fn notices(items: &[Item]) -> Vec<&str> {
     notices
 }
 
-fn phase(phase: Phase) -> Heard {
-    Heard::Status(status(phase))
+fn phase(phase: Phase) -> LinkEvent {
+    LinkEvent::Status(status(phase))
 }
 
 fn moved(stage: Stage, failure: Option<MoveFailure>) -> MoveReport {
@@ -45,7 +45,7 @@ fn a_guest_that_ends_says_how() {
     };
     let off = told(&[phase(Phase::Running), phase(Phase::Off)]);
     assert_eq!(off, [Item::Ended(End::PoweredOff)]);
-    let items = told(&[Heard::Status(failed)]);
+    let items = told(&[LinkEvent::Status(failed)]);
     let [Item::Ended(End::Failed(text))] = items.as_slice() else {
         panic!("{items:?}");
     };
@@ -65,13 +65,13 @@ fn moves_are_told_and_end_nothing() {
     };
     let items = told(&[
         phase(Phase::Running),
-        Heard::MoveEnded(moved(Stage::Failed, refused)),
-        Heard::MoveEnded(moved(Stage::Failed, Some(MoveFailure::Copied))),
-        Heard::Status(under_way),
-        Heard::MoveEnded(moved(Stage::Gone, None)),
+        LinkEvent::MoveEnded(moved(Stage::Failed, refused)),
+        LinkEvent::MoveEnded(moved(Stage::Failed, Some(MoveFailure::Copied))),
+        LinkEvent::Status(under_way),
+        LinkEvent::MoveEnded(moved(Stage::Gone, None)),
         phase(Phase::Starting),
         phase(Phase::Empty),
-        Heard::MoveEnded(moved(Stage::Taken, None)),
+        LinkEvent::MoveEnded(moved(Stage::Taken, None)),
         phase(Phase::Imported),
         phase(Phase::Running),
     ]);

@@ -5,13 +5,13 @@ use protocol::management::Verdict;
 
 use super::board::{Board, Trouble};
 use super::*;
-use crate::relay::doubt::{Doubt, Named, SettleError, Testimony, decide};
+use crate::relay::doubt::{DestinationReport, Doubt, Named, SettleError, decide};
 
 /// For links that break: no second attempt, so that the relay is gone when the board can be reached again. The boards
 /// wait for as long as a test may take.
 fn at_once() -> Options {
     Options {
-        patience: TIMEOUT * 3,
+        timeout: TIMEOUT * 3,
         reconnect: Duration::ZERO,
         ..options()
     }
@@ -58,7 +58,7 @@ const GONE: &str = "`godwit settle a --verdict gone`";
 #[test]
 fn a_doubt_is_named_with_the_command_that_ends_it() {
     let (a, b, mut source, error) = in_doubt(Trouble::DiesAtCommit);
-    assert_eq!(error.whereabouts, Whereabouts::InDoubt);
+    assert_eq!(error.location, GuestLocation::InDoubt);
     let message = error.to_string();
     let command = format!("`godwit settle {} {}`", a.address, b.address);
     for part in ["runs there or nowhere", &command] {
@@ -101,7 +101,7 @@ fn how_long_a_board_has_been_on_says_what_it_can_know() {
             id: MoveId(7),
             source: "a".to_owned(),
             standstill: Duration::from_secs(60),
-            testimony: Testimony::Unknown {
+            destination: DestinationReport::Unknown {
                 board: "b".to_owned(),
                 uptime: Duration::from_secs(uptime),
             },
@@ -177,7 +177,7 @@ fn a_destination_that_was_started_again_lets_the_guest_go_on_and_never_vouches_f
 #[test]
 fn a_destination_that_has_the_guest_outdoes_the_operator() {
     let (_a, b, mut source, error) = in_doubt(Trouble::CannotAnswerCommit);
-    let there = matches!(error.whereabouts, Whereabouts::Destination(_));
+    let there = matches!(error.location, GuestLocation::Destination(_));
     assert!(there, "{error}");
     let mut destination = connect(&b);
     let here = Some(Verdict::GoOnHere);

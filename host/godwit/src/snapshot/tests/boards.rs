@@ -15,7 +15,7 @@ use board::{Board, PAGES, TIMEOUT};
 
 fn options() -> Options {
     Options {
-        patience: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
         ..Options::default()
     }
 }

@@ -337,11 +337,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             image.0["objects"]
                 .as_array_mut()
                 .unwrap()
-                .push(json!({ "name": "tcb_stranger", "object": copy }));
+                .push(json!({ "name": "tcb_foreign", "object": copy }));
         },
         Rule::Capability,
         "<system>",
-        "tcb_stranger",
+        "tcb_foreign",
     ),
     // One more that passes for a vCPU of the guest's.
     (

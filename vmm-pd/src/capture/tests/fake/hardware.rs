@@ -22,8 +22,8 @@ impl Fake {
         self.page[layout::INTERFACE_WORDS..][..5].copy_from_slice(&words.map(u64::from));
         self.acknowledge_hardware();
         let count = usize::try_from(self.page[layout::OCCUPIED]).unwrap();
-        let occupants = self.page[layout::OCCUPANTS..][..count].to_vec();
-        self.deactivate_hardware(progress::ACKNOWLEDGED, occupants.into_iter());
+        let entries = self.page[layout::LIST_REGISTER_ENTRIES..][..count].to_vec();
+        self.deactivate_hardware(progress::ACKNOWLEDGED, entries.into_iter());
     }
 
     /// The stub's `acknowledge_all`.

@@ -37,7 +37,7 @@ pub const PARTIAL_FRAME_MS: u64 = 20_000;
 /// For how many ms a source waits for a word from the destination.
 #[must_use]
 pub fn of_source_ms(start: &StartMove, stands_still: bool) -> u64 {
-    let running = u64::from(start.patience_ms);
+    let running = u64::from(start.timeout_ms);
     if !stands_still {
         return running;
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::MoveId;
 
-    fn start(patience_ms: u32, downtime_limit_ms: u32, pace: Pace) -> StartMove {
+    fn start(timeout_ms: u32, downtime_limit_ms: u32, pace: Pace) -> StartMove {
         StartMove {
             id: MoveId(1),
             seed: [0; 2],
@@ -62,7 +62,7 @@ mod tests {
             max_rounds: 1,
             share: 100,
             bandwidth: 0,
-            patience_ms,
+            timeout_ms,
             pace,
             advance: false,
             accept_core: false,
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_stands_still_waits_as_long_as_the_operator_allows() {
-        let wait = |patience, limit| of_source_ms(&start(patience, limit, Pace::UNLIMITED), true);
+        let wait = |timeout, limit| of_source_ms(&start(timeout, limit, Pace::UNLIMITED), true);
         assert_eq!(wait(MOVE_MS, 0), u64::from(STANDSTILL_MS));
         assert_eq!(wait(500, 0), 500, "no longer than one that runs");
         assert_eq!((wait(MOVE_MS, 200), wait(500, 60_000)), (200, 60_000));

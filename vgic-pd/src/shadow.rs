@@ -1,7 +1,7 @@
-//! The books of one vCPU's list registers.
+//! The shadow of one vCPU's list registers.
 //!
 //! Responsible for: what was put where, and whether there is room for more. seL4's own copy is
-//! stale while a vCPU is loaded, and it overwrites without asking: these books are the only
+//! stale while a vCPU is loaded, and it overwrites without asking: these shadow are the only
 //! protection of an interrupt that is in flight. They must never guess what a guest did with it.
 
 use crate::interrupt::{Interrupt, VcpuSet};
@@ -9,7 +9,7 @@ use channel::vgic::LIST_REGISTERS;
 
 /// What sits in a list register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Occupant {
+pub(crate) struct Entry {
     /// The interrupt.
     pub(crate) interrupt: Interrupt,
     /// The priority that it was injected with, as `GICD_IPRIORITYR` has it.
@@ -24,18 +24,18 @@ pub(crate) struct Occupant {
 
 /// The list registers of a vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Books {
-    registers: [Option<Occupant>; LIST_REGISTERS],
+pub(crate) struct ListRegisterShadow {
+    registers: [Option<Entry>; LIST_REGISTERS],
 }
 
-impl Books {
+impl ListRegisterShadow {
     /// Nothing in flight.
     pub(crate) const NEW: Self = Self {
         registers: [None; LIST_REGISTERS],
     };
 
     /// What sits in each list register.
-    pub(crate) fn occupants(&self) -> impl Iterator<Item = Option<Occupant>> + '_ {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Option<Entry>> + '_ {
         self.registers.iter().copied()
     }
 
@@ -46,10 +46,7 @@ impl Books {
 
     /// Something in flight may still wait to be taken.
     pub(crate) fn may_have_pending(&self) -> bool {
-        self.registers
-            .iter()
-            .flatten()
-            .any(|occupant| !occupant.restored)
+        self.registers.iter().flatten().any(|entry| !entry.restored)
     }
 
     /// Whether any interrupt at all could find room.
@@ -59,10 +56,10 @@ impl Books {
 
     /// The least urgent priority of what may still wait to be taken.
     pub(crate) fn least_urgent(&self) -> Option<u8> {
-        let occupants = self.registers.iter().flatten();
-        occupants
-            .filter(|occupant| !occupant.restored)
-            .map(|occupant| occupant.priority)
+        let entries = self.registers.iter().flatten();
+        entries
+            .filter(|entry| !entry.restored)
+            .map(|entry| entry.priority)
             .max()
     }
 
@@ -72,10 +69,10 @@ impl Books {
     }
 
     /// Puts an interrupt into a free list register; false if it is not free.
-    pub(crate) fn put(&mut self, list_register: usize, occupant: Occupant) -> bool {
+    pub(crate) fn put(&mut self, list_register: usize, entry: Entry) -> bool {
         match self.registers.get_mut(list_register) {
             Some(slot @ None) => {
-                *slot = Some(occupant);
+                *slot = Some(entry);
                 true
             }
             _ => false,
@@ -83,7 +80,7 @@ impl Books {
     }
 
     /// Empties a list register.
-    pub(crate) fn take(&mut self, list_register: usize) -> Option<Occupant> {
+    pub(crate) fn take(&mut self, list_register: usize) -> Option<Entry> {
         self.registers.get_mut(list_register)?.take()
     }
 }
@@ -93,8 +90,8 @@ mod tests {
     use super::*;
     use channel::Intid;
 
-    fn occupant(intid: u16, priority: u8) -> Occupant {
-        Occupant {
+    fn entry(intid: u16, priority: u8) -> Entry {
+        Entry {
             interrupt: Interrupt::new(Intid::new(intid).unwrap()).unwrap(),
             priority,
             group: 0,
@@ -105,37 +102,37 @@ mod tests {
 
     #[test]
     fn list_registers_are_taken_from_the_first_on() {
-        let mut books = Books::default();
+        let mut shadow = ListRegisterShadow::default();
         for place in 0..LIST_REGISTERS {
-            assert_eq!(books.first_free(), Some(place));
-            assert!(books.put(place, occupant(40, 0x80)));
+            assert_eq!(shadow.first_free(), Some(place));
+            assert!(shadow.put(place, entry(40, 0x80)));
         }
-        assert!(!books.has_room());
-        assert_eq!(books.first_free(), None);
+        assert!(!shadow.has_room());
+        assert_eq!(shadow.first_free(), None);
     }
 
     #[test]
     fn what_is_known_to_be_active_waits_for_nothing() {
-        let mut books = Books::default();
-        assert_eq!(books.least_urgent(), None);
+        let mut shadow = ListRegisterShadow::default();
+        assert_eq!(shadow.least_urgent(), None);
         for (place, priority, restored) in [(0, 0x40, false), (1, 0x80, false), (2, 0xa0, true)] {
-            let occupant = Occupant {
+            let entry = Entry {
                 restored,
-                ..occupant(40, priority)
+                ..entry(40, priority)
             };
-            assert!(books.put(place, occupant));
+            assert!(shadow.put(place, entry));
         }
-        assert_eq!(books.least_urgent(), Some(0x80));
+        assert_eq!(shadow.least_urgent(), Some(0x80));
     }
 
     #[test]
     fn an_occupied_list_register_is_never_overwritten() {
-        let mut books = Books::default();
-        assert!(books.put(1, occupant(40, 0)));
-        assert!(!books.put(1, occupant(41, 0)));
-        assert!(!books.put(LIST_REGISTERS, occupant(41, 0)));
-        assert_eq!(books.take(1), Some(occupant(40, 0)));
-        assert_eq!(books.take(1), None);
-        assert_eq!(books.take(LIST_REGISTERS), None);
+        let mut shadow = ListRegisterShadow::default();
+        assert!(shadow.put(1, entry(40, 0)));
+        assert!(!shadow.put(1, entry(41, 0)));
+        assert!(!shadow.put(LIST_REGISTERS, entry(41, 0)));
+        assert_eq!(shadow.take(1), Some(entry(40, 0)));
+        assert_eq!(shadow.take(1), None);
+        assert_eq!(shadow.take(LIST_REGISTERS), None);
     }
 }

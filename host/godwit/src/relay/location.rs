@@ -8,7 +8,7 @@ use protocol::management::{Phase, Stage, StatusReport};
 
 /// Where a guest is after a move that did not go as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
+pub enum GuestLocation {
     /// Nowhere: it ended on the source, in this way, before it was handed over.
     Ended(Phase),
     /// On the source, in this phase.
@@ -24,7 +24,7 @@ pub enum Whereabouts {
     Unknown,
 }
 
-impl Whereabouts {
+impl GuestLocation {
     /// Where the guest is after the move with this number, if that was begun, by what those boards say that answer.
     pub(super) fn after(
         id: Option<MoveId>,
@@ -86,14 +86,14 @@ mod tests {
         }
     }
 
-    fn after(source: Option<StatusReport>, destination: Option<StatusReport>) -> Whereabouts {
-        Whereabouts::after(Some(ID), source.as_ref(), destination.as_ref())
+    fn after(source: Option<StatusReport>, destination: Option<StatusReport>) -> GuestLocation {
+        GuestLocation::after(Some(ID), source.as_ref(), destination.as_ref())
     }
 
     #[test]
     fn a_source_that_is_silent_leaves_it_open_unless_the_destination_took_the_guest() {
         let taken = status(Phase::Running, Some((ID, Stage::Taken)));
-        let running = Whereabouts::Destination(Phase::Running);
+        let running = GuestLocation::Destination(Phase::Running);
         assert_eq!(after(None, Some(taken)), running);
         // The guest is all there and nobody has handed it over; it is another guest; of another move.
         for status in [
@@ -102,18 +102,18 @@ mod tests {
             status(Phase::Running, Some((MoveId(6), Stage::Taken))),
             status(Phase::Empty, Some((ID, Stage::Failed))),
         ] {
-            assert_eq!(after(None, Some(status)), Whereabouts::Unknown);
+            assert_eq!(after(None, Some(status)), GuestLocation::Unknown);
         }
-        assert_eq!(after(None, None), Whereabouts::Unknown);
-        let unbegun = Whereabouts::after(None, None, Some(&taken));
-        assert_eq!(unbegun, Whereabouts::Unknown);
+        assert_eq!(after(None, None), GuestLocation::Unknown);
+        let unbegun = GuestLocation::after(None, None, Some(&taken));
+        assert_eq!(unbegun, GuestLocation::Unknown);
     }
 
     #[test]
     fn a_source_that_has_the_guest_is_believed() {
         let source = status(Phase::Running, Some((ID, Stage::Failed)));
         let other = status(Phase::Running, None);
-        let here = Whereabouts::Source(Phase::Running);
+        let here = GuestLocation::Source(Phase::Running);
         assert_eq!(after(Some(source), Some(other)), here);
         assert_eq!(after(Some(source), None), here);
     }
@@ -123,21 +123,21 @@ mod tests {
         let source = status(Phase::Stopped, Some((ID, Stage::InDoubt)));
         let prepared = status(Phase::Imported, Some((ID, Stage::Prepared)));
         for destination in [None, Some(prepared)] {
-            assert_eq!(after(Some(source), destination), Whereabouts::InDoubt);
+            assert_eq!(after(Some(source), destination), GuestLocation::InDoubt);
         }
         let taken = status(Phase::Running, Some((ID, Stage::Taken)));
-        let running = Whereabouts::Destination(Phase::Running);
+        let running = GuestLocation::Destination(Phase::Running);
         assert_eq!(after(Some(source), Some(taken)), running);
     }
 
     #[test]
     fn a_guest_that_was_taken_is_never_said_to_be_at_its_source() {
         let source = status(Phase::Empty, Some((ID, Stage::Gone)));
-        assert_eq!(after(Some(source), None), Whereabouts::HandedOver);
+        assert_eq!(after(Some(source), None), GuestLocation::HandedOver);
         let empty = status(Phase::Empty, None);
-        assert_eq!(after(Some(source), Some(empty)), Whereabouts::HandedOver);
+        assert_eq!(after(Some(source), Some(empty)), GuestLocation::HandedOver);
         let off = status(Phase::Off, Some((ID, Stage::Taken)));
-        let there = Whereabouts::Destination(Phase::Off);
+        let there = GuestLocation::Destination(Phase::Off);
         assert_eq!(after(Some(source), Some(off)), there);
     }
 }

@@ -1,16 +1,16 @@
 //! How long this program waits.
 //!
 //! Responsible for: every such time, in one place. What boards wait for each other is
-//! [`protocol::patience`]; what a slow line takes comes on top ([`Pace`](protocol::Pace)). A
+//! [`protocol::timeouts`]; what a slow line takes comes on top ([`Pace`](protocol::Pace)). A
 //! board that is slow is not dead: its host may have other things to do. So each wait counts from the last sign of life,
 //! and ends early only where somebody stands still for it. Never: decides what becomes of a guest; boards do.
 
 use std::time::Duration;
 
-use protocol::patience;
+use protocol::timeouts;
 
 /// While a guest moves and runs, for a word from the other board, unless `--timeout` says otherwise.
-pub const MOVE: Duration = Duration::from_millis(patience::MOVE_MS as u64);
+pub const MOVE: Duration = Duration::from_millis(timeouts::MOVE_MS as u64);
 /// For a board to answer a request; it is asked [again](ASK_AGAIN) meanwhile, which does no harm.
 pub const ANSWER: Duration = Duration::from_secs(12);
 /// After so long without an answer a request is sent again.
