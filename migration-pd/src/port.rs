@@ -1,4 +1,4 @@
-//! What the agent needs from the outside: the neighbours, guest RAM, the link, the clock.
+//! What the agent needs from the outside: the peer domains, guest RAM, the link, the clock.
 //!
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with
 //! channels and shared memory, the tests with a model. Must never: contain a decision.
@@ -17,7 +17,7 @@ pub enum Place {
     Store,
 }
 
-/// The neighbours, guest RAM, the link and the clock, as the agent uses them.
+/// The peer domains, guest RAM, the link and the clock, as the agent uses them.
 pub trait Port {
     /// Guest RAM.
     type Ram: GuestRam;

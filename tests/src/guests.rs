@@ -108,7 +108,7 @@ impl TestGuest {
         }
     }
 
-    /// The attacker (`guest/attacker`): vCPU 0 attacks, vCPU 1 is its neighbour.
+    /// The attacker (`guest/attacker`): vCPU 0 attacks, vCPU 1 is its sibling.
     #[must_use]
     pub const fn attacker() -> Self {
         Self {

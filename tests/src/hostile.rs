@@ -81,7 +81,7 @@ impl Target {
     /// # Errors
     ///
     /// There is no such place.
-    pub fn neighbours_region(&self, number: usize) -> anyhow::Result<u64> {
+    pub fn peer_domains_region(&self, number: usize) -> anyhow::Result<u64> {
         let mut places: Vec<_> = (self.system.domains.iter())
             .filter(|other| other.name != self.domain().name)
             .flat_map(Domain::all_mappings)

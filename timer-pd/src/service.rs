@@ -1,7 +1,7 @@
 //! Requests in, answers out, and the board's timer set to the next thing that is due.
 //!
 //! Responsible for: who may ask for what, and that the board's timer is always set to the earliest
-//! deadline. It must never let a neighbour's nonsense do more than be refused.
+//! deadline. It must never let a peer domain's nonsense do more than be refused.
 
 use crate::board::BoardTimer;
 use crate::timers::Timers;

@@ -27,7 +27,7 @@ struct Memory {
     view: NonNull<[u32]>,
     export: NonNull<u8>,
     import: NonNull<u8>,
-    /// What was imported last, out of the neighbour's reach.
+    /// What was imported last, out of the peer domain's reach.
     copy: [u8; MAX_RECORD],
 }
 
@@ -52,7 +52,7 @@ impl Regions for Memory {
         let copy = self.copy.get_mut(..length)?;
         for (offset, byte) in copy.iter_mut().enumerate() {
             // SAFETY: `offset` is below MAX_RECORD, and the region is mapped, readable and at
-            // least as long. Volatile, because the neighbour may write meanwhile: each byte is
+            // least as long. Volatile, because the peer domain may write meanwhile: each byte is
             // read once, and what it says is checked afterwards.
             *byte = unsafe { self.import.add(offset).read_volatile() };
         }

@@ -1,7 +1,7 @@
 //! Requests in, answers out.
 //!
 //! Responsible for: who may ask for what, and that the published view says what the guest would
-//! read. It must never let a neighbour's nonsense do more than be refused.
+//! read. It must never let a peer domain's nonsense do more than be refused.
 
 use crate::gic::Gic;
 use crate::register::Register;

@@ -1,4 +1,4 @@
-//! What the machine needs from the outside: the kernel, the neighbours, memory.
+//! What the machine needs from the outside: the kernel, the peer domains, memory.
 //!
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with
 //! capabilities and shared memory, the tests with a model. Must never: contain a decision.
@@ -129,7 +129,7 @@ pub const COUNT_STATE: usize = 3;
 /// All registers.
 pub const COUNT_ALL: usize = 36;
 
-/// The kernel, the neighbours and memory, as the machine uses them.
+/// The kernel, the peer domains and memory, as the machine uses them.
 pub trait Port: DataPage {
     /// A thread's registers.
     type Frame: Frame;

@@ -4,7 +4,7 @@
 //! Must never: support legacy devices, whose layout is another.
 //!
 //! The queues are ours, not that crate's: its queue takes buffers as references, but what we send
-//! lies in a region that a neighbour may be writing, which a reference must never be to. Ours
+//! lies in a region that a peer domain may be writing, which a reference must never be to. Ours
 //! takes physical addresses, needs no unsafe code per buffer, and no process-wide allocator.
 
 mod control;

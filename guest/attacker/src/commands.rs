@@ -5,10 +5,10 @@ use guest_runtime::console::Console;
 use guest_runtime::println;
 use guest_runtime::timer;
 
-use crate::neighbour::Neighbour;
 use crate::orders::{
     COUNTS, DEADLY, DONE, KIND, LEVEL, ORDER, Order, PROGRESS, ROUNDS, SEED, TRANSLATED,
 };
+use crate::sibling::Sibling;
 
 /// For how long vCPU 0 may get no further, in microseconds of the guest's clock, until it is taken for lost: where it
 /// may be, and where it must not be.
@@ -20,18 +20,18 @@ const LONGEST: usize = 128;
 
 /// Reads and carries out commands.
 pub(crate) fn serve() -> ! {
-    let mut neighbour = Neighbour::new();
+    let mut sibling = Sibling::new();
     println!("attacker: ready");
     let mut line = [0; LONGEST];
     loop {
-        let length = read_line(&mut line, &mut neighbour);
+        let length = read_line(&mut line, &mut sibling);
         let text = core::str::from_utf8(line.get(..length).unwrap_or_default()).unwrap_or("?");
-        obey(text, &mut neighbour);
+        obey(text, &mut sibling);
     }
 }
 
 /// Reads a line; looks after itself while there is none.
-fn read_line(line: &mut [u8; LONGEST], neighbour: &mut Neighbour) -> usize {
+fn read_line(line: &mut [u8; LONGEST], sibling: &mut Sibling) -> usize {
     let mut length = 0;
     loop {
         match Console::receive() {
@@ -42,12 +42,12 @@ fn read_line(line: &mut [u8; LONGEST], neighbour: &mut Neighbour) -> usize {
                     length += 1;
                 }
             }
-            None => neighbour.rest(),
+            None => sibling.rest(),
         }
     }
 }
 
-fn obey(line: &str, neighbour: &mut Neighbour) {
+fn obey(line: &str, sibling: &mut Sibling) {
     let arguments = Arguments::new(line);
     match line.split_ascii_whitespace().next() {
         Some("attack") => {
@@ -56,25 +56,25 @@ fn obey(line: &str, neighbour: &mut Neighbour) {
             ROUNDS.set(arguments.number("rounds", 1_000));
             let deadly = arguments.number("deadly", 0);
             println!("attacker: begins seed={seed}");
-            let (outcome, lost) = order(Order::Attack, &arguments, deadly, neighbour);
+            let (outcome, lost) = order(Order::Attack, &arguments, deadly, sibling);
             println!(
                 "attacker: done seed={seed} rounds={} exceptions={} beats={} lost={} mismatches={}",
                 PROGRESS.get(),
                 outcome[0],
-                neighbour.beats(),
+                sibling.beats(),
                 u8::from(lost),
-                neighbour.mismatches(),
+                sibling.mismatches(),
             );
         }
         Some("sweep") => {
-            let ([values, undefined, other], _) = order(Order::Sweep, &arguments, 0, neighbour);
+            let ([values, undefined, other], _) = order(Order::Sweep, &arguments, 0, sibling);
             let level = LEVEL.get();
             println!(
                 "attacker: swept level={level} values={values} undefined={undefined} other={other}"
             );
         }
         Some("touch") => {
-            let ([accesses, aborts, other], _) = order(Order::Touch, &arguments, 0, neighbour);
+            let ([accesses, aborts, other], _) = order(Order::Touch, &arguments, 0, sibling);
             println!("attacker: touched accesses={accesses} aborts={aborts} other={other}");
         }
         Some("echo") => println!("attacker: {line}"),
@@ -87,7 +87,7 @@ fn order(
     order: Order,
     arguments: &Arguments<'_>,
     deadly: u64,
-    neighbour: &mut Neighbour,
+    sibling: &mut Sibling,
 ) -> ([u64; 3], bool) {
     KIND.set(order as u64);
     LEVEL.set(arguments.number("level", 1));
@@ -95,7 +95,7 @@ fn order(
     DEADLY.set(deadly);
     PROGRESS.set(0);
     COUNTS.iter().for_each(|count| count.set(0));
-    neighbour.begin();
+    sibling.begin();
     let number = ORDER.get() + 1;
     ORDER.set(number);
     let timeout = timer::ticks(if deadly == 0 {
@@ -105,14 +105,14 @@ fn order(
     });
     let (mut progress, mut since) = (0, timer::counter());
     while DONE.get() != number && timer::counter() - since < timeout {
-        neighbour.beat();
+        sibling.beat();
         if PROGRESS.get() != progress {
             (progress, since) = (PROGRESS.get(), timer::counter());
         }
     }
-    // vCPU 0 may have changed what its neighbour speaks through.
-    neighbour.take_back_the_console();
-    neighbour.report();
+    // vCPU 0 may have changed what its sibling speaks through.
+    sibling.take_back_the_console();
+    sibling.report();
     let counted = [COUNTS[0].get(), COUNTS[1].get(), COUNTS[2].get()];
     (counted, DONE.get() != number)
 }

@@ -2,7 +2,7 @@
 //!
 //! `godwit run --flat FILE --load 0x44000000 --vcpus 2`. vCPU 0 attacks: it executes the programs of
 //! [`attacker::Plan`], each from a known state, and comes back by its own exception vectors ([`run`]). vCPU 1 is the
-//! neighbour: it has the console, keeps values in all that a vCPU has ([`neighbour`]), and says whether they are still
+//! sibling: it has the console, keeps values in all that a vCPU has ([`sibling`]), and says whether they are still
 //! there. Commands on the console, a line each:
 //!
 //! * `attack seed=N rounds=N level=0|1 translated=0|1 deadly=0|1` answers `attacker: begins seed=N`, and
@@ -13,7 +13,7 @@
 //!   `attacker: touched accesses=N aborts=N other=N`;
 //! * `echo …` answers the same after `attacker: `.
 //!
-//! What the neighbour finds wrong is said before: `attacker: MISMATCH …`.
+//! What the sibling finds wrong is said before: `attacker: MISMATCH …`.
 #![no_std]
 #![no_main]
 
@@ -21,9 +21,9 @@ mod assault;
 mod commands;
 mod hold;
 mod map;
-mod neighbour;
 mod orders;
 mod run;
+mod sibling;
 mod sweep;
 
 use guest_runtime::exception::{Frame, Vector};

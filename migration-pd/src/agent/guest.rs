@@ -133,7 +133,7 @@ pub(super) fn order<P: Port>(port: &mut P, request: &vmm::Request) -> Result<u64
     )
 }
 
-/// What a neighbour's refusal of a register's value is about.
+/// What a peer domain's refusal of a register's value is about.
 pub(super) fn illegal_value(answer: &Message) -> Option<Illegal> {
     let channel::IllegalValue {
         vcpu,
@@ -149,7 +149,7 @@ pub(super) fn illegal_value(answer: &Message) -> Option<Illegal> {
     })
 }
 
-/// A neighbour's answer, or its reason.
+/// A peer domain's answer, or its reason.
 pub(super) fn reason_of(answer: Result<u64, ProtocolError>) -> Result<u64, u64> {
     answer.map_err(|error| match error {
         ProtocolError::Refused { reason } => reason,

@@ -76,7 +76,7 @@ impl Core<'_> {
         let described = self.own_machine(port);
         let answer = match described {
             Ok(length) => Answer::Description(self.record.get(..length).unwrap_or_default()),
-            Err(reason) => Answer::Refused(neighbour(reason)),
+            Err(reason) => Answer::Refused(peer(reason)),
         };
         self.outbox
             .message(answer.kind(), tag, |payload| answer.encode(payload));
@@ -132,7 +132,7 @@ impl Core<'_> {
             Err(reason) if reason == Refusal::WrongPhase as u64 => {
                 Err(RequestError::WrongPhase { phase })
             }
-            Err(reason) => Err(neighbour(reason)),
+            Err(reason) => Err(peer(reason)),
         }
     }
 
@@ -234,7 +234,7 @@ fn statistics<P: Port>(port: &mut P) -> Result<Answer<'static>, RequestError> {
     let decoded = answer.and_then(|answer| vmm::decode_statistics(&answer));
     decoded
         .map(Answer::Statistics)
-        .map_err(|error| neighbour(reason_of(Err(error)).err().unwrap_or(0)))
+        .map_err(|error| peer(reason_of(Err(error)).err().unwrap_or(0)))
 }
 
 /// Asks of each vCPU; the guest runs on meanwhile.
@@ -244,13 +244,13 @@ fn look<P: Port>(port: &mut P) -> Result<Answer<'static>, RequestError> {
         let answer = port.vmm(&vmm::Request::Look { vcpu });
         *hang = answer
             .and_then(|answer| vmm::decode_hang(&answer))
-            .map_err(|error| neighbour(reason_of(Err(error)).err().unwrap_or(0)))?;
+            .map_err(|error| peer(reason_of(Err(error)).err().unwrap_or(0)))?;
     }
     Ok(Answer::Looked(looked))
 }
 
-const fn neighbour(reason: u64) -> RequestError {
-    RequestError::Neighbour {
+const fn peer(reason: u64) -> RequestError {
+    RequestError::PeerDomain {
         domain: Domain::Vmm,
         reason,
     }

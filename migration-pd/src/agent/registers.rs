@@ -18,7 +18,7 @@ impl Core<'_> {
     pub(super) fn examine<P: Port>(&mut self, port: &mut P, tag: u32, domain: Domain) {
         let exported = self.stands_still(port).and_then(|()| {
             self.export(port, domain)
-                .map_err(|reason| RequestError::Neighbour { domain, reason })
+                .map_err(|reason| RequestError::PeerDomain { domain, reason })
         });
         let answer = match exported {
             Ok(length) => {
@@ -65,7 +65,7 @@ impl Core<'_> {
         match reason_of(answer.and_then(|answer| vmm::decode_answer(&answer))) {
             Ok(_) => Ok(()),
             Err(reason) if reason == Refusal::BadRegister as u64 => Err(bad),
-            Err(reason) => Err(neighbour(Domain::Vmm, reason)),
+            Err(reason) => Err(peer(Domain::Vmm, reason)),
         }
     }
 
@@ -78,7 +78,7 @@ impl Core<'_> {
         value: u128,
         bad: RequestError,
     ) -> Result<(), RequestError> {
-        let failed = |reason| neighbour(Domain::Timer, reason);
+        let failed = |reason| peer(Domain::Timer, reason);
         let length = self.export(port, Domain::Timer).map_err(failed)?;
         let bytes = self.record.get(..length).unwrap_or_default();
         let mut timers: TimerRecordV1 = record::decode(bytes).map_err(|_| failed(0))?;
@@ -152,6 +152,6 @@ impl Core<'_> {
     }
 }
 
-const fn neighbour(domain: Domain, reason: u64) -> RequestError {
-    RequestError::Neighbour { domain, reason }
+const fn peer(domain: Domain, reason: u64) -> RequestError {
+    RequestError::PeerDomain { domain, reason }
 }

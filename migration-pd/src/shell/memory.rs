@@ -194,7 +194,7 @@ impl Inbound {
             return false;
         }
         for (offset, byte) in into.iter_mut().enumerate() {
-            // SAFETY: `offset` is within the region. Volatile, because the neighbour may write
+            // SAFETY: `offset` is within the region. Volatile, because the peer domain may write
             // meanwhile: each byte is read once, and what it says is checked afterwards.
             *byte = unsafe { self.base.add(offset).read_volatile() };
         }

@@ -188,7 +188,7 @@ impl Port for Shell {
         Pace::line(u32::try_from(baud).unwrap_or(u32::MAX))
     }
 
-    // A neighbour whose counters contradict ours is as good as one that sends and takes nothing:
+    // A peer domain whose counters contradict ours is as good as one that sends and takes nothing:
     // the move ends for silence.
 
     fn send(&mut self, bytes: &[u8]) -> usize {

@@ -1,4 +1,4 @@
-//! A board without hardware: guest RAM, a guest that writes it, and the neighbours' contracts.
+//! A board without hardware: guest RAM, a guest that writes it, and the peer domains' contracts.
 //!
 //! A tick of the counter is a microsecond, and looking at a page takes one, so that time passes
 //! while the agent works and the guest goes on writing underneath.
@@ -153,7 +153,7 @@ pub(crate) fn timers() -> TimerRecordV1 {
     }
 }
 
-/// What a neighbour is made to do wrong.
+/// What a peer domain is made to do wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
     /// This domain refuses to export.

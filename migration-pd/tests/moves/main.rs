@@ -1,4 +1,4 @@
-//! Moves between two boards whose agents are real and whose neighbours are models.
+//! Moves between two boards whose agents are real and whose peer domains are models.
 #![allow(
     clippy::cast_possible_truncation,
     reason = "a test that goes wrong should stop at once"

@@ -138,7 +138,7 @@ fn a_timer_pd_that_does_not_take_its_record_back_is_told_of() {
     world.act(Side::A, &Request::Pause).unwrap();
     world.run_for(10_000);
     world.a.hardware.faults.import = Some(Domain::Timer);
-    let refused = RequestError::Neighbour {
+    let refused = RequestError::PeerDomain {
         domain: Domain::Timer,
         reason: channel::timer::Refusal::BadRecord as u64,
     };

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: passing bytes between the link's device and `migration-pd`, in order, both
 //! ways, asleep whenever there is nothing to do. Must never: look at the bytes, which are sealed,
-//! or touch anything but the device and the two rings. A neighbour or a device that is not to be
+//! or touch anything but the device and the two rings. A peer domain or a device that is not to be
 //! understood is left alone for good.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

@@ -113,7 +113,7 @@ fn input_that_nobody_has_room_for_stays_with_the_other_end() {
 }
 
 #[test]
-fn a_corrupt_neighbour_stops_the_link_for_good() {
+fn a_corrupt_peer_domain_stops_the_link_for_good() {
     let (fake, mut link, mut migration) = link(64);
     assert_eq!(link.work(), Ok(false));
     migration.producer.lie(65);

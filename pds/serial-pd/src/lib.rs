@@ -2,7 +2,7 @@
 //!
 //! Responsible for: passing bytes between one UART and `vmm-pd`, in order, both ways, asleep
 //! whenever there is nothing to do. Must never: look at the bytes, or touch anything but the UART
-//! and the two rings. A neighbour that is not to be understood is left alone for good, with the
+//! and the two rings. A peer domain that is not to be understood is left alone for good, with the
 //! UART silent, and so is a UART that does not answer.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

@@ -164,7 +164,7 @@ fn input_without_a_reader_stays_in_the_uart_and_is_quiet() {
 }
 
 #[test]
-fn a_corrupt_neighbour_silences_the_uart_for_good() {
+fn a_corrupt_peer_domain_silences_the_uart_for_good() {
     let (rings, mut vmm) = pair(64, 64).expect("memory");
     let mut serial = Serial::new(Fake::default(), rings);
     assert_eq!(serial.work(), Ok(false));

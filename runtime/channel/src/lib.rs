@@ -1,11 +1,11 @@
 //! What protection domains say to each other: typed messages and shared-memory rings.
 //!
 //! Responsible for: the one definition of every message that crosses a channel, its encoding into
-//! seL4 message registers, and byte rings in shared memory that survive a hostile neighbour.
+//! seL4 message registers, and byte rings in shared memory that survive a hostile peer domain.
 //! Must never: decide anything about a virtual machine.
 //!
-//! What arrives from a neighbour is untrusted. It is copied once into a [`Message`], decoded with
-//! every field checked, and only then used; a neighbour that talks nonsense is a
+//! What arrives from a peer domain is untrusted. It is copied once into a [`Message`], decoded with
+//! every field checked, and only then used; a peer domain that talks nonsense is a
 //! [`ProtocolError`], never a panic.
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::unwrap_used, clippy::indexing_slicing)]

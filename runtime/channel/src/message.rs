@@ -13,7 +13,7 @@ pub struct Message {
     words: [u64; MAX_WORDS],
 }
 
-/// Why a neighbour's message was not accepted.
+/// Why a peer domain's message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ProtocolError {
     /// The label names no message of this channel.
@@ -38,7 +38,7 @@ pub enum ProtocolError {
         /// The value received.
         value: u64,
     },
-    /// The neighbour understood the request and refuses it in its present state.
+    /// The peer domain understood the request and refuses it in its present state.
     #[error("refused by the other domain, reason {reason}")]
     Refused {
         /// The reason as the channel's own module numbers it.

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: moving bytes both ways between two domains that each write one region and
 //! only read the other, without copying more than once, without polling and without lost
-//! wake-ups. Must never: believe a neighbour. Its counters may hold anything at any time; what
+//! wake-ups. Must never: believe a peer domain. Its counters may hold anything at any time; what
 //! does not fit our own is [`RingError::Corrupt`], and never reaches memory outside the ring.
 //!
 //! # Layout
@@ -14,10 +14,10 @@
 //!
 //! # When to notify, when to sleep
 //!
-//! Each side writes into its header how far the neighbour must get before it wants to be woken:
+//! Each side writes into its header how far the peer domain must get before it wants to be woken:
 //!
 //! * before going to sleep, [`Consumer::wait`] or [`Producer::wait`] leaves that mark; when it
-//!   returns true the neighbour is there already, and the caller must go on instead;
+//!   returns true the peer domain is there already, and the caller must go on instead;
 //! * after its pushes or takes, a side asks [`Producer::notify_due`] or [`Consumer::notify_due`],
 //!   once for any number of them, and notifies when it is true.
 //!
@@ -32,7 +32,7 @@ mod host;
 #[cfg(test)]
 mod model;
 
-use copy::copy_from_neighbour;
+use copy::copy_from_peer_domain;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use cursor::{Cursor, narrow, widen};
@@ -51,15 +51,15 @@ pub const HEADER_LENGTH: usize = size_of::<Header>();
 struct Header {
     /// Bytes that the owner has put into this region's data.
     produced: AtomicU64,
-    /// Bytes that the owner has taken out of the neighbour's data.
+    /// Bytes that the owner has taken out of the peer domain's data.
     consumed: AtomicU64,
-    /// The owner wants to be woken once the neighbour has produced more than this.
+    /// The owner wants to be woken once the peer domain has produced more than this.
     awaits_data_beyond: AtomicU64,
-    /// The owner wants to be woken once the neighbour has consumed more than this.
+    /// The owner wants to be woken once the peer domain has consumed more than this.
     awaits_space_beyond: AtomicU64,
 }
 
-/// A counter of the neighbour's header.
+/// A counter of the peer domain's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     /// Bytes that it has sent.
@@ -79,8 +79,8 @@ pub enum RingError {
         /// Its length in bytes.
         length: usize,
     },
-    /// The neighbour's fault: its counter contradicts ours or what it said before.
-    #[error("the neighbour's {counter:?} is {found}, not within {lowest}..={highest}")]
+    /// The peer domain's fault: its counter contradicts ours or what it said before.
+    #[error("the peer domain's {counter:?} is {found}, not within {lowest}..={highest}")]
     Corrupt {
         /// Which counter.
         counter: Counter,
@@ -126,20 +126,20 @@ pub struct Producer {
     own: NonNull<Header>,
     peer: NonNull<Header>,
     produced: Cursor,
-    /// The neighbour's `consumed` when last looked at and found possible.
+    /// The peer domain's `consumed` when last looked at and found possible.
     consumed: u64,
     /// `produced` when [`Self::notify_due`] was last asked.
     announced: u64,
 }
 
-/// The receiving half: empties the neighbour's region.
+/// The receiving half: empties the peer domain's region.
 #[derive(Debug)]
 pub struct Consumer {
     region: NonNull<u8>,
     own: NonNull<Header>,
     peer: NonNull<Header>,
     consumed: Cursor,
-    /// The neighbour's `produced` when last looked at and found possible.
+    /// The peer domain's `produced` when last looked at and found possible.
     produced: u64,
     /// `consumed` when [`Self::notify_due`] was last asked.
     announced: u64,
@@ -163,7 +163,7 @@ impl Duplex {
     /// * `own` is valid for reads and writes of `own_length` bytes and `peer` for reads of
     ///   `peer_length` bytes, until the program ends;
     /// * the two do not overlap, are normal memory, and nothing in this program uses them but the
-    ///   value returned, of which there is only one for this pair. The neighbour may write `peer`
+    ///   value returned, of which there is only one for this pair. The peer domain may write `peer`
     ///   at any time and in any way, but cannot write `own`.
     pub unsafe fn new(
         own: NonNull<u8>,
@@ -205,9 +205,9 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`RingError::Corrupt`] for a count that no honest neighbour has.
+    /// [`RingError::Corrupt`] for a count that no honest peer domain has.
     pub fn free(&mut self) -> Result<usize, RingError> {
-        // Acquire: what the neighbour read before it said so is read; we may write over it.
+        // Acquire: what the peer domain read before it said so is read; we may write over it.
         let found = header(&self.peer).consumed.load(Ordering::Acquire);
         self.consumed = between(Counter::Consumed, found, self.consumed, self.produced.count)?;
         Ok(self.known_free())
@@ -245,7 +245,7 @@ impl Producer {
         let free = self.free()?.min(most);
         let [Span { offset, length }, _] = self.produced.spans(0, free);
         // SAFETY: `spans` stays within the region, which is ours to write, behind the header; the
-        // neighbour cannot write it, and what it has yet to read lies outside the free part.
+        // peer domain cannot write it, and what it has yet to read lies outside the free part.
         Ok(unsafe { core::slice::from_raw_parts_mut(self.region.as_ptr().add(offset), length) })
     }
 
@@ -280,8 +280,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Whether the neighbour wants to be notified of what was sent since this was last asked.
-    #[must_use = "a notification that is due and not sent leaves the neighbour asleep"]
+    /// Whether the peer domain wants to be notified of what was sent since this was last asked.
+    #[must_use = "a notification that is due and not sent leaves the peer domain asleep"]
     pub fn notify_due(&mut self) -> bool {
         fence(Ordering::SeqCst);
         let mark = header(&self.peer)
@@ -310,7 +310,7 @@ impl Producer {
     fn leave_mark(&self, space: usize) {
         let used = widen(self.capacity() - space);
         if self.produced.count > used {
-            // Enough is free once the neighbour has consumed all but `used` of what we sent.
+            // Enough is free once the peer domain has consumed all but `used` of what we sent.
             header(&self.own)
                 .awaits_space_beyond
                 .store(self.produced.count - used - 1, Ordering::Relaxed);
@@ -332,7 +332,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`RingError::Corrupt`] for a count that no honest neighbour has.
+    /// [`RingError::Corrupt`] for a count that no honest peer domain has.
     pub fn available(&mut self) -> Result<usize, RingError> {
         // Acquire: the bytes that the count speaks of are there.
         let found = header(&self.peer).produced.load(Ordering::Acquire);
@@ -362,14 +362,14 @@ impl Consumer {
         let mut rest = bytes;
         for Span { offset, length } in self.consumed.spans(0, count) {
             let (now, later) = rest.split_at_mut(length.min(rest.len()));
-            // SAFETY: `spans` stays within the neighbour's region, and `now` is no longer.
-            unsafe { copy_from_neighbour(self.region.as_ptr().add(offset), now) };
+            // SAFETY: `spans` stays within the peer domain's region, and `now` is no longer.
+            unsafe { copy_from_peer_domain(self.region.as_ptr().add(offset), now) };
             rest = later;
         }
         Ok(count)
     }
 
-    /// The bytes that can be taken, but for the first `skip`, as they lie in the neighbour's
+    /// The bytes that can be taken, but for the first `skip`, as they lie in the peer domain's
     /// region, for a device that reads them. They stay until [`Self::consume`].
     ///
     /// # Errors
@@ -396,15 +396,15 @@ impl Consumer {
             });
         }
         self.consumed.advance(count);
-        // Release: our reads of the bytes come before the neighbour may write over them.
+        // Release: our reads of the bytes come before the peer domain may write over them.
         header(&self.own)
             .consumed
             .store(self.consumed.count, Ordering::Release);
         Ok(())
     }
 
-    /// Whether the neighbour wants to be notified of what was taken since this was last asked.
-    #[must_use = "a notification that is due and not sent leaves the neighbour asleep"]
+    /// Whether the peer domain wants to be notified of what was taken since this was last asked.
+    #[must_use = "a notification that is due and not sent leaves the peer domain asleep"]
     pub fn notify_due(&mut self) -> bool {
         fence(Ordering::SeqCst);
         let mark = header(&self.peer)
@@ -444,11 +444,11 @@ impl Consumer {
 fn header(pointer: &NonNull<Header>) -> &Header {
     // SAFETY: `Duplex::new` was given regions that are readable until the program ends, and
     // `Cursor::new` checked that they are long enough and aligned. All fields are atomic, so the
-    // neighbour may write them at any time.
+    // peer domain may write them at any time.
     unsafe { pointer.as_ref() }
 }
 
-/// A counter of the neighbour's, if it is possible.
+/// A counter of the peer domain's, if it is possible.
 fn between(counter: Counter, found: u64, lowest: u64, highest: u64) -> Result<u64, RingError> {
     if (lowest..=highest).contains(&found) {
         Ok(found)

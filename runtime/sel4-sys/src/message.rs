@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversized_field_does_not_reach_its_neighbour() {
+    fn an_oversized_field_does_not_reach_its_peer_domain() {
         let info = MessageInfo::new(1 << 52, 8, 4, 128);
         assert_eq!(info.word(), 0);
     }

@@ -1,7 +1,7 @@
 //! What a capture and a restore of a vCPU cost, for benchmarks.
 //!
 //! Responsible for: between which of the machine's calls each of them lies, and how much of that is spent in calls of
-//! neighbours. A shell that is built to measure (`cargo xtask bench`) has one; no other has. Must never: change what the
+//! peer domains. A shell that is built to measure (`cargo xtask bench`) has one; no other has. Must never: change what the
 //! machine does.
 //!
 //! A vCPU is captured from the question which list registers are taken until `timer-pd` has its timer, and restored from
@@ -16,7 +16,7 @@
 
 use channel::{timer, vgic};
 
-/// A call that the machine makes to a neighbour or the kernel, as far as it matters here.
+/// A call that the machine makes to a peer domain or the kernel, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The first of a capture.
@@ -31,8 +31,8 @@ pub enum Step {
     Resume,
     /// A list register is filled.
     Inject,
-    /// Any other call of a neighbour.
-    Neighbour,
+    /// Any other call of a peer domain.
+    PeerDomain,
 }
 
 impl Step {
@@ -42,7 +42,7 @@ impl Step {
         match request {
             vgic::Request::ListRegisterEntries { .. } => Self::CaptureBegins,
             vgic::Request::Restore { .. } => Self::RestoreBegins,
-            _ => Self::Neighbour,
+            _ => Self::PeerDomain,
         }
     }
 
@@ -52,12 +52,12 @@ impl Step {
         match request {
             timer::Request::Save { .. } => Self::CaptureEnds,
             timer::Request::Release => Self::RunPermit,
-            _ => Self::Neighbour,
+            _ => Self::PeerDomain,
         }
     }
 
-    /// Whether it is a call of a neighbour.
-    const fn is_neighbours(self) -> bool {
+    /// Whether it is a call of a peer domain.
+    const fn is_peer_domains(self) -> bool {
         !matches!(self, Self::Resume | Self::Inject)
     }
 }
@@ -67,8 +67,8 @@ impl Step {
 pub struct Lap {
     /// Of `vmm-pd`, the stub and the kernel for them.
     pub own: u64,
-    /// Of calls of neighbours.
-    pub neighbours: u64,
+    /// Of calls of peer domains.
+    pub peers: u64,
 }
 
 /// What a machine was let go on after.
@@ -101,7 +101,7 @@ enum Running {
 pub struct Stopwatch {
     running: Running,
     since: u64,
-    neighbours: u64,
+    peers: u64,
     measured: Measured,
 }
 
@@ -116,7 +116,7 @@ impl Stopwatch {
                 self.start(Running::Capture, before);
             }
             (Step::CaptureEnds, Running::Capture) => {
-                self.neighbours += took;
+                self.peers += took;
                 self.measured.capture = self.stop(after);
                 return None;
             }
@@ -137,8 +137,8 @@ impl Stopwatch {
             (Step::Resume, Running::Release(left)) => self.running = Running::Release(left - 1),
             _ => {}
         }
-        if step.is_neighbours() {
-            self.neighbours += took;
+        if step.is_peer_domains() {
+            self.peers += took;
         }
         None
     }
@@ -146,14 +146,14 @@ impl Stopwatch {
     const fn start(&mut self, what: Running, count: u64) {
         self.running = what;
         self.since = count;
-        self.neighbours = 0;
+        self.peers = 0;
     }
 
     const fn stop(&mut self, count: u64) -> Lap {
         self.running = Running::Nothing;
         Lap {
-            own: count - self.since - self.neighbours,
-            neighbours: self.neighbours,
+            own: count - self.since - self.peers,
+            peers: self.peers,
         }
     }
 }
@@ -171,29 +171,29 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_told_apart_and_what_is_the_kernels_is_ours() {
+    fn peer_domains_are_told_apart_and_what_is_the_kernels_is_ours() {
         let mut stopwatch = Stopwatch::default();
         let capture = [
             Step::CaptureBegins,
             // A maintenance interrupt inside the stub.
             Step::Resume,
-            Step::Neighbour,
+            Step::PeerDomain,
             Step::CaptureEnds,
         ];
         assert_eq!(calls(&mut stopwatch, &capture), None);
         let restore = [
             Step::RestoreBegins,
-            Step::Neighbour,
+            Step::PeerDomain,
             Step::Inject,
             // A timer's event inside the stub.
             Step::Resume,
             Step::Inject,
             Step::RunPermit,
-            Step::Neighbour,
+            Step::PeerDomain,
             Step::Resume,
         ];
         let measured = calls(&mut stopwatch, &restore).unwrap();
-        let lap = |own, neighbours| Lap { own, neighbours };
+        let lap = |own, peers| Lap { own, peers };
         assert_eq!(measured.capture, lap(3 * 100 + 10, 30));
         assert_eq!(measured.restore, lap(5 * 100 + 3 * 10, 20));
         assert_eq!(measured.release, lap(2 * 100 + 10, 20));
@@ -212,13 +212,13 @@ mod tests {
             Step::RestoreBegins,
             Step::Inject,
             Step::RestoreBegins,
-            Step::Neighbour,
+            Step::PeerDomain,
             Step::RunPermit,
             Step::Resume,
             Step::Resume,
         ];
         let measured = calls(&mut stopwatch, &steps).unwrap();
-        let lap = |own, neighbours| Lap { own, neighbours };
+        let lap = |own, peers| Lap { own, peers };
         assert_eq!(measured.capture, lap(100, 20));
         assert_eq!(measured.restore, lap(200, 20));
         assert_eq!(measured.release, lap(2 * 100 + 2 * 10, 10));
@@ -230,7 +230,7 @@ mod tests {
     fn a_running_guest_is_not_measured() {
         let mut stopwatch = Stopwatch::default();
         let running = [
-            Step::Neighbour,
+            Step::PeerDomain,
             Step::Inject,
             Step::Resume,
             Step::RunPermit,

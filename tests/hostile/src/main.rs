@@ -2,7 +2,7 @@
 //!
 //! Responsible for: doing the one thing that a test wrote into it, in the place of whichever domain it was put: at its
 //! start, or on the running system. There it waits for a notification or a call, passes the notification on to every
-//! neighbour, so that all hostile domains of an image get their turn, and attacks. Must never: reach the line after an
+//! peer domain, so that all hostile domains of an image get their turn, and attacks. Must never: reach the line after an
 //! attack; if it does, it stays silent, and the test fails because nobody reports it.
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! Messages that no honest neighbour sends, in an order that never changes.
+//! Messages that no honest peer domain sends, in an order that never changes.
 //!
 //! Responsible for: every label around those that mean something, with every number of words around those that belong to
 //! it, filled in ways that no decoder should trust; and what whoever is called must say to each. Must never: depend on
@@ -227,7 +227,7 @@ impl Tally {
     }
 }
 
-/// Counts that no honest neighbour has in the header of its ring, four words each: sent, taken, and how far the other
+/// Counts that no honest peer domain has in the header of its ring, four words each: sent, taken, and how far the other
 /// one must get.
 pub const HEADERS: [[u64; 4]; 8] = [
     [u64::MAX, 0, 0, 0],

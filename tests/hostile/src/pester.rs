@@ -12,10 +12,10 @@ use sel4_microkit::{Channel, MessageInfo, pd_name, with_msg_regs_mut};
 use crate::attack::granted;
 use crate::regions::region;
 
-/// Between an answer and the next: prime to [`MESSAGES`], so that neighbouring answers have nothing in common and all
+/// Between an answer and the next: prime to [`MESSAGES`], so that adjacent answers have nothing in common and all
 /// come up.
 const STRIDE: usize = 1009;
-/// How often a bounded attack notifies each neighbour after each header.
+/// How often a bounded attack notifies each peer domain after each header.
 const NOTIFICATIONS: usize = 2000;
 
 const _: () = assert!(!MESSAGES.is_multiple_of(STRIDE));
@@ -104,7 +104,7 @@ impl core::fmt::Write for Line<'_> {
     }
 }
 
-/// Notifies every neighbour that this domain may notify.
+/// Notifies every peer domain that this domain may notify.
 pub(crate) fn notify_all() {
     let notifications = granted().notifications;
     (0..62)
@@ -113,7 +113,7 @@ pub(crate) fn notify_all() {
 }
 
 /// A notification for each answer of a number. In the place of `vmm-pd`, which nobody above waits for, without end, so that
-/// who asks because of it never comes to an end by itself; in that of `timer-pd`, whose neighbours are all below it, for a
+/// who asks because of it never comes to an end by itself; in that of `timer-pd`, whose peer domains are all below it, for a
 /// while.
 pub(crate) fn disturb(answer: usize) {
     let without_end = pd_name() == Ok("vmm_pd");

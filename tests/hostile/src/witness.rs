@@ -3,7 +3,7 @@
 //! In the place of `serial-pd`: every byte that is typed is answered with a line. In the place of `migration-pd`: every
 //! byte that comes over the link is answered; `t` and `g` by a call to `timer-pd` or `vgic-pd` first. In the place of
 //! `vmm-pd`: every byte that `serial-pd` passes on is answered. After `p`, both
-//! pester their neighbours; after `n`, they leave nonsense in their rings; after `m`, they tell the monitor what only the
+//! pester their peer domains; after `n`, they leave nonsense in their rings; after `m`, they tell the monitor what only the
 //! kernel should; after `d`, they die.
 
 use channel::ids;
@@ -130,7 +130,7 @@ fn answer_peer(rings: &mut Duplex, peer: Channel) {
     }
 }
 
-/// Calls a neighbour, and gives its name if it answers.
+/// Calls a peer domain, and gives its name if it answers.
 fn call(channel: usize, name: &'static [u8]) -> &'static [u8] {
     Channel::new(channel).pp_call(MessageInfo::new(NO_REQUEST, 0));
     name

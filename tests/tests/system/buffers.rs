@@ -15,7 +15,7 @@ use tests::guests::{self, TestGuest};
 
 use crate::on_both_kernels;
 
-/// More than the console's receiver holds, and no two neighbours are the same.
+/// More than the console's receiver holds, and no two adjacent ones are the same.
 const TYPED: usize = 400;
 
 on_both_kernels! {

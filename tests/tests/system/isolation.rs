@@ -23,21 +23,21 @@ use crate::on_both_kernels;
 const LOOK: Duration = Duration::from_millis(300);
 
 on_both_kernels! {
-    fn a_domain_cannot_read_a_neighbours_region(kernel) {
+    fn a_domain_cannot_read_a_peer_domains_region(kernel) {
         every_domain(kernel, &Plan {
             name: "read",
             attack: Attack::Read,
             because: Because::NotMapped,
-            target: |domain| domain.neighbours_region(0),
+            target: |domain| domain.peer_domains_region(0),
         })
     }
 
-    fn a_domain_cannot_write_a_neighbours_region(kernel) {
+    fn a_domain_cannot_write_a_peer_domains_region(kernel) {
         every_domain(kernel, &Plan {
             name: "write",
             attack: Attack::Write,
             because: Because::NotMapped,
-            target: |domain| domain.neighbours_region(1),
+            target: |domain| domain.peer_domains_region(1),
         })
     }
 
@@ -217,7 +217,7 @@ const WRITE: Plan = Plan {
     name: "write",
     attack: Attack::Write,
     because: Because::NotMapped,
-    target: |domain| domain.neighbours_region(2),
+    target: |domain| domain.peer_domains_region(2),
 };
 
 impl Plan {

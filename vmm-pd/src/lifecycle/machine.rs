@@ -1,7 +1,7 @@
 //! The machine: its vCPUs, what each is doing, and what happens when one leaves the guest.
 //!
 //! Responsible for: dispatching every exit, and the order in which vCPUs run again. Must never:
-//! panic, whatever the guest or a neighbour does: a neighbour's or the kernel's refusal ends this
+//! panic, whatever the guest or a peer domain does: a peer domain's or the kernel's refusal ends this
 //! guest with a reason, and nothing else.
 //!
 //! # The order of things on one core
@@ -46,9 +46,9 @@ pub enum MachineError {
     /// The kernel refused what it never should.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// A neighbour gave a malformed reply.
+    /// A peer domain gave a malformed reply.
     #[error(transparent)]
-    Neighbour(#[from] ProtocolError),
+    PeerDomain(#[from] ProtocolError),
     /// The capture stub did not come back as it should.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -75,7 +75,7 @@ impl MachineError {
     fn failure(self) -> (Failure, u64) {
         match self {
             Self::Kernel(error) => (Failure::Kernel, (error.operation as u64) << 32 | error.code),
-            Self::Neighbour(_) => (Failure::Neighbour, 0),
+            Self::PeerDomain(_) => (Failure::PeerDomain, 0),
             Self::Capture(error) => (Failure::Capture, error.detail()),
             Self::UnexpectedFault { label, detail } => (
                 Failure::UnexpectedFault,
@@ -549,7 +549,7 @@ pub(crate) const FIRST: VcpuId = match VcpuId::new(0) {
     None => unreachable!(),
 };
 
-/// Checks that a neighbour has carried out a request whose answer says nothing else.
+/// Checks that a peer domain has carried out a request whose answer says nothing else.
 pub(crate) fn understood(answer: &Message) -> Result<(), MachineError> {
     answer.answer()?;
     Ok(())

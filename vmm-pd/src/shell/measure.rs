@@ -1,7 +1,7 @@
 //! The shell that measures: what captures and restores cost, said on the console.
 //!
 //! Responsible for: the board's counter around each of the machine's calls, and a line whenever the machine goes on,
-//! `measured: capture=OWN+NEIGHBOURS restore=OWN+NEIGHBOURS release=OWN+NEIGHBOURS vcpus=N list_registers=N frequency=HZ`,
+//! `measured: capture=OWN+PEER_DOMAINS restore=OWN+PEER_DOMAINS release=OWN+PEER_DOMAINS vcpus=N list_registers=N frequency=HZ`,
 //! in ticks of that counter.
 //! Must never: be in an image that is not for measuring.
 
@@ -51,8 +51,8 @@ fn line(console: &mut Console<'_>, measured: &Measured) -> fmt::Result {
         ("restore", measured.restore),
         ("release", measured.release),
     ] {
-        let Lap { own, neighbours } = lap;
-        write!(console, " {name}={own}+{neighbours}")?;
+        let Lap { own, peers } = lap;
+        write!(console, " {name}={own}+{peers}")?;
     }
     let (vcpus, list_registers) = (measured.vcpus, measured.list_registers);
     let frequency = counter::frequency();

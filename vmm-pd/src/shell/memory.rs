@@ -100,7 +100,7 @@ impl Region {
             return false;
         };
         // SAFETY: `at` has checked both ranges; regions do not overlap, and no reference points into them. Nothing
-        // depends on what is read, so that it does not matter if a neighbour writes it meanwhile.
+        // depends on what is read, so that it does not matter if a peer domain writes it meanwhile.
         unsafe { to.copy_from_nonoverlapping(from, bytes) };
         true
     }
@@ -111,7 +111,7 @@ impl Region {
             return false;
         };
         for (place, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: `at` has checked the range. Volatile, because a neighbour may write meanwhile:
+            // SAFETY: `at` has checked the range. Volatile, because a peer domain may write meanwhile:
             // each byte is read once, so what is checked after the copy is what is used. Of a plain
             // copy the compiler may keep no more than where it came from.
             *byte = unsafe { pointer.add(place).read_volatile() };

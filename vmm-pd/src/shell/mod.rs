@@ -100,7 +100,7 @@ pub(crate) struct Shell {
     views: Region,
     export: Region,
     import: Region,
-    /// A record to import, out of the neighbour's reach.
+    /// A record to import, out of the peer domain's reach.
     import_copy: [u8; RECORD_SIZE],
     console: Duplex,
     clock: Clock,
@@ -395,7 +395,7 @@ impl Port for Shell {
     }
 
     fn phase_changed(&mut self) {
-        self.clock.time(Step::Neighbour, || {
+        self.clock.time(Step::PeerDomain, || {
             Channel::new(ids::vmm::MIGRATION).notify();
         });
     }
@@ -507,7 +507,7 @@ impl Port for Shell {
         true
     }
 
-    // A console whose neighbour lies about its rings is unusable, nothing else.
+    // A console whose peer domain lies about its rings is unusable, nothing else.
 
     fn console_room(&mut self) -> usize {
         match self.console.producer.free() {

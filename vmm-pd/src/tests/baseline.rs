@@ -31,7 +31,7 @@ fn elsewhere() -> BaselineV1 {
 /// A guest that was started elsewhere, where it has arrived.
 fn arrived(record: &[u8]) -> (Board, Machine) {
     let (mut here, mut machine) = Board::booted(1);
-    // For its neighbours' parts.
+    // For its peer domains' parts.
     let _ = record_of(&mut here, &mut machine);
     let (mut there, mut other) = empty();
     go_on_with(record.to_vec(), &mut here, &mut there, &mut other);

@@ -217,7 +217,7 @@ impl Board {
     }
 
     /// The interrupts and timers of another board's machine, as their records would bring them.
-    pub(super) fn take_neighbours_of(&mut self, other: &mut Self) {
+    pub(super) fn take_peer_domains_of(&mut self, other: &mut Self) {
         std::mem::swap(&mut self.gic, &mut other.gic);
         std::mem::swap(&mut self.timers, &mut other.timers);
     }

@@ -40,7 +40,7 @@ fn type_in(board: &mut Board, machine: &mut Machine, bytes: &[u8]) {
     machine.console_ready(board);
 }
 
-/// So many bytes, of which no two neighbours are the same.
+/// So many bytes, of which no two adjacent ones are the same.
 fn typed(count: usize) -> Vec<u8> {
     (0..count)
         .map(|byte| (byte % 251).to_le_bytes()[0])

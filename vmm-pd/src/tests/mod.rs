@@ -94,7 +94,7 @@ fn empty() -> (Board, Machine) {
 
 /// Lets a machine that is empty take over a record of the machine on `from`, and run it.
 fn go_on_with(record: Vec<u8>, from: &mut Board, board: &mut Board, machine: &mut Machine) {
-    board.take_neighbours_of(from);
+    board.take_peer_domains_of(from);
     let length = u32::try_from(record.len()).expect("small");
     board.import = record;
     let imported = machine.request(board, Request::Import { length });

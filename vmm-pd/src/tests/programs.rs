@@ -89,7 +89,7 @@ fn a_32_bit_program_goes_on_on_another_board() {
     let mut empty = Machine::new(None);
     empty.start(&mut other);
     other.settle(&mut empty);
-    other.take_neighbours_of(&mut board);
+    other.take_peer_domains_of(&mut board);
     let length = u32::try_from(bytes.len()).expect("small");
     other.import = bytes;
     let imported = empty.request(&mut other, Request::Import { length });

@@ -80,7 +80,7 @@ fn firmware_is_where_a_guest_that_has_some_runs_and_nowhere_else() {
     elsewhere.request(&mut other, Request::Discard);
     other.settle(&mut elsewhere);
     let (mut source, _) = Board::booted_from(1, FIRMWARE);
-    other.take_neighbours_of(&mut source);
+    other.take_peer_domains_of(&mut source);
     let length = u32::try_from(record.len()).unwrap();
     other.import = record;
     let refused = elsewhere.request(&mut other, Request::Import { length });

@@ -61,9 +61,9 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
     other.import = record.clone();
     assert!(
         empty.request(&mut other, import).answer().is_err(),
-        "its neighbours have no vCPUs"
+        "the other domains have no vCPUs"
     );
-    other.take_neighbours_of(&mut board);
+    other.take_peer_domains_of(&mut board);
     let mut lossy: VcpusRecordV4 = record::decode(&record).expect("a record");
     lossy.vcpus[0].registers.remove(Register::V31);
     let mut bytes = vec![0; 0x8000];
@@ -106,7 +106,7 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
     taken.start(&mut other);
     other.settle(&mut taken);
     other.import = record;
-    other.take_neighbours_of(&mut board);
+    other.take_peer_domains_of(&mut board);
     let length = u32::try_from(other.import.len()).expect("small");
     assert!(
         taken

@@ -74,7 +74,7 @@ pub enum RequestError {
     },
     /// A domain of the board did not do what was asked.
     #[error("{domain} refused or did not understand (reason {reason})")]
-    Neighbour {
+    PeerDomain {
         /// The domain.
         domain: Domain,
         /// Its reason, as its channel numbers it; 0 if it was not understood.
@@ -290,7 +290,7 @@ impl From<RequestError> for Coded {
             RequestError::NoSuchMove => Self(3, 0, 0, 0),
             RequestError::StaleMove { newest } => Self(4, newest.0, 0, 0),
             RequestError::HeapTooSmall { needed, available } => Self(5, needed, available, 0),
-            RequestError::Neighbour { domain, reason } => {
+            RequestError::PeerDomain { domain, reason } => {
                 Self(6, u8::from(domain).into(), reason, 0)
             }
             RequestError::NotUnderstood => Self(7, 0, 0, 0),
@@ -320,7 +320,7 @@ impl TryFrom<Coded> for RequestError {
                 needed: first,
                 available: second,
             },
-            6 => Self::Neighbour {
+            6 => Self::PeerDomain {
                 domain: code_of(first)?,
                 reason: second,
             },

@@ -31,7 +31,7 @@
 //!
 //! A tempting cheaper function, `(h₀, h₁) ← (h₁ ⊕ y ⊕ hi, lo)` of `(h₀ ⊕ x) · K` for each pair, is
 //! a permutation for each pair and yet fails at once: `y` is not multiplied before the next pair's
-//! `x` is added, so the same bits flipped in both (two neighbouring counters) always cancel. The
+//! `x` is added, so the same bits flipped in both (two adjacent counters) always cancel. The
 //! tests keep it as the planted fault that they must catch.
 
 pub use vm::PAGE_SIZE;

@@ -54,7 +54,7 @@ codes! {
         /// The kernel refused an invocation on a vCPU or its thread.
         Kernel = 2,
         /// `vgic-pd` or `timer-pd` gave a malformed reply.
-        Neighbour = 3,
+        PeerDomain = 3,
         /// The capture stub did not come back as it should.
         Capture = 4,
         /// The guest asked for a reset and there is no bundle here to start it from.
@@ -73,7 +73,7 @@ impl fmt::Display for Failure {
             Self::None => "no fault",
             Self::BadBundle => "the guest bundle is not one or does not fit this machine",
             Self::Kernel => "the kernel refused an invocation on one of its vCPUs",
-            Self::Neighbour => "vgic-pd or timer-pd gave a malformed reply",
+            Self::PeerDomain => "vgic-pd or timer-pd gave a malformed reply",
             Self::Capture => "the capture stub did not come back as it should",
             Self::NoBundle => "it asked for a reset, and what it starts from is not on this board",
             Self::UnexpectedFault => "it caused a fault that no guest should be able to cause",

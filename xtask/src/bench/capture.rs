@@ -36,7 +36,7 @@ struct Round {
     /// Of `vmm-pd`, the stub and the kernel: capture, restore.
     own: [u64; 2],
     /// Of `vgic-pd` and `timer-pd`, and the calls of them: at a capture, at a restore.
-    neighbours: [u64; 2],
+    peers: [u64; 2],
     list_registers: u64,
 }
 
@@ -131,8 +131,8 @@ fn round(line: &str) -> Option<Round> {
         ticks.checked_mul(1_000_000_000)?.checked_div(frequency)
     };
     let lap = |name: &str| {
-        let (own, neighbours) = field(name)?.split_once('+')?;
-        Some((instructions(own)?, instructions(neighbours)?))
+        let (own, peers) = field(name)?.split_once('+')?;
+        Some((instructions(own)?, instructions(peers)?))
     };
     let vcpus: u64 = field("vcpus")?.parse().ok()?;
     let (capture, told) = lap("capture")?;
@@ -140,7 +140,7 @@ fn round(line: &str) -> Option<Round> {
     Some(Round {
         // What lets the vCPUs run is the same for each of them.
         own: [capture, restore + release.checked_div(vcpus)?],
-        neighbours: [told, asked + opened],
+        peers: [told, asked + opened],
         list_registers: field("list_registers")?.parse().ok()?,
     })
 }
@@ -155,7 +155,7 @@ impl fmt::Display for Captures {
         let list_registers = self.rounds.first().map_or(0, |round| round.list_registers);
         for (way, name) in ["capture", "restore"].into_iter().enumerate() {
             let own = self.rounds.iter().map(|round| round.own[way]).collect();
-            let besides = self.rounds.iter().map(|round| round.neighbours[way]);
+            let besides = self.rounds.iter().map(|round| round.peers[way]);
             let ([least, median, most], [_, besides, _]) = (spread(own), spread(besides.collect()));
             // The goals are for empty ones.
             let goal = if list_registers == 0 { GOALS[way] } else { "" };
@@ -190,7 +190,7 @@ mod tests {
     fn ticks_are_told_as_instructions() {
         let round = round(LINE).unwrap();
         assert_eq!(round.own, [11_200, 9_600]);
-        assert_eq!(round.neighbours, [4_800, 8_000]);
+        assert_eq!(round.peers, [4_800, 8_000]);
         assert_eq!(round.list_registers, 0);
     }
 
@@ -205,7 +205,7 @@ mod tests {
     fn goals_stand_beside_what_they_are_for() {
         let at = |capture| Round {
             own: [capture, 9_600],
-            neighbours: [1, 2],
+            peers: [1, 2],
             list_registers: 0,
         };
         let mut captures = Captures {

@@ -7,7 +7,7 @@ mod aborts;
 mod calls;
 mod devices;
 mod interrupts;
-mod neighbour;
+mod sibling;
 mod traps;
 mod walks;
 mod withdrawn;
@@ -77,11 +77,11 @@ static CASES: [Case; 36] = [
     case("big_endian", devices::big_endian),
     case("unaligned", walks::unaligned),
     case("no_table", walks::no_table),
-    pair("targets", neighbour::targets),
-    pair("retargeted", neighbour::retargeted),
-    pair("off_before_it_is_taken", neighbour::off_before_it_is_taken),
-    pair("masked_here", neighbour::masked_here),
-    pair("off_and_on", neighbour::off_and_on),
+    pair("targets", sibling::targets),
+    pair("retargeted", sibling::retargeted),
+    pair("off_before_it_is_taken", sibling::off_before_it_is_taken),
+    pair("masked_here", sibling::masked_here),
+    pair("off_and_on", sibling::off_and_on),
 ];
 
 /// What a case finds.
@@ -120,7 +120,7 @@ impl Checker {
 /// Runs the mode on one vCPU.
 pub(crate) fn run(vcpu: usize, machine: &'static Machine) -> ! {
     if vcpu != 0 {
-        neighbour::serve(vcpu);
+        sibling::serve(vcpu);
     }
     gic::write(distributor::CTLR, 1);
     let only = machine.arguments.text("only");

@@ -148,7 +148,7 @@ const fn remedy(error: &RequestError) -> &'static str {
         RequestError::NoSuchMove => "See `godwit status`",
         RequestError::StaleMove { .. } => "Try again with a greater number",
         RequestError::HeapTooSmall { .. } => "Enlarge migration_heap in system.xml",
-        RequestError::Neighbour { .. } => "Look at the board's console",
+        RequestError::PeerDomain { .. } => "Look at the board's console",
         RequestError::NotUnderstood => "Use the same version of godwit on board and host",
     }
 }

@@ -1,7 +1,7 @@
 //! Reading bytes that another domain may be writing.
 //!
 //! Responsible for: one copy, each byte read once. Must never: create a reference to memory that
-//! a neighbour writes.
+//! a peer domain writes.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 ///
 /// # Safety
 ///
-/// `source` is valid for reads of `destination.len()` bytes, and nothing but the neighbour
+/// `source` is valid for reads of `destination.len()` bytes, and nothing but the peer domain
 /// writes them.
-pub(super) unsafe fn copy_from_neighbour(source: *const u8, destination: &mut [u8]) {
+pub(super) unsafe fn copy_from_peer_domain(source: *const u8, destination: &mut [u8]) {
     let lead = source.align_offset(align_of::<AtomicU64>());
     let (head, body) = destination.split_at_mut(lead.min(destination.len()));
     let (blocks, tail) = body.as_chunks_mut::<32>();

@@ -43,7 +43,7 @@ impl super::Producer {
 }
 
 impl super::Consumer {
-    /// Where the neighbour's region lies, for a fake device that reads it.
+    /// Where the peer domain's region lies, for a fake device that reads it.
     pub fn region_address(&self) -> u64 {
         self.region.addr().get() as u64
     }

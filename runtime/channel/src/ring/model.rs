@@ -2,7 +2,7 @@
 //!
 //! Responsible for: two models, each over every order of steps within its bounds. In [`honest`], two domains pass bytes
 //! and sleep; one step is one access to what the other one can see, so that a domain can be interrupted between any two.
-//! In [`hostile`], one domain uses both directions, and the neighbour writes anything into its header at any time. Both
+//! In [`hostile`], one domain uses both directions, and the peer domain writes anything into its header at any time. Both
 //! are shown to find faults that are planted in the functions. Must never: imitate a ring; what is checked is
 //! [`Producer`] and [`Consumer`], whose fields a model's state keeps between steps.
 //!
@@ -78,7 +78,7 @@ impl Memory {
 }
 
 /// What a domain keeps to itself, as a value: for what it sends and for what it receives, how much that was, where it
-/// stands in the region, what it last believed of the neighbour, and what it last spoke of.
+/// stands in the region, what it last believed of the peer domain, and what it last spoke of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Private {
     sends: (u64, usize, u64, u64),
@@ -127,7 +127,11 @@ fn with<T>(
             consumer.announced,
         ),
     };
-    assert_eq!(others.region(), peer, "the neighbour's region was written");
+    assert_eq!(
+        others.region(),
+        peer,
+        "the peer domain's region was written"
+    );
     *own = mine.region();
     result
 }

@@ -153,7 +153,7 @@ fn a_region_without_room_for_data_or_misaligned_is_refused() {
 }
 
 #[test]
-fn the_first_byte_wakes_a_neighbour_that_has_not_come_up_yet() {
+fn the_first_byte_wakes_a_peer_domain_that_has_not_come_up_yet() {
     let (left, right) = (Region::new(64), Region::new(64));
     let mut here = attach(&left, &right);
     assert_eq!(here.producer.push(b"x"), Ok(1));

@@ -1,4 +1,4 @@
-//! A neighbour that writes anything into its region at any time.
+//! A peer domain that writes anything into its region at any time.
 
 use super::{Region, attach};
 use channel::ring::{Counter, Duplex, HEADER_LENGTH, RingError, Span};
@@ -11,12 +11,12 @@ const CONSUMED: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// The neighbour overwrites one word of its header.
+    /// The peer domain overwrites one word of its header.
     Forge {
         word: usize,
         value: u64,
     },
-    /// The neighbour adds to one word of its header, which is often plausible.
+    /// The peer domain adds to one word of its header, which is often plausible.
     Nudge {
         word: usize,
         by: u64,
@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(700))]
 
     #[test]
-    fn no_neighbour_can_make_us_leave_the_ring_or_panic(
+    fn no_peer_domain_can_make_us_leave_the_ring_or_panic(
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let (own, peer) = (Region::new(CAPACITY), Region::new(CAPACITY));
@@ -152,7 +152,7 @@ proptest! {
 }
 
 #[test]
-fn a_neighbour_cannot_take_back_what_it_said() {
+fn a_peer_domain_cannot_take_back_what_it_said() {
     let (own, peer) = (Region::new(CAPACITY), Region::new(CAPACITY));
     let mut ours = attach(&own, &peer);
     peer.write(PRODUCED, &50_u64.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! The rings between domains: against a plain queue, a hostile neighbour, and two threads.
+//! The rings between domains: against a plain queue, a hostile peer domain, and two threads.
 
 mod honest;
 mod hostile;

@@ -511,10 +511,10 @@ impl Port for Fake {
     }
 
     fn vgic(&mut self, _: &vgic::Request) -> Result<Message, ProtocolError> {
-        unreachable!("a capture calls no neighbour")
+        unreachable!("a capture calls no peer domain")
     }
     fn timer(&mut self, _: &timer::Request) -> Result<Message, ProtocolError> {
-        unreachable!("a capture calls no neighbour")
+        unreachable!("a capture calls no peer domain")
     }
     fn view(&self, _: VcpuId, _: u32) -> u32 {
         unreachable!("a capture reads no distributor")

@@ -112,7 +112,7 @@ impl Machine {
 /// Brings a vCPU that is ready to the head of its queue.
 ///
 /// It has nothing to tell us that we have not heard: suspending it would lose that, and an interrupt's end or the timer
-/// comes once only. No vCPU runs while we do, and we never wait for a neighbour in the meantime: those that we call
+/// comes once only. No vCPU runs while we do, and we never wait for a peer domain in the meantime: those that we call
 /// run above us and on their own time, which nobody's budget ends.
 pub(super) fn requeue_at_head<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
     port.suspend(vcpu)?;

@@ -61,7 +61,7 @@ impl Machine {
         // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.
         let features = self.standstill.features;
         let held = |vcpu: &VcpuV1| vcpu.is_complete() && features.hold(&vcpu.registers);
-        if !record.vcpus.iter().all(held) || !neighbours_have(port, record.vcpus.len()) {
+        if !record.vcpus.iter().all(held) || !peer_domains_have(port, record.vcpus.len()) {
             return Message::refused(Refusal::BadRecord as u64);
         }
         let firmware = has_firmware(record.bundle);
@@ -165,7 +165,7 @@ impl Machine {
 }
 
 /// Whether `vgic-pd` and `timer-pd` have these many vCPUs too: their records come first.
-fn neighbours_have<P: Port>(port: &mut P, vcpus: usize) -> bool {
+fn peer_domains_have<P: Port>(port: &mut P, vcpus: usize) -> bool {
     VcpuId::all().all(|vcpu| {
         let hold = false;
         let interrupts = port.vgic(&vgic::Request::ListRegisterEntries { vcpu, hold });

@@ -24,7 +24,7 @@ fn tempting(words: &Words) -> [u64; 2] {
 }
 
 /// Changes as programs make them: the same small change in several places, moved words, swapped
-/// words, sign and top bits, neighbours counting in step.
+/// words, sign and top bits, adjacent ones counting in step.
 fn typical_changes(words: &Words) -> Vec<Words> {
     let mut changes = Vec::new();
     for delta in [1, 2, 0xff, 1 << 31, 1 << 32, 1 << 63, u64::MAX] {

@@ -92,7 +92,7 @@ fn answers() -> Vec<Answer<'static>> {
         Answer::Examined(Domain::Vgic, b"a record"),
         Answer::Looked([None, Some(hang()), None, None]),
         Answer::Move(report()),
-        Answer::Refused(RequestError::Neighbour {
+        Answer::Refused(RequestError::PeerDomain {
             domain: Domain::Vgic,
             reason: 5,
         }),

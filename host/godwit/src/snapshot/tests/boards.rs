@@ -1,4 +1,4 @@
-//! Snapshots of and to boards in this process: the real agent, behind a socket, with neighbours that keep records.
+//! Snapshots of and to boards in this process: the real agent, behind a socket, with peer domains that keep records.
 
 mod board;
 

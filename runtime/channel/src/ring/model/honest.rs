@@ -126,7 +126,7 @@ impl Rings {
                 let early = fault == Fault::SpeaksEarly;
                 let count = sender.with(receiver, |rings| {
                     let wanted = usize::from(most.min(left));
-                    let room = rings.producer.grant(wanted).expect("an honest neighbour");
+                    let room = rings.producer.grant(wanted).expect("an honest peer domain");
                     let count = room.len();
                     if !early {
                         for (byte, place) in (first..).zip(room) {
@@ -170,7 +170,7 @@ impl Rings {
                     fault,
                     |rings| rings.producer.notify_due(),
                     |rings| rings.producer.leave_mark(1),
-                    |rings| !all && rings.producer.free().expect("an honest neighbour") >= 1,
+                    |rings| !all && rings.producer.free().expect("an honest peer domain") >= 1,
                 );
             }
         }
@@ -189,7 +189,7 @@ impl Rings {
             At::Work => {
                 let early = fault == Fault::TakesEarly;
                 let count = receiver.with(sender, |rings| {
-                    let there = rings.consumer.available().expect("an honest neighbour");
+                    let there = rings.consumer.available().expect("an honest peer domain");
                     let count = there.min(most.into());
                     if early && count > 0 {
                         rings.consumer.consume(count).expect("it is there");
@@ -223,7 +223,7 @@ impl Rings {
                 fault,
                 |rings| rings.consumer.notify_due(),
                 |rings| rings.consumer.leave_mark(0),
-                |rings| rings.consumer.available().expect("an honest neighbour") > 0,
+                |rings| rings.consumer.available().expect("an honest peer domain") > 0,
             ),
         }
     }
@@ -247,7 +247,7 @@ fn look_at(rings: &Duplex, count: u8, given_back: bool) -> [u8; CAPACITY] {
     let first = consumer.consumed.index + CAPACITY - behind;
     core::array::from_fn(|place| {
         let at = super::HEADER_LENGTH + (first + place) % CAPACITY;
-        // SAFETY: within the data of the neighbour's region.
+        // SAFETY: within the data of the peer domain's region.
         unsafe { consumer.region.add(at).read() }
     })
 }

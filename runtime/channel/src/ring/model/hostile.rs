@@ -1,4 +1,4 @@
-//! A neighbour that writes anything: we stay within the ring, and our own counts go forward only.
+//! A peer domain that writes anything: we stay within the ring, and our own counts go forward only.
 
 use super::{CAPACITY, HEADER_LENGTH, Private, Region, with};
 use crate::ring::{Duplex, RingError, Span};
@@ -6,7 +6,7 @@ use stateright::{Checker, Model, Property};
 
 /// Our own counts are followed so far: the ring wraps twice.
 const FAR: u64 = 5;
-/// What the neighbour has in each word of its header at a step: everything near our counts, and what is far from all.
+/// What the peer domain has in each word of its header at a step: everything near our counts, and what is far from all.
 const WORDS: [u64; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 1 << 63, u64::MAX - 1, u64::MAX];
 /// And in its marks, which say only whether to notify.
 const MARKS: [u64; 3] = [0, 2, u64::MAX];
@@ -31,7 +31,7 @@ enum Use {
     Due,
 }
 
-/// The neighbour has written this header, and we do something. What it has as data does not matter to anybody.
+/// The peer domain has written this header, and we do something. What it has as data does not matter to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Step {
     peer: [u64; 4],
@@ -196,13 +196,13 @@ impl Model for Ring {
 }
 
 #[test]
-fn whatever_a_neighbour_writes_we_stay_within_the_ring() {
+fn whatever_a_peer_domain_writes_we_stay_within_the_ring() {
     let checker = REAL.checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
     assert!(checker.unique_state_count() > 200);
 }
 
-/// Believes whatever the neighbour says it has sent.
+/// Believes whatever the peer domain says it has sent.
 fn credulous(rings: &mut Duplex) -> Result<usize, RingError> {
     let found = super::super::header(&rings.consumer.peer)
         .produced
@@ -211,7 +211,7 @@ fn credulous(rings: &mut Duplex) -> Result<usize, RingError> {
     Ok(rings.consumer.known_available())
 }
 
-/// Believes whatever the neighbour says it has taken.
+/// Believes whatever the peer domain says it has taken.
 fn trusting(rings: &mut Duplex) -> Result<usize, RingError> {
     let found = super::super::header(&rings.producer.peer)
         .consumed

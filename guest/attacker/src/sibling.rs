@@ -81,9 +81,9 @@ registers!(
     "vbar_el1" 64,
 );
 
-/// The neighbour.
+/// The sibling.
 #[derive(Debug)]
-pub(crate) struct Neighbour {
+pub(crate) struct Sibling {
     seed: u64,
     registers: [u64; NAMES.len()],
     beats: u64,
@@ -92,7 +92,7 @@ pub(crate) struct Neighbour {
     wrong: [Option<(&'static str, u64, u64)>; 4],
 }
 
-impl Neighbour {
+impl Sibling {
     pub(crate) fn new() -> Self {
         gic::write_interface(cpu_interface::PMR, 0xf8);
         gic::write_interface(cpu_interface::CTLR, gic::ENABLE_GROUP_0);

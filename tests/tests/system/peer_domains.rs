@@ -1,4 +1,4 @@
-//! A domain that keeps to its rights and abuses them: what its neighbours do is what docs/isolation.md says.
+//! A domain that keeps to its rights and abuses them: what its peer domains do is what docs/isolation.md says.
 //!
 //! Nobody here reaches for what is not its own (`isolation.rs` is about that). These say everything that is no message,
 //! answer with what is no answer, leave nonsense in their rings, notify without end, or never answer.
@@ -22,7 +22,7 @@ use tests::processor::Processor;
 use crate::isolation::{is_reported_since, serial_pd_answers};
 use crate::on_both_kernels;
 
-/// How often a board is asked that has neighbours which answer nonsense: each time they have another.
+/// How often a board is asked that has peer domains which answer nonsense: each time they have another.
 const QUESTIONS: usize = 40;
 /// A guest that exits so often more goes on.
 const EXITS: u64 = 10;
