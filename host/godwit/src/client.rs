@@ -324,7 +324,7 @@ impl Client {
         })
     }
 
-    /// Settles the doubt about a move by the operator's word.
+    /// Resolves the doubt about a move by the operator's word.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //! Responsible for: relaying what the boards say to each other, telling how far the move is, and
 //! saying at the end where the guest now is, whatever happened. Must never: be needed. The boards
 //! decide; a relay that dies leaves the guest at its source or its destination, never at both, and
-//! the next relay settles what is open.
+//! the next relay resolves what is open.
 
 pub mod doubt;
 mod error;
@@ -135,13 +135,13 @@ pub fn migrate(
         .map_err(|cause| relay.explain(cause, Some(plan.start.id)))
 }
 
-/// Lets the two boards of an earlier move settle what became of it; returns how it ended on the
+/// Lets the two boards of an earlier move resolve what became of it; returns how it ended on the
 /// source.
 ///
 /// # Errors
 ///
 /// [`MoveError`] if they do not, within the options' time to reconnect.
-pub fn settle(
+pub fn resolve(
     source: &mut Client,
     destination: &mut Client,
     options: &Options,
@@ -151,7 +151,7 @@ pub fn settle(
         destination,
         options,
     };
-    relay.settle().map_err(|cause| relay.explain(cause, None))
+    relay.resolve().map_err(|cause| relay.explain(cause, None))
 }
 
 /// The request that starts a move with these options, on boards that have seen moves up to `newest`
@@ -369,7 +369,7 @@ impl Relay<'_> {
         }
     }
 
-    fn settle(&mut self) -> Result<MoveReport, Cause> {
+    fn resolve(&mut self) -> Result<MoveReport, Cause> {
         let status = self.source.status()?;
         let Some(report) = status.last_move else {
             return Err(Cause::NoGuest {

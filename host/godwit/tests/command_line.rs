@@ -276,7 +276,7 @@ fn while_a_move_runs_others_hear_of_it_and_do_not_disturb_it() {
         for fact in facts {
             assert!(error.contains(fact), "{arguments:?}: {fact}: {error}");
         }
-        assert!(!error.contains("settle"), "{arguments:?}: {error}");
+        assert!(!error.contains("resolve"), "{arguments:?}: {error}");
     }
     let status = text(&godwit(scratch.path(), &["status", "left"]).stdout);
     for fact in ["paused, 2 vCPUs"].into_iter().chain(facts) {
@@ -321,7 +321,7 @@ fn answer_in_doubt(request: &Request) -> Answer<'static> {
             last_move: Some(report(Stage::InDoubt, None)),
             ..status
         }),
-        (Request::Resolve(of, Verdict::GoOnHere), _) if *of == id => Answer::Accepted,
+        (Request::Resolve(of, Verdict::Keep), _) if *of == id => Answer::Accepted,
         (Request::Query(_), _) => Answer::Move(report(Stage::Failed, Some(MoveFailure::Operator))),
         (Request::Discard, _) => Answer::Refused(RequestError::InDoubt { id }),
         (_, answer) => answer,
@@ -332,24 +332,24 @@ fn answer_in_doubt(request: &Request) -> Answer<'static> {
 fn a_doubt_is_explained_and_ends_with_the_operators_word() {
     let scratch = Scratch::new().unwrap();
     let _board = board_that(scratch.path(), answer_in_doubt);
-    let here = "`godwit settle left --verdict here`";
-    let gone = "`godwit settle left --verdict gone`";
+    let here = "`godwit resolve left --keep`";
+    let gone = "`godwit resolve left --drop`";
     let cases: [(&[&str], &[&str]); 4] = [
         (
-            &["settle", "left"],
+            &["resolve", "left"],
             &["0x7", "61.2 s", "was not asked", here, gone],
         ),
         (
-            &["settle", "left", "right"],
+            &["resolve", "left", "right"],
             &["no board named right", here, gone],
         ),
         (
-            &["settle", "left", "right", "--verdict", "here"],
+            &["resolve", "left", "right", "--keep"],
             &["refused", "no board named right", here],
         ),
         (
             &["discard", "left"],
-            &["move 0x7 is in doubt", "`godwit settle`"],
+            &["move 0x7 is in doubt", "`godwit resolve`"],
         ),
     ];
     for (arguments, parts) in cases {
@@ -360,10 +360,10 @@ fn a_doubt_is_explained_and_ends_with_the_operators_word() {
             assert!(error.contains(part), "{arguments:?}: {part}: {error}");
         }
     }
-    let settled = godwit(scratch.path(), &["settle", "left", "--verdict", "here"]);
-    let said = text(&settled.stderr);
-    assert_eq!(settled.status.code(), Some(0), "{said}");
+    let resolved = godwit(scratch.path(), &["resolve", "left", "--keep"]);
+    let said = text(&resolved.stderr);
+    assert_eq!(resolved.status.code(), Some(0), "{said}");
     assert!(said.contains("the guest is on board left"), "{said}");
-    let neither = godwit(scratch.path(), &["settle", "left", "--verdict", "there"]);
+    let neither = godwit(scratch.path(), &["resolve", "left", "--keep", "--drop"]);
     assert_eq!(neither.status.code(), Some(2));
 }

@@ -287,10 +287,10 @@ proptest! {
     #[test]
     fn whatever_threads_do_the_objects_stay_consistent(
         budget in prop_oneof![Just((1000, 1000)), Just((100, 1000))],
-        settled in any::<bool>(),
+        idle in any::<bool>(),
         events in proptest::collection::vec(event(), 1..120),
     ) {
-        let mut system = if settled && budget.0 == budget.1 {
+        let mut system = if idle && budget.0 == budget.1 {
             System::waiting()
         } else {
             System::with_budget(budget.0, budget.1)

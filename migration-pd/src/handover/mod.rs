@@ -17,7 +17,7 @@
 //!    [`Incarnation`](protocol::Incarnation), which the commit and its answers name. Another
 //!    one answers *unknown*, and the source stays in doubt; an answer that another one gave
 //!    earlier is ignored.
-//! 5. A commit can be repeated: the answer is the same. That is how a doubt is settled after the
+//! 5. A commit can be repeated: the answer is the same. That is how a doubt is resolved after the
 //!    link comes back; there is no other question to ask.
 //!
 //! Messages may be lost, repeated, delayed and overtaken; `tests/handover/main.rs` checks all of it

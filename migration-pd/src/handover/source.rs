@@ -70,7 +70,7 @@ pub enum Event {
     Failed(MoveFailure),
     /// Nothing was heard for too long.
     Silence,
-    /// The operator settles the doubt.
+    /// The operator resolves the doubt.
     Resolved { id: MoveId, verdict: Verdict },
 }
 
@@ -146,7 +146,7 @@ impl Source {
             (Self::Idle, Event::Start(leaving)) => {
                 (Self::Offering { leaving }, actions([Action::Offer]))
             }
-            (Self::InDoubt { leaving, to }, event) => Self::settle(leaving, to, event),
+            (Self::InDoubt { leaving, to }, event) => Self::resolve(leaving, to, event),
             (state, event) => state.advance(event).unwrap_or_else(|| state.give_up(event)),
         }
     }
@@ -207,7 +207,7 @@ impl Source {
     }
 
     /// After the commit: only the destination's word or the operator's counts.
-    fn settle(leaving: Leaving, to: Incarnation, event: Event) -> (Self, Actions<Action>) {
+    fn resolve(leaving: Leaving, to: Incarnation, event: Event) -> (Self, Actions<Action>) {
         let Leaving { id, resume } = leaving;
         let stay = |failure| {
             let ended = Action::Ended {
@@ -233,8 +233,8 @@ impl Source {
                 failure,
             } if of == id && by == to => stay(failure),
             Event::Resolved { id: of, verdict } if of == id => match verdict {
-                Verdict::GoOnHere => stay(MoveFailure::Operator),
-                Verdict::ForgetHere => gone(),
+                Verdict::Keep => stay(MoveFailure::Operator),
+                Verdict::Drop => gone(),
             },
             Event::Silence => {
                 let commit = Action::Commit { id, to };

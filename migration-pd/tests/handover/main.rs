@@ -241,7 +241,7 @@ impl HandOver {
                 let (id, by) = (MoveId(id), Incarnation(by));
                 self.source(state, source::Event::Aborted { id, by, failure });
             }
-            // Leaves the source in doubt: only the operator can settle that.
+            // Leaves the source in doubt: only the operator can resolve that.
             Message::Unknown { .. } => {}
         }
     }
@@ -301,10 +301,10 @@ impl Model for HandOver {
         if state.source.in_doubt() {
             let meant = state.source.destination();
             if meant.is_some_and(|to| to.0 < 100 + state.restarts) {
-                steps.push(Step::Resolve(Verdict::GoOnHere));
+                steps.push(Step::Resolve(Verdict::Keep));
             }
             if state.at_b == Guest::Running {
-                steps.push(Step::Resolve(Verdict::ForgetHere));
+                steps.push(Step::Resolve(Verdict::Drop));
             }
         }
         steps.extend(state.network.iter().copied().map(Step::Deliver));
@@ -410,14 +410,17 @@ impl Model for HandOver {
             Property::sometimes("a second attempt succeeds", |_, state: &State| {
                 state.moves == 2 && state.at_a == Guest::Absent && state.at_b == Guest::Running
             }),
-            Property::sometimes("a doubt is settled against the move", |_, state: &State| {
-                state.source == Source::Idle
-                    && state
-                        .network
-                        .iter()
-                        .any(|it| matches!(it, Message::Commit { .. }))
-                    && state.at_a == Guest::Running
-            }),
+            Property::sometimes(
+                "a doubt is resolved against the move",
+                |_, state: &State| {
+                    state.source == Source::Idle
+                        && state
+                            .network
+                            .iter()
+                            .any(|it| matches!(it, Message::Commit { .. }))
+                        && state.at_a == Guest::Running
+                },
+            ),
         ]
     }
 }
@@ -432,7 +435,7 @@ fn never_two_runners_and_never_none_whatever_happens() {
 
 /// From every state, once faults have ended, the boards reach one where the guest runs, if it was
 /// not lost with its board, and neither waits for the other. Only of a destination that has
-/// restarted does a source in doubt not learn enough by itself: there the operator settles it.
+/// restarted does a source in doubt not learn enough by itself: there the operator resolves it.
 #[test]
 fn there_is_always_a_way_forward() {
     let mut numbers = HashMap::new();
@@ -459,12 +462,12 @@ fn there_is_always_a_way_forward() {
         }
         current += 1;
     }
-    let settled = |state: &State| {
+    let resolved = |state: &State| {
         let runs = state.at_a == Guest::Running || state.at_b == Guest::Running;
         state.source == Source::Idle && (runs || state.lost_with_its_board)
     };
     let mut work: Vec<usize> = (0..states.len())
-        .filter(|number| settled(&states[*number]))
+        .filter(|number| resolved(&states[*number]))
         .collect();
     let mut reaches = vec![false; states.len()];
     while let Some(number) = work.pop() {

@@ -33,7 +33,7 @@ fn stubborn(source: Source, event: source::Event) -> (Source, Actions<source::Ac
     let event = match event {
         source::Event::Resolved { id, .. } => source::Event::Resolved {
             id,
-            verdict: Verdict::GoOnHere,
+            verdict: Verdict::Keep,
         },
         event => event,
     };

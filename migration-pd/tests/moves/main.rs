@@ -167,7 +167,7 @@ fn an_answer_to_the_commit_that_is_lost_is_given_again() {
 }
 
 #[test]
-fn the_operator_settles_a_doubt_that_no_board_can() {
+fn the_operator_resolves_a_doubt_that_no_board_can() {
     let stuck = || {
         let mut world = World::new();
         world.link = Box::new(|_, _, kind| match kind {
@@ -179,16 +179,16 @@ fn the_operator_settles_a_doubt_that_no_board_can() {
         (world, id)
     };
     let (mut world, id) = stuck();
-    let wrong = Request::Resolve(MoveId(id.0 + 1), Verdict::GoOnHere);
+    let wrong = Request::Resolve(MoveId(id.0 + 1), Verdict::Keep);
     assert_eq!(world.act(Side::A, &wrong), Err(RequestError::NoSuchMove));
     world
-        .act(Side::A, &Request::Resolve(id, Verdict::GoOnHere))
+        .act(Side::A, &Request::Resolve(id, Verdict::Keep))
         .unwrap();
     world.run_for(10_000);
     world.runs_at(Side::A);
     let (mut world, id) = stuck();
     world
-        .act(Side::A, &Request::Resolve(id, Verdict::ForgetHere))
+        .act(Side::A, &Request::Resolve(id, Verdict::Drop))
         .unwrap();
     world.run_for(10_000);
     assert_eq!(world.status(Side::A).phase, Phase::Empty);

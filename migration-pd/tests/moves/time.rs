@@ -147,7 +147,7 @@ fn time_goes_on_too_if_the_guest_goes_on_at_its_source() {
 }
 
 #[test]
-fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_settled() {
+fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_resolved() {
     const HOUR: u64 = 3_600_000_000;
     let mut world = without(&[kind::COMMIT]);
     let id = world
@@ -156,7 +156,7 @@ fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_settled() {
     world.run_for(50_000);
     // What happens in that hour, the source asking again and again, is not what this is about.
     world.clock.set(world.clock.get() + HOUR);
-    let resolve = Request::Resolve(id, Verdict::GoOnHere);
+    let resolve = Request::Resolve(id, Verdict::Keep);
     world.act(Side::A, &resolve).unwrap();
     world.run_for(10_000);
     assert_eq!(world.a.hardware.phase, Phase::Running);

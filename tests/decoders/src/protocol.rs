@@ -165,7 +165,7 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         Request::Status,
         Request::Start(start),
         Request::Query(id),
-        Request::Resolve(id, Verdict::GoOnHere),
+        Request::Resolve(id, Verdict::Keep),
         Request::Examine(Domain::Timer),
         Request::SetRegister(SetRegister {
             vcpu: 1,

@@ -153,7 +153,7 @@ fn a_board_whose_guest_moves_says_so_and_the_move_is_left_alone() -> anyhow::Res
         &["migrate", "third", "next"],
         &["snapshot", "moves", "/dev/null"],
         &["discard", "next"],
-        &["settle", "moves", "next"],
+        &["resolve", "moves", "next"],
     ] {
         let output = shell.run(refused)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -149,9 +149,9 @@ fn is_over_there(shell: &Shell, here: &str, there: &str) -> anyhow::Result<bool>
             ([true, true], _) => anyhow::bail!("it runs twice"),
             _ => {}
         }
-        ensure!(Instant::now() < until, "not settled: {guests:?}");
+        ensure!(Instant::now() < until, "not resolved: {guests:?}");
         // Refused while the boards agree by themselves.
-        let _ = shell.run(&["settle", here, there])?;
+        let _ = shell.run(&["resolve", here, there])?;
         thread::sleep(LOOK);
     }
 }

@@ -13,7 +13,7 @@ use vm::Statistics;
 use crate::on_both_kernels;
 
 /// How long a guest is left alone after it was spoken to.
-const SETTLE: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(3);
 /// How long it is watched.
 const WATCH: Duration = Duration::from_secs(10);
 
@@ -30,10 +30,10 @@ fn watch(kernel: Kernel) -> anyhow::Result<()> {
     board.expect_linux()?;
     board.session.expect("/ # ", BOOT)?;
     // Linux's own work after a boot, such as seeding its random numbers.
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(CALM);
 
     let interrupts_before = timer_interrupts(&mut board)?;
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(CALM);
     let before = statistics(&mut board)?;
     let cost_before = board.session.machine().processor_time()?;
     std::thread::sleep(WATCH);

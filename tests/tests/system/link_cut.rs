@@ -1,7 +1,7 @@
 //! A link that is cut at any point of a move leaves the guest on exactly one board, and the next attempt succeeds.
 //!
 //! The relay is what is cut off, from both boards at once, as if it had been killed: before or after it passes on a
-//! certain frame. The boards then settle by themselves what they can, and the rest as soon as anybody relays again.
+//! certain frame. The boards then resolve by themselves what they can, and the rest as soon as anybody relays again.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ on_both_kernels! {
             Cut::after("the commit", kind::COMMIT, 1),
             Cut::before("the word that the guest is taken", kind::COMMITTED, 1),
         ] {
-            pair.cut_and_settle(cut)?;
+            pair.cut_and_resolve(cut)?;
             pair.try_again()?;
         }
         pair.end()
@@ -272,7 +272,7 @@ impl Pair {
     }
 
     /// The boards are asked to agree once they can hear each other again.
-    fn cut_and_settle(&mut self, cut: Cut) -> anyhow::Result<()> {
+    fn cut_and_resolve(&mut self, cut: Cut) -> anyhow::Result<()> {
         let name = cut.name.clone();
         let moved = self.cut(cut, Duration::ZERO)?;
         ensure!(moved.is_err(), "the relay survived a cut {name}");
@@ -287,12 +287,12 @@ impl Pair {
             "after a cut {name} the source is {source:?}"
         );
         let (source, destination) = (self.here.client()?, self.there.client()?);
-        let report = relay::settle(source, destination, &Options::default())?;
-        println!("  settled: {:?}", report.stage);
+        let report = relay::resolve(source, destination, &Options::default())?;
+        println!("  resolved: {:?}", report.stage);
         match report.stage {
             Stage::Gone => std::mem::swap(&mut self.here, &mut self.there),
             Stage::Failed => {}
-            stage => bail!("after a cut {name} the boards settled on {stage:?}"),
+            stage => bail!("after a cut {name} the boards resolved on {stage:?}"),
         }
         self.is_here_only()
             .with_context(|| format!("after a cut {name}"))

@@ -187,8 +187,8 @@ impl Boards {
         self.here.hang_up();
         self.there.hang_up();
         let (source, destination) = (self.here.client()?, self.there.client()?);
-        let report = relay::settle(source, destination, &Options::default())?;
-        ensure!(report.stage == Stage::Gone, "settled: {report:?}");
+        let report = relay::resolve(source, destination, &Options::default())?;
+        ensure!(report.stage == Stage::Gone, "resolved: {report:?}");
         std::mem::swap(&mut self.here, &mut self.there);
         self.here.wait_for_phase(Phase::Running)?;
         // It has gone on, and so has seen the gap, once it has said something.

@@ -31,7 +31,7 @@ pub enum Command {
     /// Read the processor's constants.
     Probe = 3,
     /// Do nothing, so that an event that is still on its way can arrive.
-    Settle = 4,
+    Wait = 4,
     /// Read what shows that the debug registers can be reached.
     ProbeDebug = 5,
     /// Read the performance monitor's constants.
@@ -51,8 +51,8 @@ pub enum Leave {
     Loaded = 0x4702,
     /// [`Command::Probe`], [`Command::ProbeDebug`] or [`Command::ProbeMonitor`] is done.
     Probed = 0x4703,
-    /// [`Command::Settle`] is done.
-    Settled = 0x4704,
+    /// [`Command::Wait`] is done.
+    Waited = 0x4704,
     /// [`Command::Scrub`] is done.
     Scrubbed = 0x4705,
     /// An exception inside the stub; see [`FAULT`].

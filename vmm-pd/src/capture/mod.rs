@@ -246,17 +246,17 @@ fn park<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
 /// # Errors
 ///
 /// The kernel refuses.
-pub fn settle<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
-    run(port, vcpu, Command::Settle)
+pub fn wait<P: Port>(port: &mut P, vcpu: VcpuId) -> Result<(), CaptureError> {
+    run(port, vcpu, Command::Wait)
 }
 
-/// A vCPU after [`settle`] left the stub; true if it is done with it.
+/// A vCPU after [`wait`] left the stub; true if it is done with it.
 ///
 /// # Errors
 ///
 /// It did not leave as it should.
-pub fn settled<P: Port>(port: &mut P, vcpu: VcpuId, exit: Exit) -> Result<bool, CaptureError> {
-    left(port, vcpu, exit, Leave::Settled)
+pub fn waited<P: Port>(port: &mut P, vcpu: VcpuId, exit: Exit) -> Result<bool, CaptureError> {
+    left(port, vcpu, exit, Leave::Waited)
 }
 
 /// Handles an exit that is the same in every run. True if the stub has left as `expected`; false if it goes on.

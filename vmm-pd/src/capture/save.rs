@@ -102,7 +102,7 @@ impl Capture {
             return Ok(Progress::Running);
         }
         let expected = if self.settling {
-            Leave::Settled
+            Leave::Waited
         } else {
             Leave::Saved
         };
@@ -112,7 +112,7 @@ impl Capture {
         if !self.settling && !self.all_accounted_for(port)? {
             // An event may still be on its way. Whether there is one, a run that does nothing else will show.
             self.settling = true;
-            super::run(port, self.vcpu, Command::Settle)?;
+            super::run(port, self.vcpu, Command::Wait)?;
             return Ok(Progress::Running);
         }
         self.finish(port, registers).map(Progress::Done)

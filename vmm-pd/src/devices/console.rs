@@ -212,7 +212,7 @@ impl Console {
     }
 
     /// Lets everything arrive that has been put off, in both directions; before a record is made.
-    pub fn settle(&mut self) {
+    pub fn complete(&mut self) {
         self.show_input();
         self.line_catches_up();
         self.looked = false;

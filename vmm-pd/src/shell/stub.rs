@@ -151,7 +151,7 @@ core::arch::global_asm!(
     "b.eq .Lcapture_probe_monitor",
     "cmp x0, #{scrub}",
     "b.eq .Lcapture_scrub",
-    "b .Lcapture_settle",
+    "b .Lcapture_wait",
     // Load: the CPU interface, the vector registers, the performance monitor. Counters are enabled
     // after everything else of it is in place; nothing is reset.
     ".Lcapture_load:",
@@ -234,15 +234,15 @@ core::arch::global_asm!(
     "b .Lcapture_fault",
     ".org capture_stub + 0x280",
     "b .Lcapture_fault",
-    // Settle: long enough for an interrupt that is already asserted to be taken.
-    ".Lcapture_settle:",
+    // Wait: long enough for an interrupt that is already asserted to be taken.
+    ".Lcapture_wait:",
     "mov x9, #{turns}",
     "1:",
     "isb",
     "subs x9, x9, #1",
     "b.ne 1b",
     "2:",
-    "smc #{settled}",
+    "smc #{waited}",
     "b 2b",
     ".org capture_stub + 0x300",
     "b .Lcapture_fault",
@@ -513,7 +513,7 @@ core::arch::global_asm!(
     monitor = const byte(PMCEID0_EL0),
     turns = const 256,
     probed = const Leave::Probed as u16,
-    settled = const Leave::Settled as u16,
+    waited = const Leave::Waited as u16,
 );
 
 unsafe extern "C" {

@@ -60,7 +60,7 @@ fn abort(board: &mut Board, machine: &mut Machine, ipa: u64, fetch: bool, syndro
         syndrome: Syndrome(syndrome),
     };
     machine.exit(board, vcpu_id(0), exit);
-    board.settle(machine);
+    board.run(machine);
 }
 
 /// What became of an instruction.

@@ -63,7 +63,7 @@ fn a_guest_keeps_what_it_was_started_on_and_takes_it_along() {
     let again: VcpusRecordV4 = record::decode(&record_of(&mut there, &mut machine)).unwrap();
     assert_eq!(again.baseline, elsewhere());
     machine.request(&mut there, Request::Discard);
-    there.settle(&mut machine);
+    there.run(&mut machine);
     let vacant = description(&mut there, &mut machine).baseline;
     assert_ne!(vacant, elsewhere(), "the board without it is what it is");
 }

@@ -174,18 +174,18 @@ impl Board {
         board.bundles.push(boot);
         let mut machine = Machine::new(Some(boot));
         machine.start(&mut board);
-        board.settle(&mut machine);
+        board.run(&mut machine);
         board.did.clear();
         (board, machine)
     }
 
     /// Lets the capture stub run until the machine has no more use for it.
-    pub(super) fn settle(&mut self, machine: &mut Machine) {
-        while self.settle_once(machine) {}
+    pub(super) fn run(&mut self, machine: &mut Machine) {
+        while self.run_once(machine) {}
     }
 
     /// Lets the capture stub run until it leaves once; false if no vCPU runs it.
-    pub(super) fn settle_once(&mut self, machine: &mut Machine) -> bool {
+    pub(super) fn run_once(&mut self, machine: &mut Machine) -> bool {
         let Some(vcpu) = VcpuId::all().find(|vcpu| self.cores[vcpu.index()].has_exit()) else {
             return false;
         };
@@ -197,7 +197,7 @@ impl Board {
     /// The guest executes an instruction that leaves it: `registers` are what it has in `x0` on.
     pub(super) fn exits(&mut self, machine: &mut Machine, vcpu: usize, exit: Exit, x: &[u64]) {
         self.exits_once(machine, vcpu, exit, x);
-        self.settle(machine);
+        self.run(machine);
     }
 
     /// The same, and the capture stub does not run yet.

@@ -82,7 +82,7 @@ proptest! {
             let (mut there, mut arrived) = empty();
             go_on_with(record, &mut here, &mut there, &mut arrived);
             machine.request(&mut here, Request::Discard);
-            here.settle(&mut machine);
+            here.run(&mut machine);
             prop_assert_eq!(read_by_the_next_guest(&mut here, &mut machine), b"");
             (here, machine) = (there, arrived);
         }
@@ -99,7 +99,7 @@ fn a_guest_that_goes_on_here_reads_what_was_typed_here_once() {
     for _ in 0..2 {
         record_of(&mut board, &mut machine);
         machine.request(&mut board, Request::Resume);
-        board.settle(&mut machine);
+        board.run(&mut machine);
     }
     assert_eq!(read_all(&mut board, &mut machine), bytes);
 }
@@ -140,7 +140,7 @@ fn what_was_typed_for_a_guest_is_not_the_next_ones() {
         ending(&mut board, &mut machine);
         type_in(&mut board, &mut machine, b"later");
         machine.request(&mut board, Request::Discard);
-        board.settle(&mut machine);
+        board.run(&mut machine);
         assert_eq!(machine.status().phase, Phase::Empty, "{how}");
         assert_eq!(
             read_by_the_next_guest(&mut board, &mut machine),
@@ -161,7 +161,7 @@ fn what_was_typed_at_an_empty_board_is_not_the_next_guests() {
     starting.input.extend(b"early");
     let mut machine = Machine::new(None);
     machine.start(&mut starting);
-    starting.settle(&mut machine);
+    starting.run(&mut machine);
     assert_eq!(starting.input.len(), 0);
 }
 
@@ -186,7 +186,7 @@ fn output_that_the_line_had_no_room_for_is_printed_once_where_the_guest_is() {
     let (mut there, mut arrived) = empty();
     go_on_with(record, &mut here, &mut there, &mut arrived);
     machine.request(&mut here, Request::Discard);
-    here.settle(&mut machine);
+    here.run(&mut machine);
     here.line_room = usize::MAX;
     machine.console_ready(&mut here);
     assert_eq!(
@@ -239,7 +239,7 @@ fn nothing_of_a_guest_is_left_on_a_page_that_the_next_can_read_or_in_a_record() 
         .iter_mut()
         .for_each(|core| core.page[511] = 0x5ec2e7);
     machine.request(&mut board, Request::Discard);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Empty);
     assert!(
         board

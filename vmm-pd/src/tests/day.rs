@@ -41,7 +41,7 @@ fn with_alarm() -> (Board, Machine) {
 fn timer_comes(board: &mut Board, machine: &mut Machine) {
     if board.timer_interrupt() {
         machine.sleepers_due(board);
-        board.settle(machine);
+        board.run(machine);
     }
 }
 
@@ -54,7 +54,7 @@ fn it_goes_on_while_the_guest_runs_and_stands_with_it() {
     record_of(&mut board, &mut machine);
     board.advance_time(100 * SECOND);
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(seconds(&mut board, &mut machine), 7);
 }
 
@@ -119,6 +119,6 @@ fn a_match_that_came_while_the_guest_was_being_stopped_interrupts_when_it_goes_o
     timer_comes(&mut board, &mut machine);
     assert!(!interrupted(&board));
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert!(interrupted(&board));
 }

@@ -94,10 +94,10 @@ fn an_endless_loop_is_seen_of_the_vcpu_that_is_in_it_running_or_paused() {
     assert!(board.did.is_empty(), "{:?}", board.did);
     machine.request(&mut board, Request::Stop);
     assert_eq!(both(&mut board, &mut machine), [None; 2], "on the way");
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(both(&mut board, &mut machine), [None, hang]);
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(both(&mut board, &mut machine), [None, hang]);
 }
 

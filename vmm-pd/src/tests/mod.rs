@@ -71,7 +71,7 @@ fn length_of(message: &channel::Message) -> usize {
 /// The record of a machine that stands still.
 fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
     machine.request(board, Request::Stop);
-    board.settle(machine);
+    board.run(machine);
     let length = length_of(&machine.request(board, Request::Export));
     board.exported(length).to_vec()
 }
@@ -88,7 +88,7 @@ fn empty() -> (Board, Machine) {
     let mut board = Board::new();
     let mut machine = Machine::new(None);
     machine.start(&mut board);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     (board, machine)
 }
 
@@ -100,7 +100,7 @@ fn go_on_with(record: Vec<u8>, from: &mut Board, board: &mut Board, machine: &mu
     let imported = machine.request(board, Request::Import { length });
     assert!(imported.answer().is_ok());
     machine.request(board, Request::Resume);
-    board.settle(machine);
+    board.run(machine);
     assert_eq!(machine.status().phase, Phase::Running);
 }
 
@@ -127,7 +127,7 @@ fn questions_are_answered_between_the_slices_of_a_load() {
     while machine.status().phase == Phase::Starting {
         let answer = machine.request(&mut board, Request::Status);
         answered += usize::from(channel::vmm::Status::decode(&answer).is_ok());
-        assert!(board.settle_once(&mut machine), "it goes on by itself");
+        assert!(board.run_once(&mut machine), "it goes on by itself");
     }
     assert!(answered > board::FLUSHES + 2 * board::SLICES);
     assert_eq!(machine.status().phase, Phase::Running);
@@ -428,7 +428,7 @@ fn a_kernel_that_refuses_ends_this_guest_with_the_reason() {
     assert_eq!(status.detail & 0xffff_ffff, 8, "seL4's error");
     board.refuses_injection = false;
     machine.request(&mut board, Request::Discard);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Empty, "ready for another");
 }
 

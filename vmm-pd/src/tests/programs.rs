@@ -50,7 +50,7 @@ fn a_32_bit_program_goes_on_after_a_pause_with_every_bit_of_its_state() {
     enable_and_return(&mut board, &mut machine, &before);
     record_of(&mut board, &mut machine);
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Running);
     assert_eq!(board.cores[0].thread, before);
     // What the way took is as the record has it.
@@ -88,14 +88,14 @@ fn a_32_bit_program_goes_on_on_another_board() {
     }
     let mut empty = Machine::new(None);
     empty.start(&mut other);
-    other.settle(&mut empty);
+    other.run(&mut empty);
     other.take_peer_domains_of(&mut board);
     let length = u32::try_from(bytes.len()).expect("small");
     other.import = bytes;
     let imported = empty.request(&mut other, Request::Import { length });
     assert!(imported.answer().is_ok(), "{:?}", imported.illegal_value());
     empty.request(&mut other, Request::Resume);
-    other.settle(&mut empty);
+    other.run(&mut empty);
     let after = &other.cores[0].thread;
     assert_eq!((after.state, after.program_counter), (STATE, 0x1_0456));
     assert_eq!(after.general[..15], saved_general(&before)[..15]);

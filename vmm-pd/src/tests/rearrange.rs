@@ -58,7 +58,7 @@ fn the_most_urgent_are_in_list_registers_and_the_vcpu_is_as_it_was() {
     core.interface.priority_mask = 0xf0;
     let before = (core.interface, core.object[&VcpuRegister::Cntvoff]);
     raise(&mut board, &mut machine);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     let core = &board.cores[0];
     assert_eq!(
         core.slots,
@@ -107,7 +107,7 @@ fn the_other_vcpu_goes_on_and_what_it_sends_arrives() {
         [Did::Resumed(1); 2],
         "nothing is injected meanwhile"
     );
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(
         board.cores[0].slots,
         [5, 44, 40, 41].map(Slot::Pending),
@@ -130,11 +130,11 @@ fn a_stop_waits_until_the_vcpu_has_its_state_back() {
         let over = !board.cores[0].has_exit();
         machine.request(&mut board, Request::Stop);
         assert_eq!(machine.status().phase, Phase::Stopping);
-        board.settle(&mut machine);
+        board.run(&mut machine);
         assert_eq!(machine.status().phase, Phase::Stopped, "after {steps}");
         assert_eq!(board.cores[0].slots, [Slot::Empty; 4]);
         machine.request(&mut board, Request::Resume);
-        board.settle(&mut machine);
+        board.run(&mut machine);
         assert_eq!(board.cores[0].slots, rearranged(), "after {steps}");
         let thread = &board.cores[0].thread;
         assert_eq!(
@@ -156,9 +156,9 @@ fn a_guest_that_ends_meanwhile_leaves_a_board_for_the_next() {
     board.cores[1].thread.general[0] = SYSTEM_OFF;
     machine.exit(&mut board, vcpu_id(1), SMC);
     assert_eq!(machine.status().phase, Phase::Off);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     machine.request(&mut board, Request::Discard);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Empty);
     assert_eq!(board.cores[0].slots, [Slot::Empty; 4]);
 }
@@ -186,7 +186,7 @@ fn the_end_of_the_timers_interrupt_is_not_forgotten() {
     let thread = &mut board.cores[0].thread;
     thread.general[0] = 1 << 8;
     machine.exit(&mut board, vcpu_id(0), access(0x0800_0204, 4, 0, true));
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(
         board.cores[0].slots,
         [

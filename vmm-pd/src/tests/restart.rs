@@ -11,7 +11,7 @@ fn reset_where(identity: u64, kept: Option<u64>) -> (Board, Machine) {
     let (mut there, mut arrived) = Board::booted_from(1, identity);
     there.exits(&mut arrived, 0, SMC, &[SYSTEM_OFF]);
     arrived.request(&mut there, Request::Discard);
-    there.settle(&mut arrived);
+    there.run(&mut arrived);
     assert_eq!(arrived.status().phase, Phase::Empty);
     there.loaded.clear();
     there.bundles.extend(kept.map(|kept| boot_from(kept, 1)));
@@ -65,7 +65,7 @@ fn firmware_is_where_a_guest_that_has_some_runs_and_nowhere_else() {
     assert!(here.firmware);
     let record = record_of(&mut here, &mut machine);
     machine.request(&mut here, Request::Discard);
-    here.settle(&mut machine);
+    here.run(&mut machine);
     assert!(!here.firmware, "the next guest does not find it");
 
     // Back to where its firmware is: it is there again.
@@ -78,7 +78,7 @@ fn firmware_is_where_a_guest_that_has_some_runs_and_nowhere_else() {
     let (mut other, mut elsewhere) = Board::booted(1);
     record_of(&mut other, &mut elsewhere);
     elsewhere.request(&mut other, Request::Discard);
-    other.settle(&mut elsewhere);
+    other.run(&mut elsewhere);
     let (mut source, _) = Board::booted_from(1, FIRMWARE);
     other.take_peer_domains_of(&mut source);
     let length = u32::try_from(record.len()).unwrap();

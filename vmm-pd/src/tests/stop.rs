@@ -9,11 +9,11 @@ fn a_machine_that_was_stopped_goes_on_where_it_was() {
     board.exits(&mut machine, 0, Exit::Timer, &[]);
     let before = [0, 1].map(|core| board.cores[core].thread.clone());
     machine.request(&mut board, Request::Stop);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Stopped);
     assert_eq!(board.cores[0].slots, [Slot::Empty; 4], "captured");
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Running);
     assert_eq!([0, 1].map(|core| board.cores[core].thread.clone()), before);
     assert_eq!(board.cores[0].slots[0], Slot::Pending(27));
@@ -23,12 +23,12 @@ fn a_machine_that_was_stopped_goes_on_where_it_was() {
 fn no_vcpu_runs_before_all_have_their_state() {
     let (mut board, mut machine) = two_running();
     machine.request(&mut board, Request::Stop);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     board.did.clear();
     machine.request(&mut board, Request::Resume);
     // The first vCPU's stub has not even left: nobody has been let go.
     assert!(!board.did.contains(&Did::Resumed(0)) && !board.did.contains(&Did::Resumed(1)));
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(
         board.did[board.did.len() - 2..],
         [Did::Resumed(0), Did::Resumed(1)]
@@ -39,7 +39,7 @@ fn no_vcpu_runs_before_all_have_their_state() {
 fn a_record_is_taken_over_by_an_empty_machine_only() {
     let (mut board, mut machine) = two_running();
     machine.request(&mut board, Request::Stop);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     let length = length_of(&machine.request(&mut board, Request::Export));
     let record = board.exported(length).to_vec();
     let import = Request::Import {
@@ -49,7 +49,7 @@ fn a_record_is_taken_over_by_an_empty_machine_only() {
     let mut other = Board::new();
     let mut empty = Machine::new(None);
     empty.start(&mut other);
-    other.settle(&mut empty);
+    other.run(&mut empty);
     assert_eq!(empty.status().phase, Phase::Empty);
     other.import = record.clone();
     other.import[40] ^= 1;
@@ -104,7 +104,7 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
     let mut other = Board::new();
     let mut taken = Machine::new(None);
     taken.start(&mut other);
-    other.settle(&mut taken);
+    other.run(&mut taken);
     other.import = record;
     other.take_peer_domains_of(&mut board);
     let length = u32::try_from(other.import.len()).expect("small");
@@ -123,7 +123,7 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
 
     other.cores[0].forget_exits();
     taken.request(&mut other, Request::Discard);
-    other.settle(&mut taken);
+    other.run(&mut taken);
     assert_eq!(taken.status().phase, Phase::Empty);
     assert_eq!(loaded(&other), Some(0));
 }
@@ -160,7 +160,7 @@ fn a_register_that_is_set_while_the_guest_stands_still_is_what_it_goes_on_with()
     assert_eq!(board.exported(length), before, "nothing has changed");
     assert!(!refused(machine.request(&mut board, x19)));
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(board.cores[1].thread.general[19], 0x1919);
     assert_ne!(board.cores[0].thread.general[19], 0x1919);
 }
@@ -196,7 +196,7 @@ fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
         let mut other = Board::new();
         let mut empty = Machine::new(None);
         empty.start(&mut other);
-        other.settle(&mut empty);
+        other.run(&mut empty);
         other.import = crafted;
         let length = u32::try_from(length).expect("small");
         let answer = empty.request(&mut other, Request::Import { length });

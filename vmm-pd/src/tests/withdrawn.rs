@@ -69,7 +69,7 @@ fn a_vcpu_is_off_when_its_list_registers_are_empty_and_can_be_switched_on_again(
     );
     let already_on = ask(&mut board, &mut machine, [CPU_ON, 0, ENTRY, 0]).cast_signed();
     assert_eq!(already_on, -4);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(
         ask(&mut board, &mut machine, [AFFINITY_INFO, 0, 0, 0]),
         1,
@@ -90,10 +90,10 @@ fn a_stop_while_a_vcpu_switches_itself_off_finds_it_off() {
     board.cores[0].thread.general[0] = CPU_OFF;
     machine.exit(&mut board, vcpu_id(0), SMC);
     machine.request(&mut board, Request::Stop);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(machine.status().phase, Phase::Stopped);
     machine.request(&mut board, Request::Resume);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     board.exits(&mut machine, 1, SMC, &[AFFINITY_INFO, 0, 0]);
     assert_eq!(board.cores[1].thread.general[0], 1, "off");
     assert_eq!(board.cores[0].slots, [Slot::Empty; 4]);
@@ -110,7 +110,7 @@ fn nothing_is_put_into_a_list_register_that_the_stub_is_about_to_empty() {
     board.cores[1].thread.general[0] = 1 << 16 | 5;
     machine.exit(&mut board, vcpu_id(1), access(0x0800_0f00, 4, 0, true));
     assert_eq!(board.did, [Did::Resumed(1)]);
-    board.settle(&mut machine);
+    board.run(&mut machine);
     assert_eq!(board.cores[0].slots[0], Slot::Pending(5));
 }
 

@@ -115,7 +115,7 @@ pub enum MoveFailure {
         /// The phase of the destination's machine.
         phase: Phase,
     },
-    /// The destination takes part in another move, or has not settled the last one.
+    /// The destination takes part in another move, or has not resolved the last one.
     #[error("the destination is busy with move {id}")]
     Busy {
         /// That move.

@@ -23,7 +23,7 @@ pub const START: u8 = 0x08;
 pub const CANCEL: u8 = 0x09;
 /// Host to board: what became of a move?
 pub const QUERY: u8 = 0x0a;
-/// Host to board: the operator settles a doubt.
+/// Host to board: the operator resolves a doubt.
 pub const RESOLVE: u8 = 0x0b;
 
 /// Host to board: what does a domain hold of the guest, which stands still?

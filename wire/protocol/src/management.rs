@@ -56,12 +56,12 @@ impl Stage {
 }
 
 codes! {
-    /// How the operator settles a doubt.
+    /// How the operator resolves a doubt.
     pub enum Verdict {
         /// The destination does not have the guest and never will: it goes on here.
-        GoOnHere = 1,
+        Keep = 1,
         /// The destination has the guest: it is forgotten here.
-        ForgetHere = 2,
+        Drop = 2,
     }
 }
 
@@ -116,7 +116,7 @@ pub enum Request {
     Cancel(MoveId),
     /// Answered with [`MoveReport`].
     Query(MoveId),
-    /// Settles the doubt about a move.
+    /// Resolves the doubt about a move.
     Resolve(MoveId, Verdict),
     /// Answered with a domain's record of a guest that stands still.
     Examine(Domain),

@@ -13,9 +13,9 @@ use image::{ImageRequest, Kernel, build_image, workspace};
 /// How long to watch.
 pub(crate) const SECONDS: u64 = 10;
 
-/// How long a guest may take from power-on until it is idle, and then to settle.
+/// How long a guest may take from power-on until it is idle, and then to calm down.
 const BOOT: Duration = Duration::from_secs(120);
-const SETTLE: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_secs(5);
 
 /// Processor time that QEMU takes while the guest idles, as a share of one host CPU in percent.
 pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
@@ -63,7 +63,7 @@ pub(crate) fn measure(kernel: Kernel) -> anyhow::Result<f64> {
             _ => bail!("the guest did not come up"),
         }
     }
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(CALM);
     let start = Instant::now();
     let before = machine.processor_time()?;
     std::thread::sleep(Duration::from_secs(SECONDS));

@@ -130,7 +130,7 @@ fn last_move(report: &MoveReport) -> String {
         Stage::Taken => "the guest came from the other board",
         Stage::Failed => "did not take place",
         Stage::InDoubt => {
-            "in doubt: handed over, and not heard that it was taken; `godwit settle` ends the doubt"
+            "in doubt: handed over, and not heard that it was taken; `godwit resolve` ends the doubt"
         }
         Stage::Unknown => "not known",
         Stage::Offering => "under way: asking the other board",

@@ -1,4 +1,4 @@
-//! `godwit migrate` and `godwit settle`.
+//! `godwit migrate` and `godwit resolve`.
 
 use std::io::IsTerminal as _;
 use std::os::unix::net::UnixStream;
@@ -225,42 +225,45 @@ pub(super) fn sentence(summary: &Summary) -> String {
 
 /// Ends the doubt about a move that was cut off.
 ///
-/// If both boards can be reached, they settle it themselves. If the destination is gone for good, or was started again
-/// and does not know the move any more, this says what is known and what you can do; nothing changes until you say what
-/// became of the guest with `--verdict`.
+/// If both boards can be reached, they agree by themselves. If the destination is gone for good, or was started again and
+/// does not know the move any more, this says what is known; nothing changes until you say who runs the guest from now on,
+/// with `--keep` or `--drop`.
 #[derive(Debug, Args)]
-pub(super) struct Settle {
+pub(super) struct Resolve {
     /// Where the guest was.
     from: BoardName,
-    /// Where it went. A board that is named must be reached before a verdict counts.
+    /// Where it went. A board that is named must be reached before `--keep` or `--drop` counts.
     to: Option<BoardName>,
-    /// What became of the guest, if the boards do not know. `here`: the destination does not have it and never will (it
-    /// is switched off, or was started again), so it goes on at FROM. `gone`: it went there, so its copy at FROM is
-    /// destroyed.
-    #[arg(long, value_name = "WHAT", value_parser = verdict())]
-    verdict: Option<Verdict>,
+    /// The destination does not have the guest and never will (it is switched off, or was started again): FROM resumes it
+    /// and runs it afterwards.
+    #[arg(long, conflicts_with = "drop")]
+    keep: bool,
+    /// The destination has the guest and runs it, or had it and sent it on: FROM destroys its copy.
+    #[arg(long)]
+    drop: bool,
 }
 
-/// The two things that can have become of a guest.
-fn verdict() -> impl TypedValueParser<Value = Verdict> {
-    let words = [Verdict::GoOnHere, Verdict::ForgetHere].map(doubt::word);
-    PossibleValuesParser::new(words).map(|name| match name.as_str() {
-        "here" => Verdict::GoOnHere,
-        _ => Verdict::ForgetHere,
-    })
+impl Resolve {
+    const fn verdict(&self) -> Option<Verdict> {
+        match (self.keep, self.drop) {
+            (true, _) => Some(Verdict::Keep),
+            (_, true) => Some(Verdict::Drop),
+            _ => None,
+        }
+    }
 }
 
-/// `godwit settle`.
-pub(super) fn settle(arguments: &Settle) -> anyhow::Result<u8> {
+/// `godwit resolve`.
+pub(super) fn resolve(arguments: &Resolve) -> anyhow::Result<u8> {
     let from = arguments.from.to_string();
     let to = arguments.to.as_ref().map(ToString::to_string);
     let _job = match &arguments.to {
         // A destination that is not there is no reason not to begin.
         Some(board) if board.exists() => {
-            let roles = [board, &arguments.from].map(|board| Role::Settle(board.to_string()));
+            let roles = [board, &arguments.from].map(|board| Role::Resolve(board.to_string()));
             begin_between(&arguments.from, board, roles)?
         }
-        board => arguments.from.begin(Role::Settle(
+        board => arguments.from.begin(Role::Resolve(
             board.as_ref().map_or_else(String::new, ToString::to_string),
         ))?,
     };
@@ -270,7 +273,7 @@ pub(super) fn settle(arguments: &Settle) -> anyhow::Result<u8> {
         let board = board.as_mut().map_err(|error| format!("{error:#}"));
         (to, board)
     });
-    let (verdict, options) = (arguments.verdict, Options::default());
+    let (verdict, options) = (arguments.verdict(), Options::default());
     let report = doubt::decide((&from, &mut source), named, verdict, &options)?;
     let outcome = match (report.stage, &to) {
         (Stage::Gone, Some(to)) => format!("took place: the guest went to board {to}"),

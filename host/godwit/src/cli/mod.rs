@@ -76,7 +76,7 @@ enum Command {
     /// Counts why a guest left its CPUs, since the board started.
     Statistics(manage::Arguments),
     Migrate(migrate::Arguments),
-    Settle(migrate::Settle),
+    Resolve(migrate::Resolve),
     /// Keeps a running or paused guest in a file; it goes on as it was.
     Snapshot(snapshot::SnapshotArguments),
     /// Puts a guest from a file onto an empty board.
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Command::Discard(arguments) => manage::discard(&arguments),
         Command::Statistics(arguments) => manage::statistics(&arguments),
         Command::Migrate(arguments) => migrate::migrate(&arguments),
-        Command::Settle(arguments) => migrate::settle(&arguments),
+        Command::Resolve(arguments) => migrate::resolve(&arguments),
         Command::Snapshot(arguments) => snapshot::snapshot(&arguments),
         Command::Restore(arguments) => snapshot::restore(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),

@@ -143,7 +143,7 @@ const fn remedy(error: &RequestError) -> &'static str {
         RequestError::WrongPhase { .. } => "See `godwit status`",
         RequestError::Moving { .. } => "Wait for the move, or call it off",
         RequestError::InDoubt { .. } => {
-            "`godwit settle` says what is known of that move, and how to end the doubt"
+            "`godwit resolve` says what is known of that move, and how to end the doubt"
         }
         RequestError::NoSuchMove => "See `godwit status`",
         RequestError::StaleMove { .. } => "Try again with a greater number",

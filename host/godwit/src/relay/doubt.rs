@@ -6,7 +6,7 @@
 //! # What can be known
 //!
 //! A source in doubt repeats its commit, and the incarnation that prepared the move answers it: then the boards have
-//! settled it, and a verdict can only agree. Every other answer is *Unknown*, and it proves nothing. A destination that
+//! resolved it, and a verdict can only agree. Every other answer is *Unknown*, and it proves nothing. A destination that
 //! was started again has lost what it ran, but that guest may have moved on before; and the board that was asked may be
 //! another one. So a board that says *Unknown* never vouches for a guest: next to its name the verdict to forget the
 //! guest is refused. That the guest may go on it does not rule out. Who knows more than the boards says so without
@@ -22,7 +22,7 @@ use thiserror::Error;
 use super::{Cause, Options};
 use crate::client::{Client, ClientError};
 
-/// A board by the name with which it is given to `godwit settle`, and the connection to it, or why there is none.
+/// A board by the name with which it is given to `godwit resolve`, and the connection to it, or why there is none.
 pub type Named<'a> = (&'a str, Result<&'a mut Client, String>);
 
 /// What the board that is said to be the destination has to say.
@@ -46,7 +46,7 @@ pub enum DestinationReport {
     },
 }
 
-/// What is known of a move that no board can settle.
+/// What is known of a move that no board can resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     /// The move.
@@ -61,13 +61,13 @@ pub struct Doubt {
 
 /// Why a doubt is not ended.
 #[derive(Debug, Error)]
-pub enum SettleError {
+pub enum ResolveError {
     /// The source.
     #[error(transparent)]
     Board(#[from] ClientError),
     /// There is none.
     #[error(
-        "board {source_board} has not moved a guest away since it was started: nothing is to be settled"
+        "board {source_board} has not moved a guest away since it was started: nothing is to be resolved"
     )]
     NoMove {
         /// The board that was named as the source.
@@ -127,7 +127,7 @@ pub enum SettleError {
     #[error(
         "refused: board {board} does not know move {} and so does not have its guest; to forget the guest on {} as well \
          would lose it. If you know that it went on to a third board, say so without {board}: {}",
-        .doubt.id, .doubt.source, .doubt.command(Verdict::ForgetHere)
+        .doubt.id, .doubt.source, .doubt.command(Verdict::Drop)
     )]
     NotVouchedFor {
         /// What is known.
@@ -140,12 +140,12 @@ pub enum SettleError {
 /// What became of a move about which the operator said otherwise.
 fn contradiction(verdict: Verdict, source: &str) -> String {
     match verdict {
-        Verdict::GoOnHere => {
+        Verdict::Keep => {
             format!(
                 "took place, as the destination said: the guest is there, and forgotten on board {source}"
             )
         }
-        Verdict::ForgetHere => {
+        Verdict::Drop => {
             format!("did not take place: the guest is on board {source}, and nowhere else")
         }
     }
@@ -155,19 +155,15 @@ fn contradiction(verdict: Verdict, source: &str) -> String {
 #[must_use]
 pub const fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::GoOnHere => "here",
-        Verdict::ForgetHere => "gone",
+        Verdict::Keep => "--keep",
+        Verdict::Drop => "--drop",
     }
 }
 
 impl Doubt {
     /// What the operator types to give this verdict without naming a destination.
     fn command(&self, verdict: Verdict) -> String {
-        format!(
-            "`godwit settle {} --verdict {}`",
-            self.source,
-            word(verdict)
-        )
+        format!("`godwit resolve {} {}`", self.source, word(verdict))
     }
 
     /// What to type to let the guest go on: with a destination that has answered, so that it is asked once more.
@@ -176,8 +172,8 @@ impl Doubt {
             DestinationReport::Unknown { board, .. } => format!(" {board}"),
             _ => String::new(),
         };
-        let word = word(Verdict::GoOnHere);
-        format!("`godwit settle {}{board} --verdict {word}`", self.source)
+        let word = word(Verdict::Keep);
+        format!("`godwit resolve {}{board} {word}`", self.source)
     }
 
     /// What the destination says, in sentences.
@@ -194,7 +190,7 @@ impl Doubt {
                 let meaning = if *uptime < self.standstill {
                     "it was started after the guest was stopped, and has lost whatever it ran before"
                 } else {
-                    "it has been on for longer than the guest stands still, so it may be another board than the destination"
+                    "it has been on for longer than the guest has been paused, so it may be another board than the destination"
                 };
                 format!(
                     "Board {board} knows of no such move. It has been on for {since}: {meaning}"
@@ -214,34 +210,34 @@ impl fmt::Display for Doubt {
         write!(
             formatter,
             "move {id} is in doubt. Board {source} has handed its guest over and not heard that it was taken; the guest \
-             stands still there, for {} now, and runs at the destination or nowhere.\n\
+             has been paused there for {} and runs at the destination or nowhere.\n\
              {}.\n\
              It is for you to say which:\n\
-             * {} if the destination does not have the guest and never will: it goes on at {source}. Switch the \
+             * {} if the destination does not have the guest and never will: it resumes on {source}. Switch the \
              destination off first, or start it again. If it has the guest all the same, or takes it later, the guest \
              runs twice.\n\
-             * {} if the destination has the guest, or had it and sent it on: it is forgotten on {source}. If that is \
+             * {} if the destination has the guest, or had it and sent it on: {source} drops its copy. If that is \
              not so, the guest is lost.",
             seconds(self.standstill),
             self.destination(),
             self.go_on(),
-            self.command(Verdict::ForgetHere),
+            self.command(Verdict::Drop),
         )
     }
 }
 
-/// Ends the doubt about the last move from `source`: lets the boards settle it if `destination` can be asked, else by the
+/// Ends the doubt about the last move from `source`: lets the boards resolve it if `destination` can be asked, else by the
 /// operator's verdict. Returns how the move ended on the source.
 ///
 /// # Errors
 ///
-/// [`SettleError`]; [`SettleError::Open`] if there is no verdict and the boards cannot settle it.
+/// [`ResolveError`]; [`ResolveError::Open`] if there is no verdict and the boards cannot resolve it.
 pub fn decide(
     (name, source): (&str, &mut Client),
     destination: Option<Named<'_>>,
     verdict: Option<Verdict>,
     options: &Options,
-) -> Result<MoveReport, SettleError> {
+) -> Result<MoveReport, ResolveError> {
     let report = last_move(name, source)?;
     if report.stage.is_end() {
         return agree(name, report, verdict);
@@ -263,7 +259,7 @@ pub fn decide(
         return agree(name, report, verdict);
     }
     if report.stage != Stage::InDoubt {
-        return Err(SettleError::UnderWay {
+        return Err(ResolveError::UnderWay {
             source_board: name.to_owned(),
             id: report.id,
         });
@@ -276,14 +272,14 @@ pub fn decide(
     });
     match verdict {
         Some(verdict) => give(source, doubt, verdict),
-        None => Err(SettleError::Open(doubt)),
+        None => Err(ResolveError::Open(doubt)),
     }
 }
 
 /// The last move that the board took part in.
-fn last_move(name: &str, source: &mut Client) -> Result<MoveReport, SettleError> {
+fn last_move(name: &str, source: &mut Client) -> Result<MoveReport, ResolveError> {
     let report = source.status()?.last_move;
-    report.ok_or_else(|| SettleError::NoMove {
+    report.ok_or_else(|| ResolveError::NoMove {
         source_board: name.to_owned(),
     })
 }
@@ -295,7 +291,7 @@ fn ask(
     options: &Options,
 ) -> Result<MoveReport, DestinationReport> {
     let board = name.to_owned();
-    let cause = match super::settle(source, destination, options) {
+    let cause = match super::resolve(source, destination, options) {
         Ok(report) => return Ok(report),
         Err(error) => error.cause,
     };
@@ -316,18 +312,18 @@ fn agree(
     name: &str,
     report: MoveReport,
     verdict: Option<Verdict>,
-) -> Result<MoveReport, SettleError> {
+) -> Result<MoveReport, ResolveError> {
     let (source_board, id) = (name.to_owned(), report.id);
     match (report.stage, verdict) {
-        (Stage::Gone, Some(verdict @ Verdict::GoOnHere))
-        | (Stage::Failed, Some(verdict @ Verdict::ForgetHere)) => Err(SettleError::Contradicted {
+        (Stage::Gone, Some(verdict @ Verdict::Keep))
+        | (Stage::Failed, Some(verdict @ Verdict::Drop)) => Err(ResolveError::Contradicted {
             source_board,
             id,
             verdict,
         }),
         (Stage::Gone | Stage::Failed, _) => Ok(report),
-        (Stage::Taken, _) => Err(SettleError::NotItsSource { source_board, id }),
-        _ => Err(SettleError::NoMove { source_board }),
+        (Stage::Taken, _) => Err(ResolveError::NotItsSource { source_board, id }),
+        _ => Err(ResolveError::NoMove { source_board }),
     }
 }
 
@@ -336,18 +332,18 @@ fn give(
     source: &mut Client,
     doubt: Box<Doubt>,
     verdict: Verdict,
-) -> Result<MoveReport, SettleError> {
+) -> Result<MoveReport, ResolveError> {
     match (verdict, doubt.destination.clone()) {
         (_, DestinationReport::Silent { board, reason }) => {
-            return Err(SettleError::Unasked {
+            return Err(ResolveError::Unasked {
                 doubt,
                 board,
                 reason,
                 verdict,
             });
         }
-        (Verdict::ForgetHere, DestinationReport::Unknown { board, .. }) => {
-            return Err(SettleError::NotVouchedFor { doubt, board });
+        (Verdict::Drop, DestinationReport::Unknown { board, .. }) => {
+            return Err(ResolveError::NotVouchedFor { doubt, board });
         }
         _ => {}
     }

@@ -37,7 +37,7 @@ pub enum Cause {
     /// An earlier move is in doubt.
     #[error(
         "board {address} does not know yet whether move {id} took place: connect it with that \
-         move's destination (`godwit settle {address} DESTINATION`) first"
+         move's destination (`godwit resolve {address} DESTINATION`) first"
     )]
     InDoubt {
         /// The source.
@@ -111,8 +111,8 @@ impl MoveError {
             }
             GuestLocation::InDoubt => format!(
                 "The guest stands still on board {source}, which does not know whether {destination} \
-                 has taken over; it runs there or nowhere. `godwit settle {source} {destination}` lets \
-                 the two settle that, or says how you can"
+                 has taken over; it runs there or nowhere. `godwit resolve {source} {destination}` lets \
+                 the two resolve that, or says how you can"
             ),
             GuestLocation::HandedOver => format!(
                 "Board {source} has handed the guest over to {destination}, which took it: see \
@@ -120,7 +120,7 @@ impl MoveError {
             ),
             GuestLocation::Unknown => format!(
                 "Board {source} could not be asked where the guest is: it is there or on \
-                 {destination}, never on both. `godwit settle {source} {destination}` finds out once \
+                 {destination}, never on both. `godwit resolve {source} {destination}` finds out once \
                  both answer"
             ),
         }

@@ -58,7 +58,7 @@ fn every_failure_says_where_the_guest_is() {
         message.contains("stands still on board unix:/run/a"),
         "{message}"
     );
-    let command = "`godwit settle unix:/run/a unix:/run/b`";
+    let command = "`godwit resolve unix:/run/a unix:/run/b`";
     assert!(message.contains(command), "{message}");
     let message = error(Cause::TimedOut, GuestLocation::Unknown);
     assert!(message.contains("never on both"), "{message}");
@@ -165,7 +165,7 @@ fn a_guest_that_powers_off_in_the_middle_is_said_to_have_done_that() {
     assert_eq!(error.location, GuestLocation::Ended(Phase::Off));
     let message = error.to_string();
     assert!(message.contains("nothing to move"), "{message}");
-    assert!(!message.contains("settle"), "{message}");
+    assert!(!message.contains("resolve"), "{message}");
     assert_eq!(destination.status().unwrap().phase, Phase::Empty);
 }
 

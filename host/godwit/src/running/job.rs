@@ -25,8 +25,8 @@ pub enum Role {
     MoveTo(String),
     /// The guest of this one moves to it.
     MoveFrom(String),
-    /// An earlier move between this one and it is being settled.
-    Settle(String),
+    /// An earlier move between this one and it is being resolved.
+    Resolve(String),
     /// Its guest is kept in a file.
     Snapshot,
     /// A guest is put onto it from a file.
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
             Self::MoveFrom(board) => {
                 write!(formatter, "a move of the guest of board {board} to it")
             }
-            Self::Settle(board) => write!(formatter, "settling a move with board {board}"),
+            Self::Resolve(board) => write!(formatter, "resolving a move with board {board}"),
             Self::Snapshot => formatter.write_str("a snapshot of its guest"),
             Self::Restore => formatter.write_str("the restore of a snapshot to it"),
         }

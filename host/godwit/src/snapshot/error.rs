@@ -138,7 +138,7 @@ pub enum SnapshotError {
     /// The board, or its link.
     #[error(transparent)]
     Board(#[from] ClientError),
-    /// An earlier move of the board is not settled.
+    /// An earlier move of the board is not resolved.
     #[error(transparent)]
     Move(#[from] Box<crate::relay::Cause>),
     /// There is nothing to take.

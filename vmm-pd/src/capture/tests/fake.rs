@@ -210,7 +210,7 @@ impl Fake {
         match command {
             Command::Save => self.save(),
             Command::Load => self.load(),
-            Command::Settle => self.settle(),
+            Command::Wait => self.wait(),
             Command::Scrub => self.scrub(),
             Command::Probe => self.probe(|register| {
                 matches!(
@@ -351,11 +351,11 @@ impl Fake {
         }
     }
 
-    fn settle(&mut self) {
+    fn wait(&mut self) {
         for (reached, _) in &mut self.exits {
             *reached = progress::DONE;
         }
-        self.exit(progress::DONE, smc(Leave::Settled));
+        self.exit(progress::DONE, smc(Leave::Waited));
     }
 
     fn load(&mut self) {
@@ -462,7 +462,7 @@ impl Port for Fake {
             Command::Save,
             Command::Load,
             Command::Probe,
-            Command::Settle,
+            Command::Wait,
             Command::ProbeDebug,
             Command::ProbeMonitor,
             Command::Scrub,

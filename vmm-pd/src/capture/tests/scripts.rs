@@ -183,7 +183,7 @@ impl Guest {
             Step::Deactivate => hardware.dir(self.dropped.remove(0)),
             Step::Mask(mask) => hardware.set_pmr(mask),
         }
-        self.system.settle();
+        self.system.wait();
         (
             acknowledged,
             self.system.hardware.rpr(),

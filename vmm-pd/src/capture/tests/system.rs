@@ -115,7 +115,7 @@ impl System {
     }
 
     /// The kernel reports ends, and what is due follows.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn wait(&mut self) {
         while let Some(register) = self.hardware.take_maintenance() {
             let mut answer = Answer::new(0);
             let register = u8::try_from(register).unwrap();

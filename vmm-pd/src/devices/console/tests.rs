@@ -421,7 +421,7 @@ proptest! {
     ) {
         let mut here = Bench::new();
         before.into_iter().for_each(|step| { run(&mut here, step); });
-        here.console.settle();
+        here.console.complete();
         let record = here.console.export();
         let mut there = here.clone();
         there.console = Console::import(&record);

@@ -89,7 +89,7 @@ impl Machine {
         match load.step(port) {
             Some(load) => {
                 self.activity = Activity::Load(load);
-                Ok(capture::settle(port, FIRST)?)
+                Ok(capture::wait(port, FIRST)?)
             }
             None => {
                 self.activity = Activity::None;
@@ -105,7 +105,7 @@ impl Machine {
         load: Load,
         exit: Exit,
     ) -> Result<(), MachineError> {
-        if capture::settled(port, FIRST, exit)? {
+        if capture::waited(port, FIRST, exit)? {
             self.load_guest(port, load)
         } else {
             Ok(())

@@ -28,7 +28,7 @@ const GIC_VERSION: u8 = 2;
 impl Machine {
     #[inline(never)]
     pub(super) fn export<P: Port>(&mut self, port: &mut P) -> Message {
-        self.console.settle();
+        self.console.complete();
         let mut vcpus = VcpusRecordV4 {
             console: self.console.export(),
             bundle: self.bundle,

@@ -29,7 +29,7 @@ fn requests() -> Vec<Request> {
         }),
         Request::Cancel(id),
         Request::Query(id),
-        Request::Resolve(id, Verdict::ForgetHere),
+        Request::Resolve(id, Verdict::Drop),
         Request::Examine(Domain::Timer),
         Request::Look,
         Request::SetRegister(SetRegister {

@@ -5,7 +5,7 @@ use protocol::management::Verdict;
 
 use super::board::{Board, Trouble};
 use super::*;
-use crate::relay::doubt::{DestinationReport, Doubt, Named, SettleError, decide};
+use crate::relay::doubt::{DestinationReport, Doubt, Named, ResolveError, decide};
 
 /// For links that break: no second attempt, so that the relay is gone when the board can be reached again. The boards
 /// wait for as long as a test may take.
@@ -31,12 +31,12 @@ fn stage(board: &mut Client) -> Stage {
     board.status().unwrap().last_move.unwrap().stage
 }
 
-/// `godwit settle a [b] [--verdict …]`, with boards of these names.
-fn settle_a(
+/// `godwit resolve a [b] [--verdict …]`, with boards of these names.
+fn resolve_a(
     source: &mut Client,
     destination: Option<Named<'_>>,
     verdict: Option<Verdict>,
-) -> Result<MoveReport, SettleError> {
+) -> Result<MoveReport, ResolveError> {
     let options = Options {
         reconnect: TIMEOUT,
         ..options()
@@ -45,29 +45,29 @@ fn settle_a(
 }
 
 #[track_caller]
-fn says(error: &SettleError, parts: &[&str]) {
+fn says(error: &ResolveError, parts: &[&str]) {
     let message = error.to_string();
     for part in parts {
         assert!(message.contains(part), "{part}: {message}");
     }
 }
 
-const HERE: &str = "`godwit settle a --verdict here`";
-const GONE: &str = "`godwit settle a --verdict gone`";
+const HERE: &str = "`godwit resolve a --keep`";
+const GONE: &str = "`godwit resolve a --drop`";
 
 #[test]
 fn a_doubt_is_named_with_the_command_that_ends_it() {
     let (a, b, mut source, error) = in_doubt(Trouble::DiesAtCommit);
     assert_eq!(error.location, GuestLocation::InDoubt);
     let message = error.to_string();
-    let command = format!("`godwit settle {} {}`", a.address, b.address);
+    let command = format!("`godwit resolve {} {}`", a.address, b.address);
     for part in ["runs there or nowhere", &command] {
         assert!(message.contains(part), "{part}: {message}");
     }
     let c = Board::empty();
     let error = move_guest(&mut source, &mut connect(&c)).0.unwrap_err();
     assert!(matches!(*error.cause, Cause::InDoubt { .. }), "{error}");
-    let command = format!("`godwit settle {} DESTINATION`", a.address);
+    let command = format!("`godwit resolve {} DESTINATION`", a.address);
     assert!(error.to_string().contains(&command), "{error}");
     for refused in [source.discard(), source.resume(TIMEOUT).map(|_| ())] {
         let error = refused.unwrap_err();
@@ -79,15 +79,15 @@ fn a_doubt_is_named_with_the_command_that_ends_it() {
             }
         );
         assert!(reason, "{error}");
-        assert!(error.to_string().contains("`godwit settle`"), "{error}");
+        assert!(error.to_string().contains("`godwit resolve`"), "{error}");
     }
 }
 
 #[test]
 fn without_a_destination_or_a_verdict_it_is_said_what_each_verdict_would_do() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
-    let error = settle_a(&mut source, None, None).unwrap_err();
-    assert!(matches!(error, SettleError::Open(_)), "{error}");
+    let error = resolve_a(&mut source, None, None).unwrap_err();
+    assert!(matches!(error, ResolveError::Open(_)), "{error}");
     let id = source.status().unwrap().newest_move.to_string();
     let parts = [&id, HERE, GONE, "was not asked", "twice", "is lost"];
     says(&error, &parts);
@@ -120,12 +120,12 @@ fn how_long_a_board_has_been_on_says_what_it_can_know() {
 #[test]
 fn the_operator_alone_can_let_the_guest_go_on() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
-    let report = settle_a(&mut source, None, Some(Verdict::GoOnHere)).unwrap();
+    let report = resolve_a(&mut source, None, Some(Verdict::Keep)).unwrap();
     assert_eq!(report.failure, Some(MoveFailure::Operator));
     source.wait_for(Phase::Running, TIMEOUT).unwrap();
     // Said twice, it is still so; the opposite is not.
-    settle_a(&mut source, None, Some(Verdict::GoOnHere)).unwrap();
-    let error = settle_a(&mut source, None, Some(Verdict::ForgetHere)).unwrap_err();
+    resolve_a(&mut source, None, Some(Verdict::Keep)).unwrap();
+    let error = resolve_a(&mut source, None, Some(Verdict::Drop)).unwrap_err();
     says(&error, &["did not take place", "on board a"]);
     let c = Board::empty();
     move_guest(&mut source, &mut connect(&c)).0.unwrap();
@@ -134,7 +134,7 @@ fn the_operator_alone_can_let_the_guest_go_on() {
 #[test]
 fn the_operator_alone_can_have_the_guest_forgotten() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
-    let report = settle_a(&mut source, None, Some(Verdict::ForgetHere)).unwrap();
+    let report = resolve_a(&mut source, None, Some(Verdict::Drop)).unwrap();
     assert_eq!(report.stage, Stage::Gone);
     assert_eq!(source.status().unwrap().phase, Phase::Empty);
 }
@@ -143,11 +143,11 @@ fn the_operator_alone_can_have_the_guest_forgotten() {
 fn a_destination_that_was_named_and_cannot_be_asked_is_not_passed_over() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
     let reason = || Some(("b", Err("nobody at home".to_owned())));
-    let error = settle_a(&mut source, reason(), None).unwrap_err();
+    let error = resolve_a(&mut source, reason(), None).unwrap_err();
     says(&error, &["nobody at home", HERE, GONE]);
-    for (verdict, command) in [(Verdict::GoOnHere, HERE), (Verdict::ForgetHere, GONE)] {
-        let error = settle_a(&mut source, reason(), Some(verdict)).unwrap_err();
-        assert!(matches!(error, SettleError::Unasked { .. }), "{error}");
+    for (verdict, command) in [(Verdict::Keep, HERE), (Verdict::Drop, GONE)] {
+        let error = resolve_a(&mut source, reason(), Some(verdict)).unwrap_err();
+        assert!(matches!(error, ResolveError::Unasked { .. }), "{error}");
         says(&error, &["board b", "nobody at home", command]);
     }
     assert_eq!(stage(&mut source), Stage::InDoubt);
@@ -158,19 +158,19 @@ fn a_destination_that_was_started_again_lets_the_guest_go_on_and_never_vouches_f
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
     let again = Board::empty();
     let mut again = connect(&again);
-    let error = settle_a(&mut source, Some(("b", Ok(&mut again))), None).unwrap_err();
-    let here = "`godwit settle a b --verdict here`";
+    let error = resolve_a(&mut source, Some(("b", Ok(&mut again))), None).unwrap_err();
+    let here = "`godwit resolve a b --keep`";
     says(&error, &["Board b knows of no such move", here, GONE]);
-    let verdict = Some(Verdict::ForgetHere);
-    let error = settle_a(&mut source, Some(("b", Ok(&mut again))), verdict).unwrap_err();
+    let verdict = Some(Verdict::Drop);
+    let error = resolve_a(&mut source, Some(("b", Ok(&mut again))), verdict).unwrap_err();
     assert!(
-        matches!(error, SettleError::NotVouchedFor { .. }),
+        matches!(error, ResolveError::NotVouchedFor { .. }),
         "{error}"
     );
     says(&error, &["would lose it", GONE]);
     assert_eq!(stage(&mut source), Stage::InDoubt);
-    let verdict = Some(Verdict::GoOnHere);
-    settle_a(&mut source, Some(("b", Ok(&mut again))), verdict).unwrap();
+    let verdict = Some(Verdict::Keep);
+    resolve_a(&mut source, Some(("b", Ok(&mut again))), verdict).unwrap();
     source.wait_for(Phase::Running, TIMEOUT).unwrap();
 }
 
@@ -180,14 +180,17 @@ fn a_destination_that_has_the_guest_outdoes_the_operator() {
     let there = matches!(error.location, GuestLocation::Destination(_));
     assert!(there, "{error}");
     let mut destination = connect(&b);
-    let here = Some(Verdict::GoOnHere);
-    let error = settle_a(&mut source, Some(("b", Ok(&mut destination))), here).unwrap_err();
-    assert!(matches!(error, SettleError::Contradicted { .. }), "{error}");
+    let here = Some(Verdict::Keep);
+    let error = resolve_a(&mut source, Some(("b", Ok(&mut destination))), here).unwrap_err();
+    assert!(
+        matches!(error, ResolveError::Contradicted { .. }),
+        "{error}"
+    );
     says(&error, &["refused", "took place"]);
     assert_eq!(source.status().unwrap().phase, Phase::Empty);
     destination.wait_for(Phase::Running, TIMEOUT).unwrap();
     // Named the other way round, it is told so.
-    let error = settle_a(&mut destination, None, None).unwrap_err();
+    let error = resolve_a(&mut destination, None, None).unwrap_err();
     says(&error, &["Name the source first"]);
 }
 
@@ -197,9 +200,12 @@ fn a_destination_that_called_the_move_off_outdoes_the_operator() {
     let mut destination = connect(&b);
     let id = source.status().unwrap().newest_move;
     destination.cancel_move(id).unwrap();
-    let gone = Some(Verdict::ForgetHere);
-    let error = settle_a(&mut source, Some(("b", Ok(&mut destination))), gone).unwrap_err();
-    assert!(matches!(error, SettleError::Contradicted { .. }), "{error}");
+    let gone = Some(Verdict::Drop);
+    let error = resolve_a(&mut source, Some(("b", Ok(&mut destination))), gone).unwrap_err();
+    assert!(
+        matches!(error, ResolveError::Contradicted { .. }),
+        "{error}"
+    );
     says(&error, &["refused", "did not take place"]);
     source.wait_for(Phase::Running, TIMEOUT).unwrap();
     assert_eq!(destination.status().unwrap().phase, Phase::Empty);
@@ -209,15 +215,15 @@ fn a_destination_that_called_the_move_off_outdoes_the_operator() {
 fn two_boards_that_hear_each_other_need_no_verdict() {
     let (_a, b, mut source, _) = in_doubt(Trouble::MissesCommit);
     let mut destination = connect(&b);
-    let report = settle_a(&mut source, Some(("b", Ok(&mut destination))), None).unwrap();
+    let report = resolve_a(&mut source, Some(("b", Ok(&mut destination))), None).unwrap();
     assert_eq!(report.stage, Stage::Gone);
     destination.wait_for(Phase::Running, TIMEOUT).unwrap();
 }
 
 #[test]
-fn a_board_that_has_moved_nothing_has_nothing_to_settle() {
+fn a_board_that_has_moved_nothing_has_nothing_to_resolve() {
     let a = Board::with_guest();
     let mut source = connect(&a);
-    let error = settle_a(&mut source, None, Some(Verdict::GoOnHere)).unwrap_err();
-    assert!(matches!(error, SettleError::NoMove { .. }), "{error}");
+    let error = resolve_a(&mut source, None, Some(Verdict::Keep)).unwrap_err();
+    assert!(matches!(error, ResolveError::NoMove { .. }), "{error}");
 }
