@@ -7,6 +7,7 @@
 
 pub mod doubt;
 mod error;
+pub mod estimate;
 mod location;
 mod pump;
 mod rate;

@@ -1,6 +1,6 @@
 //! `godwit migrate` and `godwit resolve`.
 
-use std::io::IsTerminal as _;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{SIGNAL, SUCCESS, style};
+use crate::client::Client;
 use crate::keeper;
+use crate::relay::estimate::Estimate;
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
 use crate::running::Role;
 use image::errata;
@@ -30,6 +32,9 @@ pub(super) struct Arguments {
     /// Prints one JSON object last: ok, from, to, rounds, pages_sent, pages_zero, bytes_sent, total_ms, downtime_us.
     #[arg(long)]
     json: bool,
+    /// Does not ask before a move that takes long, over a serial line; without a terminal nobody is asked.
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -135,8 +140,12 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         Role::MoveFrom(from.to_string()),
     ];
     let mut job = begin_between(from, to, roles)?;
-    relay::call_off_on_signals()?;
     let (mut source, mut destination) = (from.connect()?, to.connect()?);
+    // Until now a signal ends this, and nothing else.
+    if !is_wanted(&mut source, &mut destination, arguments.yes)? {
+        anyhow::bail!("not started: the guest stays on board {from}");
+    }
+    relay::call_off_on_signals()?;
     let mut progress = if std::io::stderr().is_terminal() {
         MoveProgress::bar(&MultiProgress::new())
     } else {
@@ -174,6 +183,29 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         style::show(&format!("{json}\n"))?;
     }
     Ok(SUCCESS)
+}
+
+/// Says how long a move over a line will take, and asks whether it is to begin if that is long and there is somebody.
+fn is_wanted(source: &mut Client, destination: &mut Client, yes: bool) -> anyhow::Result<bool> {
+    let (from, to) = (source.welcome()?, destination.welcome()?);
+    let Some(estimate) = Estimate::of(&from, &source.status()?, &to) else {
+        return Ok(true);
+    };
+    style::notice(&estimate.to_string());
+    let (input, output) = (std::io::stdin(), std::io::stderr());
+    let asks = !yes && estimate.is_long() && input.is_terminal() && output.is_terminal();
+    if !asks {
+        return Ok(true);
+    }
+    write!(output.lock(), "start anyway? [Y/n] ")?;
+    let mut answer = String::new();
+    let ended = input.lock().read_line(&mut answer)? == 0;
+    Ok(!ended && is_yes(&answer))
+}
+
+/// Whether an answer is yes, as it is if nothing is said.
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }
 
 /// Says what of the destination's core the guest did not prepare for.
@@ -282,4 +314,15 @@ pub(super) fn resolve(arguments: &Resolve) -> anyhow::Result<u8> {
     };
     style::notice(&format!("move {} {outcome}", report.id));
     Ok(SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn an_answer_is_yes_if_it_says_so_or_nothing() {
+        assert!(["", "\n", "y\n", "Yes\n", " Y "].into_iter().all(is_yes));
+        assert!(!["n\n", "no", "later", "ja?"].into_iter().any(is_yes));
+    }
 }
