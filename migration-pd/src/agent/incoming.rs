@@ -19,6 +19,9 @@ use protocol::pages::iterate;
 use protocol::transfer::{Offer, OfferedBundle};
 use protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, timeouts};
 
+/// How often a source that waits hears that it does not wait in vain, while its patience lasts.
+const SIGNS_OF_LIFE: u64 = 4;
+
 /// A move to here.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -38,6 +41,8 @@ pub(super) struct Incoming {
     touched: bool,
     timeout_ms: u64,
     heard_at: u64,
+    /// When the source was last told that its guest is still awaited.
+    told_at: u64,
     pages_total: u32,
     pages: u32,
     bytes: u64,
@@ -66,6 +71,8 @@ impl Core<'_> {
         match action {
             Action::Clear => self.begin_to_clear(port),
             Action::Accept { id, incarnation } => {
+                // Until now the source had nothing to say.
+                self.incoming.heard_at = port.now();
                 let send_bundle = self.incoming.bundle.is_some();
                 self.outbox.transfer(&Transfer::Accept {
                     id,
@@ -197,6 +204,7 @@ impl Core<'_> {
             key: Some(key),
             timeout_ms: offer.timeout_ms.into(),
             heard_at: port.now(),
+            told_at: port.now(),
             pages_total: port.ram().pages(),
             ..Incoming::default()
         };
@@ -206,13 +214,26 @@ impl Core<'_> {
     }
 
     pub(super) fn work_as_destination<P: Port>(&mut self, port: &mut P) -> Work {
-        if !matches!(self.destination.stage(), Arrival::Clearing { .. }) {
+        let Arrival::Clearing { arriving } = self.destination.stage() else {
             return Work::Waiting;
-        }
+        };
         if self.clear_some(port) {
             self.destination_event(port, Event::Cleared);
+        } else {
+            self.show_life(port, arriving.id);
         }
         Work::More
+    }
+
+    /// Tells the source now and then that its guest is awaited, however long clearing takes: of its messages, none has come.
+    fn show_life<P: Port>(&mut self, port: &mut P, id: MoveId) {
+        let now = port.now();
+        if now.saturating_sub(self.incoming.told_at)
+            >= self.ticks((self.incoming.patience_ms / SIGNS_OF_LIFE).max(1))
+        {
+            self.incoming.told_at = now;
+            self.outbox.transfer(&Transfer::Acknowledge { id, next: 0 });
+        }
     }
 
     /// A message of data, in its turn.

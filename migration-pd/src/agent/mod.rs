@@ -33,6 +33,9 @@ use thiserror::Error;
 const FRAMES_A_TURN: usize = 4;
 /// Pages looked at in a slice: a third of a millisecond under emulation, less on a board.
 const SLICE: u32 = 256;
+/// After so long a slice that clears pages ends, in ms: a page may take far longer than the rest. Under QEMU one does that
+/// held a guest's programs, because each store to it has all that was translated from that page looked through.
+const SLICE_MS: u64 = 1;
 /// What woke the domain; the link is always looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wake {
@@ -270,11 +273,21 @@ impl Core<'_> {
 
     /// Clears a slice of what is to be cleared; true if nothing is left.
     fn clear_some<P: Port>(&mut self, port: &mut P) -> bool {
-        let ram = port.ram();
-        let end = self.cleared.saturating_add(SLICE).min(ram.pages());
-        (self.cleared..end).for_each(|page| ram.clear(page));
-        self.cleared = end;
-        end == ram.pages()
+        let pages = port.ram().pages();
+        let end = self.cleared.saturating_add(SLICE).min(pages);
+        let mut until = None;
+        while self.cleared < end {
+            let written = port.ram().clear(self.cleared);
+            self.cleared += 1;
+            if !written {
+                continue;
+            }
+            let now = port.now();
+            if now >= *until.get_or_insert(now.saturating_add(self.ticks(SLICE_MS))) {
+                break;
+            }
+        }
+        self.cleared == pages
     }
 
     /// Whoever was not heard for too long is given up.

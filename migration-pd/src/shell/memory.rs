@@ -76,17 +76,19 @@ impl GuestRam for Ram {
         clean(start.addr().get());
     }
 
-    fn clear(&mut self, page: u32) {
+    fn clear(&mut self, page: u32) -> bool {
         let Some(start) = self.page(page) else {
-            return;
+            return false;
         };
         // A guest with its caches off wrote past ours: what they hold is not what is there.
         clean_and_invalidate(start.addr().get());
-        if !self.is_zero(page) {
+        let is_used = !self.is_zero(page);
+        if is_used {
             // SAFETY: a page of the region, which is writable.
             unsafe { zero(start) };
             clean(start.addr().get());
         }
+        is_used
     }
 
     #[inline]

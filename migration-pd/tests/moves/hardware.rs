@@ -41,6 +41,8 @@ pub(crate) struct Ram {
     pub(crate) broken: Option<u32>,
     /// Ticks that it takes to look at a page.
     pub(crate) look: u64,
+    /// Ticks that it takes to clear a page that is not zero.
+    pub(crate) clear: u64,
     /// Pages cleared since the agent looked at the link, and the most of that.
     pub(crate) cleared: usize,
     pub(crate) most_cleared: usize,
@@ -64,11 +66,16 @@ impl GuestRam for Ram {
         }
     }
 
-    /// Takes no time: it is nobody's but the board's that does it, and both boards have one clock here.
-    fn clear(&mut self, page: u32) {
+    /// Takes no time unless a test says so: it is nobody's but the board's that does it, and both boards have one clock here.
+    fn clear(&mut self, page: u32) -> bool {
+        let is_used = self.pages[page as usize] != [0; PAGE_SIZE];
+        if is_used {
+            self.clock.set(self.clock.get() + self.clear);
+        }
         self.pages[page as usize] = [0; PAGE_SIZE];
         self.cleared += 1;
         self.most_cleared = self.most_cleared.max(self.cleared);
+        is_used
     }
 
     fn is_zero(&self, page: u32) -> bool {
@@ -236,6 +243,7 @@ impl Hardware {
                 pages: guest.map_or(vec![[0; PAGE_SIZE]; pages], |writer| writer.initial(pages)),
                 broken: None,
                 look: 1,
+                clear: 0,
                 cleared: 0,
                 most_cleared: 0,
                 clock: clock.clone(),
@@ -542,7 +550,10 @@ impl Port for Hardware {
     }
 
     fn now(&mut self) -> u64 {
-        self.clock.set(self.clock.get() + 1);
+        // A look at it takes no time either while pages are cleared.
+        if self.ram.cleared == 0 {
+            self.clock.set(self.clock.get() + 1);
+        }
         self.catch_up();
         self.clock.get()
     }

@@ -408,6 +408,44 @@ fn what_a_guest_leaves_in_ram_is_cleared_and_the_link_looked_at_meanwhile() {
     );
 }
 
+// Pitfall: Under QEMU, pages with a guest's programs took so long that a slice of them was longer than anybody waits.
+#[test]
+fn a_board_looks_at_its_link_and_shows_life_however_long_clearing_takes() {
+    let mut world = World::new();
+    let ram = &mut world.b.hardware.ram;
+    ram.pages.fill([7; PAGE_SIZE]);
+    (ram.clear, ram.most_cleared) = (4000, 0);
+    world.b.hardware.power_off();
+    world.run_for(10_000);
+    let (signs, accepted) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    world.link = Box::new({
+        let (signs, accepted) = (Rc::clone(&signs), Rc::clone(&accepted));
+        move |_, side, kind| {
+            accepted.set(accepted.get() || kind == kind::ACCEPT);
+            if side == Side::B && kind == kind::ACKNOWLEDGE && !accepted.get() {
+                signs.set(signs.get() + 1);
+            }
+            Fate::Arrives
+        }
+    });
+    let before = world.clock.get();
+    // The guest is on its way before any page is cleared.
+    world.send(Side::B, &Request::Discard);
+    let id = MoveId(1);
+    let start = Request::Start(options(id, Pace::UNLIMITED));
+    world.act(Side::A, &start).unwrap();
+    let report = world.ended(Side::A, id);
+    assert_eq!(report.stage, Stage::Gone, "{report:?}");
+    let patiences = (world.clock.get() - before) / (1000 * u64::from(PATIENCE_MS));
+    assert!(
+        patiences > 10 && signs.get() > 3 * patiences,
+        "{patiences}, {signs:?}"
+    );
+    assert_eq!(world.b.hardware.ram.most_cleared, 2);
+    world.run_for(10_000);
+    world.runs_at(Side::B);
+}
+
 #[test]
 fn requests_are_answered_at_once_while_pages_are_copied() {
     let mut world = World::new();
