@@ -19,7 +19,7 @@ use protocol::pages::iterate;
 use protocol::transfer::{Offer, OfferedBundle};
 use protocol::{Domain, HEADER_LENGTH, Incarnation, MoveFailure, MoveId, Transfer, kind, timeouts};
 
-/// How often a source that waits hears that it does not wait in vain, while its patience lasts.
+/// How often a source that waits hears that it does not wait in vain, within its timeout.
 const SIGNS_OF_LIFE: u64 = 4;
 
 /// A move to here.
@@ -229,7 +229,7 @@ impl Core<'_> {
     fn show_life<P: Port>(&mut self, port: &mut P, id: MoveId) {
         let now = port.now();
         if now.saturating_sub(self.incoming.told_at)
-            >= self.ticks((self.incoming.patience_ms / SIGNS_OF_LIFE).max(1))
+            >= self.ticks((self.incoming.timeout_ms / SIGNS_OF_LIFE).max(1))
         {
             self.incoming.told_at = now;
             self.outbox.transfer(&Transfer::Acknowledge { id, next: 0 });

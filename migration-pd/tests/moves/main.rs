@@ -425,7 +425,7 @@ fn a_board_looks_at_its_link_and_shows_life_however_long_clearing_takes() {
             if side == Side::B && kind == kind::ACKNOWLEDGE && !accepted.get() {
                 signs.set(signs.get() + 1);
             }
-            Fate::Arrives
+            Action::Arrives
         }
     });
     let before = world.clock.get();
@@ -436,10 +436,10 @@ fn a_board_looks_at_its_link_and_shows_life_however_long_clearing_takes() {
     world.act(Side::A, &start).unwrap();
     let report = world.ended(Side::A, id);
     assert_eq!(report.stage, Stage::Gone, "{report:?}");
-    let patiences = (world.clock.get() - before) / (1000 * u64::from(PATIENCE_MS));
+    let timeouts = (world.clock.get() - before) / (1000 * u64::from(TIMEOUT_MS));
     assert!(
-        patiences > 10 && signs.get() > 3 * patiences,
-        "{patiences}, {signs:?}"
+        timeouts > 10 && signs.get() > 3 * timeouts,
+        "{timeouts}, {signs:?}"
     );
     assert_eq!(world.b.hardware.ram.most_cleared, 2);
     world.run_for(10_000);
