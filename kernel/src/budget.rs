@@ -103,7 +103,7 @@ impl Budget {
     #[inline(always)]
     pub fn charge(&mut self, used: Ticks, least: Ticks) {
         if self.is_round_robin() {
-            // A slice goes on where it was interrupted.
+            // A slice continues where it was interrupted.
             self.head.amount = self.head.amount.saturating_sub(used);
         } else {
             self.charge_refills(used, least);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_goes_on_with_an_interrupted_slice_and_starts_anew_after_its_end() {
+    fn round_robin_continues_with_an_interrupted_slice_and_starts_anew_after_its_end() {
         let mut context = budget(1000, 1000);
         context.charge(400, LEAST);
         assert!(context.suffices(580, LEAST) && !context.suffices(581, LEAST));

@@ -1,7 +1,7 @@
 //! Faults: who hears of what a thread did, and what an answer changes.
 //!
 //! Responsible for the messages' words, which are seL4's (`sel4_sys::fault`), and for the fate of
-//! a domain that nobody answers for: it is stopped and reported, all others go on.
+//! a domain that nobody answers for: it is stopped and reported, all others continue.
 
 use sel4_sys::fault::{unknown_syscall, user_exception};
 
@@ -147,7 +147,7 @@ impl<M: Machine> Kernel<M> {
         words.len() as u64
     }
 
-    /// Applies the answer to a fault. Returns whether the thread goes on.
+    /// Applies the answer to a fault. Returns whether the thread continues.
     pub(crate) fn answer_fault(
         &mut self,
         fault: &Fault,

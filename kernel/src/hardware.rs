@@ -336,7 +336,7 @@ impl Cell {
     }
 }
 
-/// Ends an entry: leaves the kernel for the thread that goes on.
+/// Ends an entry: leaves the kernel for the thread that continues.
 #[inline(never)]
 pub(crate) fn resume(kernel: &mut Kernel<Hardware>) -> ! {
     match kernel.finish() {
@@ -345,7 +345,7 @@ pub(crate) fn resume(kernel: &mut Kernel<Hardware>) -> ! {
     }
 }
 
-/// Waits until there is a thread to go on.
+/// Waits until there is a thread to continue.
 #[cold]
 fn idle(kernel: &mut Kernel<Hardware>) -> ! {
     loop {
@@ -417,7 +417,7 @@ fn memory_fault(kernel: &Kernel<Hardware>, syndrome: u32, fetch: bool) -> Fault 
     }
 }
 
-/// The kernel itself took an exception. Nothing can go on.
+/// The kernel itself took an exception. Nothing can continue.
 pub(crate) extern "C" fn own_fault(syndrome: u64, pc: u64, address: u64) -> ! {
     panic!("exception in the kernel, syndrome {syndrome:#x} at pc {pc:#x}, address {address:#x}");
 }

@@ -215,7 +215,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn suspend(&mut self, thread: ThreadId) {
         self.cancel_wait(thread);
         if self.threads[thread].state == State::Running {
-            // So that it goes on where it is and does not repeat what it did last.
+            // So that it continues where it is and does not repeat what it did last.
             let registers = &mut self.threads[thread].registers.words;
             registers[FAULT_PC] = registers[NEXT_PC];
         }
@@ -223,7 +223,7 @@ impl<M: Machine> Kernel<M> {
         self.threads[thread].state = State::Inactive;
     }
 
-    /// Lets a thread that is stopped or waits go on at its fault address.
+    /// Lets a thread that is stopped or waits continue at its fault address.
     pub(crate) fn restart(&mut self, thread: ThreadId) {
         if self.threads[thread].is_runnable() {
             return;

@@ -262,9 +262,9 @@ impl<M: Machine> Kernel<M> {
         }
         self.end_call(reply, caller);
         if let Some(fault) = self.threads[caller].fault {
-            let goes_on = self.answer_fault(&fault, caller, answering);
+            let resumes = self.answer_fault(&fault, caller, answering);
             self.threads[caller].fault = None;
-            self.threads[caller].state = if goes_on {
+            self.threads[caller].state = if resumes {
                 State::Restart
             } else {
                 State::Inactive

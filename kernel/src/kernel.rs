@@ -1,7 +1,7 @@
 //! The kernel: all objects, and the frame of every entry.
 //!
 //! Responsible for what an entry has in common with every other: charging the time that passed,
-//! and deciding at the end which thread goes on. What an entry is about is in the other modules,
+//! and deciding at the end which thread continues. What an entry is about is in the other modules,
 //! each of which adds its part to [`Kernel`].
 
 use crate::budget::{Budget, Ticks};
@@ -143,7 +143,7 @@ impl<M: Machine> Kernel<M> {
         None
     }
 
-    /// Ends an entry after which nobody but the current thread can be meant to go on, as most
+    /// Ends an entry after which nobody but the current thread can be meant to continue, as most
     /// invocations are: returns its registers. Nothing: [`Self::finish`] has to decide.
     #[inline(always)]
     pub fn finish_undisturbed(&mut self) -> Option<&mut Context> {
@@ -154,7 +154,7 @@ impl<M: Machine> Kernel<M> {
             .then_some(&mut thread.registers)
     }
 
-    /// Ends an entry: decides which thread goes on, and gives it the processor.
+    /// Ends an entry: decides which thread continues, and gives it the processor.
     ///
     /// Returns its registers, or nothing if the processor is to idle until the next interrupt.
     pub fn finish(&mut self) -> Option<&mut Context> {

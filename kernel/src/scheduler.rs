@@ -20,7 +20,7 @@ const WORD: usize = 64;
 /// What is to be decided at the end of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The current thread goes on if it can.
+    /// The current thread continues if it can.
     Resume,
     /// The first thread of the highest priority runs.
     Choose,
@@ -148,7 +148,7 @@ impl<M: Machine> Kernel<M> {
         self.action = Action::Choose;
     }
 
-    /// Decides which thread goes on.
+    /// Decides which thread continues.
     pub(crate) fn schedule(&mut self) {
         self.end_delays();
         let running = self.current.filter(|&thread| self.is_schedulable(thread));

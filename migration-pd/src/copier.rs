@@ -1,7 +1,7 @@
 //! The source's passes over guest RAM.
 //!
-//! Responsible for: which page is looked at next, which is sent, and when the guest should stand
-//! still. Must never: count a page as sent whose copy is not what the other board will have.
+//! Responsible for: which page is looked at next, which is sent, and when the guest should be
+//! paused. Must never: count a page as sent whose copy is not what the other board will have.
 //!
 //! While the guest runs, each pass compares every page with what it was in the pass before. A
 //! page that differs is only noted; it is sent in a later pass, once it has stopped changing, so a
@@ -9,7 +9,7 @@
 //! that was sent and changed again has to rest longer ([`PageTable`]). The other board's RAM is
 //! zero, so a page of zeros is as good as sent.
 //!
-//! Once the guest stands still, pages that are known to differ are sent while the last pass looks
+//! Once the guest is paused, pages that are known to differ are sent while the last pass looks
 //! for others: the link never waits for the pass.
 
 use crate::ram::GuestRam;
@@ -59,7 +59,7 @@ pub enum Slice {
     More,
     /// The sink is full.
     Blocked,
-    /// The pass is complete; with the guest standing still, everything is sent.
+    /// The pass is complete; with the guest paused, everything is sent.
     Done,
 }
 
@@ -78,7 +78,7 @@ pub struct Copier {
     zero: Fingerprint,
     /// The next page that the pass looks at.
     cursor: u32,
-    /// Where to look for pages to send, once the guest stands still.
+    /// Where to look for pages to send, once the guest is paused.
     drain: u32,
     passes: u16,
     /// Pages left after the last complete pass.
@@ -87,7 +87,7 @@ pub struct Copier {
     zeros: u32,
     zeros_in_pass: u32,
     pages_sent: u32,
-    /// Compress also while the guest stands still.
+    /// Compress also while the guest is paused.
     compressed: bool,
 }
 
@@ -161,7 +161,7 @@ impl Copier {
         self.end_of_slice(ram.pages(), table)
     }
 
-    /// Looks at or sends `count` pages of a guest that stands still. Done once the pass that was
+    /// Looks at or sends `count` pages of a paused guest. Done once the pass that was
     /// begun by [`Self::begin_last`] is complete and every page is sent.
     pub fn finish<R: GuestRam, S: Sink>(
         &mut self,
@@ -202,14 +202,14 @@ impl Copier {
         Slice::More
     }
 
-    /// The guest stands still: what follows is the last pass, from the beginning. Compressing takes
+    /// The guest is paused: what follows is the last pass, from the beginning. Compressing takes
     /// longer than most links do, and now the guest waits: `compressed` if the link is slower.
     pub fn begin_last(&mut self, compressed: bool) {
         self.compressed = compressed;
         (self.cursor, self.drain, self.zeros_in_pass) = (0, 0, 0);
     }
 
-    /// After a complete pass: whether the guest should stand still now.
+    /// After a complete pass: whether the guest should be paused now.
     pub fn has_converged(&self, limits: Limits) -> bool {
         self.passes >= limits.passes.max(2)
             || (self.passes >= 2

@@ -331,7 +331,7 @@ pub fn move_guest_with(
         began.elapsed()
     );
     println!(
-        "{} to {}: {:.2} s, {} rounds, {} KiB, guest stood still for {} ms",
+        "{} to {}: {:.2} s, {} rounds, {} KiB, guest was paused for {} ms",
         source.session.name(),
         destination.session.name(),
         summary.total.as_secs_f64(),

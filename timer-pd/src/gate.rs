@@ -1,4 +1,4 @@
-//! Whether time goes on, and who may let it.
+//! Whether time runs, and who may let it.
 //!
 //! Responsible for: that no vCPU runs before all vCPUs of the machine have their timer, and that
 //! all run with one offset. A vCPU needs the offset to run, only [`Releasable::release`] makes
@@ -8,20 +8,20 @@
 
 use channel::{MAX_VCPUS, Ticks, VcpuId};
 
-/// Time stands still.
+/// Time is frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Frozen {
     count: Ticks,
     loaded: [bool; MAX_VCPUS],
 }
 
-/// Time stands still, and every vCPU of the machine has its timer.
+/// Time is frozen, and every vCPU of the machine has its timer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Releasable {
     count: Ticks,
 }
 
-/// Time goes on.
+/// Time runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Running {
     offset: Ticks,

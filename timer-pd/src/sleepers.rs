@@ -68,7 +68,7 @@ impl Sleepers {
         }
     }
 
-    /// Time goes on after a standstill, with the machine's count at `count` and the board's at
+    /// Time runs after a pause, with the machine's count at `count` and the board's at
     /// `now`: deadlines are the guest's, so they have moved on the board's clock.
     pub fn resume(&mut self, count: Ticks, now: Ticks) {
         for sleeper in &mut self.0 {

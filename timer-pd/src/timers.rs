@@ -47,8 +47,8 @@ impl Timers {
         Ok(())
     }
 
-    /// Time stands still from the board's count `now` on, if it does not already. Answers with the
-    /// machine's count. Every vCPU has to be loaded again before time goes on: whoever stops a
+    /// Time is frozen from the board's count `now` on, if it does not already. Answers with the
+    /// machine's count. Every vCPU has to be loaded again before time runs: whoever stops a
     /// machine may have changed its vCPUs' timers.
     pub fn freeze(&mut self, now: Ticks) -> Ticks {
         let count = self.count(now);
@@ -56,7 +56,7 @@ impl Timers {
         count
     }
 
-    /// A stopped vCPU's timer. It has to be loaded again before time goes on.
+    /// A stopped vCPU's timer. It has to be loaded again before time runs.
     pub fn save(&mut self, vcpu: VcpuId, timer: VirtualTimer) -> Result<(), Refusal> {
         let (frozen, saved) = self.stopped(vcpu)?;
         frozen.unload(vcpu);
@@ -91,7 +91,7 @@ impl Timers {
         }
     }
 
-    /// Time goes on from the board's count `now`. Answers with every vCPU's `CNTVOFF_EL2`.
+    /// Time runs from the board's count `now`. Answers with every vCPU's `CNTVOFF_EL2`.
     pub fn release(&mut self, now: Ticks) -> Result<Ticks, Refusal> {
         let Gate::Frozen(frozen) = self.gate else {
             return Err(Refusal::Running);
@@ -137,7 +137,7 @@ impl Timers {
         Ok(())
     }
 
-    /// When the next sleeper is due on the board's clock; never while time stands still.
+    /// When the next sleeper is due on the board's clock; never while time is frozen.
     pub fn next(&self) -> Option<Ticks> {
         match self.gate {
             Gate::Running(_) => self.sleepers.next(),

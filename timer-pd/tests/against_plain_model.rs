@@ -53,9 +53,9 @@ impl Regions for NoRegions {
 /// The plain model. Counts have no end here: 128 bits.
 #[derive(Debug)]
 struct Plain {
-    /// The guest's count minus the board's, while time goes on.
+    /// The guest's count minus the board's, while time runs.
     ahead: Option<i128>,
-    /// The guest's count while it stands still.
+    /// The guest's count while it is paused.
     standing: u64,
     loaded: [bool; VCPUS],
     /// Deadlines of sleepers, of the guest's count; and those reported due.

@@ -207,13 +207,13 @@ fn the_same_holds_for_three_vcpus() {
     gate.checker().spawn_bfs().join().assert_properties();
 }
 
-/// A gate that lets the guest go on whatever is missing.
+/// A gate that resumes the guest whatever is missing.
 fn hasty(timers: &mut Timers, now: Ticks) -> Option<u64> {
     let offset = timers.clone().release(now).ok();
     Some(offset.map_or(now.0, |offset| offset.0))
 }
 
-/// A gate that takes a tick more off the guest's time than it has stood still for.
+/// A gate that takes a tick more off the guest's time than it has been paused for.
 fn slow(timers: &mut Timers, now: Ticks) -> Option<u64> {
     let offset = timers.release(now).ok()?.0;
     Some(offset.wrapping_add(u64::from(now != Ticks(START))))

@@ -135,7 +135,7 @@ fn hand_over(from: &mut Domain, to: &mut Domain, advance: u64) -> Result<u64, Pr
 }
 
 #[test]
-fn a_machine_s_count_starts_at_zero_and_stands_still_until_released() {
+fn a_machine_s_count_starts_at_zero_and_is_frozen_until_released() {
     let mut domain = domain(5000, FREQUENCY);
     ask(&mut domain, Request::Reset { vcpus: 2 }).unwrap();
     assert_eq!(ask(&mut domain, Request::Freeze), Ok(0));
@@ -178,7 +178,7 @@ fn a_timer_that_is_saved_has_to_be_loaded_again() {
 }
 
 #[test]
-fn what_needs_time_to_stand_still_or_to_go_on_is_refused_otherwise() {
+fn what_needs_time_to_be_frozen_or_to_run_is_refused_otherwise() {
     let mut domain = running(0, 1);
     let save = Request::Save {
         vcpu: id(0),
@@ -315,7 +315,7 @@ fn the_alarm_comes_once_whatever_sleeps_besides() {
 }
 
 #[test]
-fn the_count_can_be_asked_for_whether_or_not_time_goes_on() {
+fn the_count_can_be_asked_for_whether_or_not_time_advances() {
     let mut domain = running(1000, 1);
     let count = |domain: &mut Domain| {
         let answer = handle(domain, Caller::Vmm, Request::Count.encode());
@@ -347,7 +347,7 @@ fn a_deadline_that_has_passed_does_not_sleep() {
 }
 
 #[test]
-fn a_sleeper_s_deadline_is_the_guest_s_across_a_standstill() {
+fn a_sleeper_s_deadline_is_the_guest_s_across_a_pause() {
     let mut domain = running(1000, 1);
     let sleep = Request::Sleep {
         vcpu: id(0),

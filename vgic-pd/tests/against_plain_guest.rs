@@ -66,7 +66,7 @@ enum Event {
     End {
         vcpu: usize,
     },
-    /// The guest goes on on another board.
+    /// The guest continues on another board.
     Move,
 }
 
@@ -176,7 +176,7 @@ impl Pair {
         }
     }
 
-    /// Captures everything, and goes on where other things have been before.
+    /// Captures everything, and continues where other things have been before.
     fn move_elsewhere(&mut self) {
         let mut there = dirty();
         for vcpu in 0..VCPUS {

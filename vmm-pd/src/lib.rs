@@ -1,7 +1,7 @@
 //! The vCPUs: exits, emulation, PSCI, boot, capture and restore.
 //!
 //! Responsible for: everything that the guest's processors do outside the guest; deciding, for
-//! every exit, what the guest sees next; stopping the machine and letting it go on.
+//! every exit, what the guest sees next; stopping the machine and resuming it.
 //! Must never: know the state of the interrupt controller or the offset of time (those are
 //! `vgic-pd`'s and `timer-pd`'s), or let a guest's mistake stop anything but that guest.
 //!

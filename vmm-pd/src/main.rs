@@ -48,7 +48,7 @@ impl Handler for Vmm {
             self.machine.exit(&mut self.shell, vcpu, exit);
             self.shell.flush();
         }
-        // vCPUs are let go on through their thread capabilities, in the machine's own order.
+        // vCPUs are resumed through their thread capabilities, in the machine's own order.
         Ok(None)
     }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask attack`: as many rounds as one likes of a guest that attacks its board.
 //!
-//! The default test run does the first seeds of the same ([`tests::assault`]); this goes on, from any seed, and says how
+//! The default test run does the first seeds of the same ([`tests::assault`]); this continues, from any seed, and says how
 //! long it took.
 
 use std::process::ExitCode;

@@ -30,6 +30,6 @@ mod tests {
         assert_eq!(rescale(25, 24_000_000, 1_000_000), 2);
         assert_eq!(rescale(0, 24_000_000, 1_000_000), 0);
         assert_eq!(rescale(u64::MAX, 1, u32::MAX), u64::MAX);
-        assert_eq!(rescale(5, 0, 1), 5, "a clock that stands still is no panic");
+        assert_eq!(rescale(5, 0, 1), 5, "a stopped clock is no panic");
     }
 }

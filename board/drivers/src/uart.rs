@@ -53,12 +53,12 @@ pub enum UartError {
         /// What they read as.
         found: u32,
     },
-    /// It goes on interrupting.
+    /// It continues interrupting.
     #[error(transparent)]
     Endless(#[from] EndlessInterrupt),
 }
 
-/// A device goes on interrupting, with nothing to be done or without end.
+/// A device continues interrupting, with nothing to be done or without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the interrupt does not end after {rounds} rounds")]
 pub struct EndlessInterrupt {

@@ -47,7 +47,7 @@ pub enum VirtioError {
         /// What it takes for a descriptor's index.
         slot: u32,
     },
-    /// It goes on interrupting.
+    /// It continues interrupting.
     #[error(transparent)]
     Endless(#[from] crate::EndlessInterrupt),
     /// It claims to have written more than a buffer holds.

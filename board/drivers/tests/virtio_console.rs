@@ -98,7 +98,7 @@ fn a_piece_that_the_device_skips_is_lost_and_its_slot_is_free() {
 }
 
 #[test]
-fn pieces_go_on_after_the_other_end_has_gone_in_the_middle_of_one() {
+fn pieces_continue_after_the_other_end_has_gone_in_the_middle_of_one() {
     let (fake, mut port) = port(|device| device.room = 1).expect("a port");
     for _ in 0..3 * QUEUE_SIZE {
         // The only one under way is forgotten; nothing comes after it that would tell.

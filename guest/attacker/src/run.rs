@@ -71,7 +71,7 @@ impl Taken {
         self.is_synchronous() && call
     }
 
-    /// Where a program that is at `start` goes on as if the exception had not been; nowhere if it had left itself.
+    /// Where a program that is at `start` continues as if the exception had not been; nowhere if it had left itself.
     pub(crate) fn next(self, start: u64) -> Option<u64> {
         let next = if self.is_synchronous() && self.class() != Self::SUPERVISOR_CALL {
             self.at.wrapping_add(4)

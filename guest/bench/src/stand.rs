@@ -1,4 +1,4 @@
-//! What stands still, to be stopped and let go on from outside: two vCPUs in a loop, the second with interrupts under way.
+//! What is stopped and resumed from outside: two vCPUs in a loop, the second with interrupts under way.
 //!
 //! Argument: `stand=N`, how many interrupts. Half of them are active, nested; the others are pending and more urgent, but
 //! masked. Says `bench: standing`.

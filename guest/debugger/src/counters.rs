@@ -72,7 +72,7 @@ fn work() {
     }
 }
 
-/// Opens, reads and closes counters: those of the kernel's count, those of the processor's cannot be had, or stand still.
+/// Opens, reads and closes counters: those of the kernel's count, those of the processor's cannot be had, or do not count.
 pub(crate) fn measure(count: u64) -> anyhow::Result<String> {
     let (mut refused, mut counted) = (0, 0_u64);
     for number in 0..count {

@@ -24,7 +24,7 @@ fn set_breakpoint(child: &Child) -> anyhow::Result<i64> {
     Ok(word)
 }
 
-/// Lets the child go on to the breakpoint.
+/// Resumes the child to the breakpoint.
 fn go_to_breakpoint(child: &Child) -> anyhow::Result<libc::user_regs_struct> {
     ptrace::cont(child.0, None)?;
     let status = child.wait()?;

@@ -1,8 +1,8 @@
 //! Mode `input`: what was typed is left where it is until somebody says that it is to be read.
 //!
-//! Who says so gives `TPIDR_EL0` a value other than 0 while the guest stands still. The probe then reads all that there is
+//! Who says so gives `TPIDR_EL0` a value other than 0 while the guest is paused. The probe then reads all that there is
 //! and says `probe: read N bytes: HEXADECIMAL`. It also looks at the end of the page that the hypervisor keeps vCPU 0's
-//! state on while that stands still, which the device tree does not mention, says `probe: found 0x…` and leaves a word
+//! state on while that is paused, which the device tree does not mention, says `probe: found 0x…` and leaves a word
 //! there; no page of the next guest's may have it. Between, it says `probe: round N ok`.
 
 use core::arch::asm;

@@ -1,7 +1,7 @@
 //! Mode `physical_timer`: takes the EL1 physical timer, which the board's own `timer-pd` may need, and does not let go.
 //!
 //! With its own interrupts masked, it switches the timer off again and again, never sleeps, and leaves the guest only to
-//! say that it goes on. It ends when `q` is typed. First line: `probe: the physical timer is there`, or `… is undefined` if
+//! say that it continues. It ends when `q` is typed. First line: `probe: the physical timer is there`, or `… is undefined` if
 //! the first try is answered with an exception; each later try then is as well. Then `probe: round N ok`.
 
 use core::arch::asm;

@@ -6,7 +6,7 @@ use guest_runtime::MAX_VCPUS;
 use guest_runtime::timer;
 
 /// How long vCPUs wait for each other, in microseconds of the guest's clock: far longer than a round, and than a move
-/// during which the clock goes on.
+/// during which the clock runs.
 const TIMEOUT: u64 = 60_000_000;
 
 /// A word for each vCPU, written by it and read by all.

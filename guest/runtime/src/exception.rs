@@ -1,9 +1,9 @@
-//! The guest's exception vectors: save everything, ask `guest_exception`, go on.
+//! The guest's exception vectors: save everything, ask `guest_exception`, continue.
 
 use core::arch::global_asm;
 
 unsafe extern "Rust" {
-    /// What the guest does about an exception. It may change the frame, above all where to go on.
+    /// What the guest does about an exception. It may change the frame, above all where to continue.
     safe fn guest_exception(vector: Vector, frame: &mut Frame);
 }
 

@@ -72,7 +72,7 @@ global_asm!(
     ".popsection",
 );
 
-/// Goes on in Rust. vCPU 0 reads the device tree, before it starts any other.
+/// Continues in Rust. vCPU 0 reads the device tree, before it starts any other.
 #[unsafe(no_mangle)]
 extern "C" fn guest_rust_start(vcpu: usize, tree: usize) -> ! {
     assert!(vcpu < MAX_VCPUS, "a stack for every vCPU");

@@ -30,7 +30,7 @@ pub(crate) fn serve(context: &Context) -> ExitCode {
             return status;
         }
     }
-    // Without a console there is nobody to answer, but the checks go on.
+    // Without a console there is nobody to answer, but the checks continue.
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }

@@ -3,7 +3,7 @@
 //! Three styles. `words`: every tick adds one word of a story, ten to a line, so that somebody who watches sees the
 //! guest carry on in mid-sentence. `lines`: every tick a line of its own, for programs. `quiet`: no ticks.
 //!
-//! Whatever else is printed begins on a line of its own; a sentence that was interrupted goes on behind it.
+//! Whatever else is printed begins on a line of its own; a sentence that was interrupted continues behind it.
 
 use std::io::Write;
 use std::str::FromStr;
@@ -54,7 +54,7 @@ const STORY: &str = "Every September the bar-tailed godwits of Alaska wait on th
     they carry no food but their own fat; they sleep, if they sleep at all, with one half of the brain while the other \
     half flies. Over the whole width of the Pacific there is nothing to tell them where they are but the sun, the \
     stars and whatever it is that they feel of the earth's magnetism. Eleven thousand kilometres later they step onto \
-    a beach in New Zealand, thin and very hungry, and go on with their lives as if nothing had happened.";
+    a beach in New Zealand, thin and very hungry, and continue with their lives as if nothing had happened.";
 
 const WORDS_PER_LINE: usize = 10;
 
@@ -155,7 +155,7 @@ pub(crate) fn seconds(nanoseconds: u64) -> String {
     )
 }
 
-/// A console that is gone is no reason to stop: the checks go on and can be asked again when it is back.
+/// A console that is gone is no reason to stop: the checks continue and can be asked again when it is back.
 fn write(text: &str) {
     let mut output = std::io::stdout().lock();
     let _ = output.write_all(text.as_bytes());

@@ -54,7 +54,7 @@ impl Worker {
 
 /// Waits until each of `workers` has completed a round from now on, and returns the names of those that did not.
 /// Progress, not time, tells a living thread from one whose wake-up was lost: it holds whether or not the guest's
-/// clocks went on during a move.
+/// clocks advanced during a move.
 pub(crate) fn stalled(workers: &[&'static Worker]) -> Vec<&'static str> {
     let before: Vec<u64> = workers.iter().map(|worker| worker.rounds()).collect();
     let start = Instant::now();

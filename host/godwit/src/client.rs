@@ -152,7 +152,7 @@ impl Client {
         })
     }
 
-    /// Lets the guest stand still, and waits until it does.
+    /// Pauses the guest, and waits until it is paused.
     ///
     /// # Errors
     ///
@@ -160,14 +160,14 @@ impl Client {
     pub fn pause(&mut self, timeout: Duration) -> Result<StatusReport, ClientError> {
         self.begin_pause()?;
         let status = self.status()?;
-        // A guest that has arrived and was not started stands still already.
+        // A guest that has arrived and was not started is paused already.
         if status.phase == Phase::Imported {
             return Ok(status);
         }
         self.wait_for(Phase::Stopped, timeout)
     }
 
-    /// Lets the guest stand still, and does not ask the board how far it is. It says so itself: see
+    /// Pauses the guest, and does not ask the board how far it is. It says so itself: see
     /// [`Self::next_event`].
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Client {
         self.act(Step::Pause, &Request::Pause)
     }
 
-    /// Lets the guest go on, and waits until it does.
+    /// Resumes the guest, and waits until it does.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Client {
         self.wait_for(Phase::Running, timeout)
     }
 
-    /// Lets the guest go on, and does not ask the board how far it is, as [`Self::begin_pause`].
+    /// Resumes the guest, and does not ask the board how far it is, as [`Self::begin_pause`].
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl Client {
         })
     }
 
-    /// What a domain holds of the guest, which stands still.
+    /// What a domain holds of the paused guest.
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Client {
         )
     }
 
-    /// Gives a register of the guest, which stands still, another value.
+    /// Gives a register of the paused guest another value.
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ pub struct Report {
 /// A check of the workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Whether it holds: no failure so far, and it goes on.
+    /// Whether it holds: no failure so far, and it continues.
     pub ok: bool,
     /// How often it was completed.
     pub rounds: u64,

@@ -36,17 +36,17 @@ const START_SLICE: Duration = Duration::from_millis(200);
 /// How a move is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Let the guest stand still as soon as the rest can be sent in this time.
+    /// Pause the guest as soon as the rest can be sent in this time.
     pub downtime_target: Duration,
-    /// Rather call the move off than let the guest stand still for longer than this before the commit.
+    /// Rather call the move off than pause the guest for longer than this before the commit.
     pub downtime_limit: Option<Duration>,
-    /// Let the guest stand still after so many passes over its RAM in any case.
+    /// Pause the guest after so many passes over its RAM in any case.
     pub max_rounds: u16,
     /// How much of the source's time the move may take while the guest runs, in per cent.
     pub share: u8,
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     pub bandwidth: u64,
-    /// What the guest's clock does while it stands still.
+    /// What the guest's clock does while it is paused.
     pub time: GuestTime,
     /// What becomes of a core that the guest was not started on and does not know of.
     pub other_core: OtherCore,
@@ -73,13 +73,13 @@ impl Default for Options {
     }
 }
 
-/// What a guest's clock does while the guest stands still in a move.
+/// What a guest's clock does while the guest is paused in a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GuestTime {
-    /// It stands still as well: the guest does not notice, and its wall clock is behind afterwards.
+    /// It is frozen as well: the guest does not notice, and its wall clock is behind afterwards.
     #[default]
     Still,
-    /// It goes on: the guest sees a gap, and timers that were due meanwhile fire when it runs.
+    /// It advances: the guest sees a gap, and timers that were due meanwhile fire when it runs.
     Advance,
 }
 
@@ -92,9 +92,9 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Bytes a second, over the round.
     pub bytes_per_second: f64,
-    /// For how long the guest would stand still if it were stopped now, over a line that keeps its rate: at most
+    /// For how long the guest would be paused if it were stopped now, over a line that keeps its rate: at most
     /// this, for the pages known to be left. None over links without a limit.
-    pub standstill: Option<Duration>,
+    pub downtime: Option<Duration>,
 }
 
 /// A move that took place.
@@ -106,7 +106,7 @@ pub struct Summary {
     pub figures: Figures,
     /// From the request to the guest running at its destination.
     pub total: Duration,
-    /// How long the guest stood still, as the host saw it: from the source's word that it stops
+    /// How long the guest was paused, as the host saw it: from the source's word that it stops
     /// it to the destination's that it runs. None for a guest that was paused anyway.
     pub downtime: Option<Duration>,
 }
@@ -425,12 +425,12 @@ pub(crate) fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
         });
     }
     board.cancel_move(report.id)?;
-    // A guest that was standing still for that move goes on first.
-    let goes_on = matches!(
+    // A guest that was paused for that move continues first.
+    let resumes = matches!(
         report.stage,
         Stage::Stopping | Stage::Finishing | Stage::Preparing
     );
-    if goes_on {
+    if resumes {
         return Ok(board.wait_for(Phase::Running, ARRIVAL)?);
     }
     Ok(board.status()?)

@@ -3,7 +3,7 @@
 //! Responsible for: every such time, in one place. What boards wait for each other is
 //! [`protocol::timeouts`]; what a slow line takes comes on top ([`Pace`](protocol::Pace)). A
 //! board that is slow is not dead: its host may have other things to do. So each wait counts from the last sign of life,
-//! and ends early only where somebody stands still for it. Never: decides what becomes of a guest; boards do.
+//! and ends early only where a guest is paused for it. Never: decides what becomes of a guest; boards do.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub const ANSWER: Duration = Duration::from_secs(12);
 pub const ASK_AGAIN: Duration = Duration::from_millis(1200);
 /// Between two looks at a vCPU that seems to hang.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(30);
-/// For a guest to stand still or to go on, once the board has said that it will.
+/// For a guest to be paused or to continue, once the board has said that it will.
 pub const REACTION: Duration = Duration::from_secs(30);
 /// For a guest that was handed over to run, or a board that starts to be ready.
 pub const ARRIVAL: Duration = Duration::from_secs(20);

@@ -25,7 +25,7 @@ fn guest() -> System {
 }
 
 #[test]
-fn a_domain_without_a_parent_is_stopped_and_reported_and_the_others_go_on() {
+fn a_domain_without_a_parent_is_stopped_and_reported_and_the_others_continue() {
     let mut system = System::new();
     let server = DomainId::new(SERVER).unwrap();
     system.registers().words[FAULT_PC] = 0x20_0abc;
@@ -52,7 +52,7 @@ fn a_childs_fault_goes_to_its_parent_with_its_identifier() {
     system.run(domain(VMM), |system| {
         let words = vec![0x20_0abc, 0x12_3000, 0, 0x9200_0046];
         assert_eq!(system.received(), (FAULT | 5, 6, words));
-        // Restarted at another place, the child goes on there.
+        // Restarted at another place, the child continues there.
         let words = [1, 1, 0x30_0000];
         let (label, _) = system.invoke(CHILD_THREAD + 5, Invocation::TcbWriteRegisters, &words);
         assert_eq!(label, 0);

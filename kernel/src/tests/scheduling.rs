@@ -27,7 +27,7 @@ fn equals_take_turns_when_their_slices_end() {
 }
 
 #[test]
-fn an_interrupted_slice_goes_on_before_equals() {
+fn an_interrupted_slice_continues_before_equals() {
     let mut system = System::new();
     system.run(domain(SERVER), |system| system.receive());
     system.run(domain(VMM), |system| system.receive());
@@ -91,7 +91,7 @@ fn an_operation_for_which_no_budget_is_left_is_repeated_later() {
         system.until_deadline();
     }
     assert_eq!(system.registers().words[crate::context::NEXT_PC], 0x1000);
-    // The ten that were left were too little to go on with: they come with the ninety that were
+    // The ten that were left were too little to continue with: they come with the ninety that were
     // used, and so much earlier.
     assert_eq!(system.kernel.machine.time - start, 990 * MICROSECOND);
 }

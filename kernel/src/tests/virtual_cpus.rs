@@ -273,7 +273,7 @@ fn a_guests_interrupt_is_nobodys_while_a_domain_runs() {
 }
 
 #[test]
-fn a_suspended_vcpu_goes_on_where_it_was() {
+fn a_suspended_vcpu_continues_where_it_was() {
     let mut system = two_guests();
     system.registers().words[crate::context::NEXT_PC] = 0x4000_0040;
     system.registers().words[crate::context::FAULT_PC] = 0x4000_003c;

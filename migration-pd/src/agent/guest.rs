@@ -13,9 +13,9 @@ use state::legal::Illegal;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Guest {
     status: Option<vmm::Status>,
-    /// It is to go on as soon as it stands still: a move was called off while it was stopping.
-    goes_on: bool,
-    /// Since when its time has stood still and is not to have.
+    /// It is to continue as soon as it is paused: a move was called off while it was stopping.
+    resumes: bool,
+    /// Since when its time has been frozen and should not have been.
     behind_since: Option<u64>,
 }
 
@@ -48,12 +48,12 @@ impl Core<'_> {
         if phase == before {
             return;
         }
-        // It was about this phase's end only: a guest that is paused later does not go on.
-        let goes_on = core::mem::take(&mut self.guest.goes_on);
+        // It was about this phase's end only: a guest that is paused later does not continue.
+        let resumes = core::mem::take(&mut self.guest.resumes);
         let event = Event::PhaseChanged(self.status_report(port));
         self.event(&event);
         match phase {
-            Phase::Stopped if goes_on => {
+            Phase::Stopped if resumes => {
                 self.resume_guest(port, self.guest.behind_since);
             }
             Phase::Stopped => self.source_event(port, source::Event::GuestStopped),
@@ -65,7 +65,7 @@ impl Core<'_> {
         }
     }
 
-    /// The guest is to stand still; it may do so already.
+    /// The guest is to be paused; it may be so already.
     pub(super) fn stop_guest<P: Port>(&mut self, port: &mut P) {
         if self.guest.phase() == Phase::Stopped {
             self.source_event(port, source::Event::GuestStopped);
@@ -84,13 +84,13 @@ impl Core<'_> {
 
     /// The guest is to run, now or as soon as it can, with its time made up for `behind_since`.
     pub(super) fn resume_guest<P: Port>(&mut self, port: &mut P, behind_since: Option<u64>) {
-        self.guest.goes_on = self.guest.phase() == Phase::Stopping;
-        self.guest.behind_since = behind_since.filter(|_| self.guest.goes_on);
-        if !self.guest.goes_on {
+        self.guest.resumes = self.guest.phase() == Phase::Stopping;
+        self.guest.behind_since = behind_since.filter(|_| self.guest.resumes);
+        if !self.guest.resumes {
             if let Some(since) = behind_since {
                 let advance = port.now().saturating_sub(since);
-                // A guest whose clock is behind is better than one that stands still for ever.
-                let _ = self.let_own_time_go_on(port, Ticks(advance));
+                // A guest whose clock is behind is better than one that is paused for ever.
+                let _ = self.let_own_time_continue(port, Ticks(advance));
             }
             // A refusal shows in the phase, which the host is told.
             let _ = order(port, &vmm::Request::Resume);
@@ -100,7 +100,7 @@ impl Core<'_> {
 
     /// The guest is to stay where it stops, whatever was to become of it.
     pub(super) const fn let_guest_stay(&mut self) {
-        self.guest.goes_on = false;
+        self.guest.resumes = false;
     }
 
     /// The guest is to be forgotten, and RAM zero.

@@ -160,7 +160,7 @@ impl Core<'_> {
                 incarnation: to,
                 advance_us,
             } => {
-                let event = match self.let_time_go_on(port, id, to, advance_us) {
+                let event = match self.let_time_continue(port, id, to, advance_us) {
                     Ok(()) => Event::Commit { id, to },
                     Err(failure) => Event::Failed(failure),
                 };
@@ -341,11 +341,11 @@ impl Core<'_> {
         }
     }
 
-    /// Lets the count of a guest that is about to run go on: the record of its time once more, with that added.
+    /// Lets the count of a guest that is about to run continue: the record of its time once more, with that added.
     ///
     /// Before the word that makes it this board's, so that a failure still leaves it at its source. Each commit says
-    /// how long the guest has stood still when that commit was sent: only the one that counts is carried out.
-    fn let_time_go_on<P: Port>(
+    /// how long the guest has been paused when that commit was sent: only the one that counts is carried out.
+    fn let_time_continue<P: Port>(
         &mut self,
         port: &mut P,
         id: MoveId,

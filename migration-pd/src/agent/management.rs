@@ -95,7 +95,7 @@ impl Core<'_> {
         self.look_at_guest(port);
         match self.guest.phase() {
             Phase::Stopping => {
-                // After a move that was called off it would go on.
+                // After a move that was called off it would continue.
                 self.let_guest_stay();
                 Ok(())
             }

@@ -1,11 +1,11 @@
 //! The source's side of a move: what its machine asks for, done.
 //!
 //! Responsible for: copying in slices, the window of messages under way, the share of the board's
-//! time that a move may take, and the source's timeout. Must never: let the guest go on or
+//! time that a move may take, and the source's timeout. Must never: resume the guest or
 //! forget it other than as [`Source`] says.
 
 mod bundle;
-mod standstill;
+mod downtime;
 
 use super::admission::check_coverage;
 use super::{Core, SLICE, Work};
@@ -15,6 +15,7 @@ use crate::handover::source::{Action, Event};
 use crate::outbox::PageSink;
 use crate::port::Port;
 use bundle::Sending;
+use downtime::Passes;
 use protocol::failure::MoveFailure;
 use protocol::frame::Frame;
 use protocol::management::{Figures, Stage, StartMove};
@@ -22,7 +23,6 @@ use protocol::pace::{ACKNOWLEDGE_EVERY, Pace};
 use protocol::table::PageTable;
 use protocol::transfer::Offer;
 use protocol::{Domain, MoveId, Transfer, timeouts};
-use standstill::Passes;
 
 /// With no more messages than this under way, an acknowledgement need not be due: a destination
 /// sends one for every so many.
@@ -32,7 +32,7 @@ const PERIOD_MS: u64 = 10;
 /// Progress is reported at most every so many ms, and at the end of each pass.
 const REPORT_MS: u64 = 100;
 
-/// What remains to be sent once the guest stands still.
+/// What remains to be sent once the guest is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Last {
     #[default]
@@ -48,7 +48,7 @@ pub(super) struct Outgoing {
     copier: Option<Copier>,
     /// What the guest is started from, on its way.
     bundle: Sending,
-    /// The guest should stand still as soon as the link is quiet.
+    /// The guest should be paused as soon as the link is quiet.
     converged: bool,
     last: Last,
     /// The number of the next message of data.
@@ -88,9 +88,9 @@ impl Outgoing {
         self.options.map_or(Pace::UNLIMITED, |options| options.pace)
     }
 
-    fn timeout_ms(&self, stands_still: bool) -> u64 {
+    fn timeout_ms(&self, paused: bool) -> u64 {
         self.options
-            .map_or(0, |options| timeouts::of_source_ms(&options, stands_still))
+            .map_or(0, |options| timeouts::of_source_ms(&options, paused))
     }
 }
 
@@ -228,7 +228,7 @@ impl Core<'_> {
             Transfer::Refuse { id, failure } => Event::Refused { id, failure },
             Transfer::Prepared { id, incarnation } => {
                 // From then on there is no way back.
-                let late = self.has_stood_still_too_long(self.outgoing.heard_at);
+                let late = self.has_been_paused_too_long(self.outgoing.heard_at);
                 let by = incarnation;
                 late.map_or(Event::Prepared { id, by }, Event::Failed)
             }
@@ -273,7 +273,7 @@ impl Core<'_> {
             self.outgoing.passes.hold_back(now);
             return Work::Until(until);
         }
-        self.outgoing.passes.go_on(now);
+        self.outgoing.passes.resume(now);
         if self.outgoing.bundle.left() > 0 {
             return self.copy_bundle(port, id, now);
         }
@@ -291,7 +291,7 @@ impl Core<'_> {
                 self.outgoing.converged = self.has_converged();
                 self.close_pages(after);
                 self.progress(after);
-                if let Some(failure) = self.would_stand_still_too_long() {
+                if let Some(failure) = self.would_be_paused_too_long() {
                     self.source_event(port, Event::Failed(failure));
                     return Work::More;
                 }
@@ -324,7 +324,7 @@ impl Core<'_> {
                 let now = port.now();
                 match slice {
                     Slice::More => {
-                        // A message that is full leaves while the pass goes on.
+                        // A message that is full leaves while the pass continues.
                         let limit = self.outgoing.pace().message_bytes();
                         if !self.outbox.has_room_for_page(limit) {
                             self.close_pages(now);
@@ -448,7 +448,7 @@ impl Core<'_> {
         (until > now).then_some(until)
     }
 
-    /// By how much the guest's time is to have gone on since it was stopped, in µs: for as long as
+    /// By how much the guest's time is to have advanced since it was stopped, in µs: for as long as
     /// that is now, if that was asked for. A guest that was paused before stays as it is.
     fn time_gone_on(&self, now: u64) -> u64 {
         let asked_for = self.outgoing.options.is_some_and(|options| options.advance);
@@ -480,8 +480,8 @@ impl Core<'_> {
 
     /// When the source stops waiting, for the other board or for its guest's sake.
     pub(super) fn source_deadline(&self) -> Option<u64> {
-        let standstill = self.standstill_ends();
-        self.times_out_at().into_iter().chain(standstill).min()
+        let downtime = self.downtime_ends();
+        self.times_out_at().into_iter().chain(downtime).min()
     }
 
     fn times_out_at(&self) -> Option<u64> {
@@ -492,7 +492,7 @@ impl Core<'_> {
         );
         // One that was paused before misses nothing.
         let resume = self.source.leaving().is_some_and(|leaving| leaving.resume);
-        let stands_still = resume && !running;
+        let paused = resume && !running;
         let milliseconds = match self.source {
             Source::Idle => return None,
             Source::Copying { .. } | Source::Finishing { .. } => {
@@ -500,10 +500,10 @@ impl Core<'_> {
                 if !due {
                     return None;
                 }
-                outgoing.timeout_ms(stands_still)
+                outgoing.timeout_ms(paused)
             }
             Source::Offering { .. } | Source::Stopping { .. } | Source::Preparing { .. } => {
-                outgoing.timeout_ms(stands_still)
+                outgoing.timeout_ms(paused)
             }
             Source::InDoubt { .. } => timeouts::COMMIT_AGAIN_MS,
         };
@@ -513,7 +513,7 @@ impl Core<'_> {
     pub(super) fn source_timed_out<P: Port>(&mut self, port: &mut P) {
         let now = port.now();
         self.outgoing.heard_at = now;
-        let event = match (self.has_stood_still_too_long(now), self.source) {
+        let event = match (self.has_been_paused_too_long(now), self.source) {
             (Some(failure), _) => Event::Failed(failure),
             // It is the guest that is being waited for.
             (None, Source::Stopping { .. }) => Event::Failed(MoveFailure::Export {

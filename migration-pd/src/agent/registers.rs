@@ -1,4 +1,4 @@
-//! A guest that stands still, looked at and changed by its operator, a register at a time.
+//! A paused guest, looked at and changed by its operator, a register at a time.
 //!
 //! Responsible for: getting a domain's record, and asking the domain that a register belongs to for
 //! another value. Must never: do so while the guest runs or moves, or decide what may be set; that
@@ -16,7 +16,7 @@ use state::{Class, Policy, Register, TimerRecordV1, record};
 impl Core<'_> {
     /// Answers with what a domain holds of the guest.
     pub(super) fn examine<P: Port>(&mut self, port: &mut P, tag: u32, domain: Domain) {
-        let exported = self.stands_still(port).and_then(|()| {
+        let exported = self.must_be_paused(port).and_then(|()| {
             self.export(port, domain)
                 .map_err(|reason| RequestError::PeerDomain { domain, reason })
         });
@@ -37,7 +37,7 @@ impl Core<'_> {
         port: &mut P,
         set: &SetRegister,
     ) -> Result<(), RequestError> {
-        self.stands_still(port)?;
+        self.must_be_paused(port)?;
         let SetRegister {
             vcpu,
             register: key,
@@ -69,7 +69,7 @@ impl Core<'_> {
         }
     }
 
-    /// `timer-pd` takes over its own record with one value changed; time stands still meanwhile.
+    /// `timer-pd` takes over its own record with one value changed; time is frozen meanwhile.
     fn set_timer<P: Port>(
         &mut self,
         port: &mut P,
@@ -92,9 +92,9 @@ impl Core<'_> {
         self.import_timer(port, length, Ticks(0)).map_err(failed)
     }
 
-    /// The time of a guest that stands still here goes on by so much: `timer-pd` takes over its own record with that
+    /// The time of a paused guest here advances by so much: `timer-pd` takes over its own record with that
     /// added. If it does not, the error is its reason, and nothing has changed.
-    pub(super) fn let_own_time_go_on<P: Port>(
+    pub(super) fn let_own_time_continue<P: Port>(
         &mut self,
         port: &mut P,
         advance: Ticks,
@@ -121,8 +121,8 @@ impl Core<'_> {
         reason_of(taken).map(|_| ())
     }
 
-    /// A guest's registers are somewhere only while it stands still.
-    fn stands_still<P: Port>(&mut self, port: &mut P) -> Result<(), RequestError> {
+    /// A guest's registers are somewhere only while it is paused.
+    fn must_be_paused<P: Port>(&mut self, port: &mut P) -> Result<(), RequestError> {
         self.not_moving()?;
         self.look_at_guest(port);
         match self.guest.phase() {

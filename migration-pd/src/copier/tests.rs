@@ -33,7 +33,7 @@ impl Ram {
         }
     }
 
-    /// The guest stands still.
+    /// The guest is paused.
     fn stop(&self) {
         *self.writes.borrow_mut() = Vec::new().into_iter();
     }

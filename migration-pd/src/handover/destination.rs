@@ -90,7 +90,7 @@ pub enum Action {
         id: MoveId,
         incarnation: Incarnation,
     },
-    /// The guest goes on here.
+    /// The guest continues here.
     RunGuest,
     /// Say that the guest is here.
     Committed {

@@ -6,7 +6,7 @@
 //! # The rules
 //!
 //! 1. Prepare, then commit. Until it sends [`Commit`](source::Action::Commit) the source may call
-//!    the move off at any time, and its guest goes on. From then on it never lets the guest go on
+//!    the move off at any time, and its guest continues. From then on it never resumes the guest
 //!    by itself: only the destination's word, or the operator's, ends the doubt.
 //! 2. The destination runs the guest only when a commit for exactly what it prepared arrives.
 //!    Until then it may call the move off by itself, and remembers that it did.

@@ -25,9 +25,9 @@ pub enum Source {
     Idle,
     /// Has asked.
     Offering { leaving: Leaving },
-    /// Copies RAM while the guest goes on.
+    /// Copies RAM while the guest continues.
     Copying { leaving: Leaving, to: Incarnation },
-    /// Waits for the guest to stand still.
+    /// Waits for the guest to be paused.
     Stopping { leaving: Leaving, to: Incarnation },
     /// Sends the last pages and the records.
     Finishing { leaving: Leaving, to: Incarnation },
@@ -50,9 +50,9 @@ pub enum Event {
     Accepted { id: MoveId, by: Incarnation },
     /// It does not.
     Refused { id: MoveId, failure: MoveFailure },
-    /// So little is left to send that the guest should stand still now.
+    /// So little is left to send that the guest should be paused now.
     Converged,
-    /// The guest stands still, captured.
+    /// The guest is paused, captured.
     GuestStopped,
     /// The last pages, the records and the question whether all is well are sent.
     Sent,
@@ -85,7 +85,7 @@ pub enum Action {
     Offer,
     /// Begin to copy RAM; then [`Event::Converged`].
     Copy,
-    /// Let the guest stand still; then [`Event::GuestStopped`].
+    /// Pause the guest; then [`Event::GuestStopped`].
     StopGuest,
     /// Send the last pages, the records and the digest; then [`Event::Sent`].
     Finish,
@@ -93,7 +93,7 @@ pub enum Action {
     Commit { id: MoveId, to: Incarnation },
     /// Send the abort.
     Abort { id: MoveId, failure: MoveFailure },
-    /// The guest goes on here.
+    /// The guest continues here.
     ResumeGuest,
     /// The guest is elsewhere: forget it and clear its RAM.
     ForgetGuest,
@@ -197,8 +197,8 @@ impl Source {
             failure: Some(failure),
         };
         let abort = Action::Abort { id, failure };
-        let stands_still = !matches!(self, Self::Offering { .. } | Self::Copying { .. });
-        let list = if stands_still && resume {
+        let paused = !matches!(self, Self::Offering { .. } | Self::Copying { .. });
+        let list = if paused && resume {
             actions([Action::ResumeGuest, abort, ended])
         } else {
             actions([abort, ended])

@@ -56,7 +56,7 @@ struct State {
     network: BTreeSet<Message>,
     at_a: Guest,
     at_b: Guest,
-    /// Counts how often the guest went on at A: what B runs must be the latest.
+    /// Counts how often the guest continued at A: what B runs must be the latest.
     version_a: u8,
     /// What B has received.
     version_b: u8,
@@ -391,7 +391,7 @@ impl Model for HandOver {
                 state.source != Source::Idle || state.at_a != Guest::Still
             }),
             Property::always(
-                "a guest at A before the commit can go on",
+                "a guest at A before the commit can continue",
                 |_, state: &State| {
                     state.source.in_doubt()
                         || state.at_a != Guest::Absent

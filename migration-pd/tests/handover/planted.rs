@@ -7,7 +7,7 @@ use migration_pd::handover::source::{self, Source};
 use protocol::management::Verdict;
 use stateright::{Checker, Model};
 
-/// A source that goes on by itself after the commit, since it has heard nothing.
+/// A source that continues by itself after the commit, since it has heard nothing.
 fn impatient(source: Source, event: source::Event) -> (Source, Actions<source::Action>) {
     if source.in_doubt() && event == source::Event::Silence {
         let mut actions = Actions::new();
@@ -28,7 +28,7 @@ fn credulous(source: Source, event: source::Event) -> (Source, Actions<source::A
     source.step(event)
 }
 
-/// A source that goes on whatever the operator says.
+/// A source that continues whatever the operator says.
 fn stubborn(source: Source, event: source::Event) -> (Source, Actions<source::Action>) {
     let event = match event {
         source::Event::Resolved { id, .. } => source::Event::Resolved {

@@ -82,7 +82,7 @@ fn a_bundle_goes_once_and_is_counted() {
     let (with, without) = (world.succeed(Side::A), without.succeed(Side::A));
     let bundle = pages_of(1).len() as u32;
     let more = pages_sent(&with) - pages_sent(&without);
-    // The guest goes on meanwhile, and changes a page or two more.
+    // The guest continues meanwhile, and changes a page or two more.
     assert!((bundle..bundle + 10).contains(&more), "{more} pages more");
     assert!(with.figures.bytes > without.figures.bytes);
     assert!(is_at(&world.b.hardware, 1));
@@ -109,7 +109,7 @@ fn a_board_that_had_it_does_not_get_it_again() {
 }
 
 #[test]
-fn it_goes_on_from_where_it_came_to() {
+fn it_continues_from_where_it_came_to() {
     let mut world = World::new();
     world.succeed(Side::A);
     // A third board in place of the first.

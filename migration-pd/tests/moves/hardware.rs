@@ -1,7 +1,7 @@
 //! A board without hardware: guest RAM, a guest that writes it, and the peer domains' contracts.
 //!
 //! A tick of the counter is a microsecond, and looking at a page takes one, so that time passes
-//! while the agent works and the guest goes on writing underneath.
+//! while the agent works and the guest continues writing underneath.
 
 use channel::timer::Request as TimerRequest;
 use channel::vgic::{Answer, Request as VgicRequest};
@@ -171,7 +171,7 @@ pub(crate) struct Faults {
     pub(crate) illegal: Option<channel::IllegalValue>,
     /// `vmm-pd` accepts to stop and never does.
     pub(crate) never_stops: bool,
-    /// `timer-pd` does not let time go on.
+    /// `timer-pd` does not let time run.
     pub(crate) advance: bool,
 }
 
@@ -211,7 +211,7 @@ pub(crate) struct Hardware {
     pub(crate) wants_space: usize,
     /// How fast its link says that it is.
     pub(crate) pace: Pace,
-    /// When the guest came to stand still last.
+    /// When the guest was paused last.
     pub(crate) stopped_at: u64,
     /// When a message with a page has left since.
     pub(crate) page_left_at: Option<u64>,

@@ -66,7 +66,7 @@ fn little_is_under_way_on_a_line_so_that_questions_are_answered() {
 }
 
 #[test]
-fn a_guest_that_would_stand_still_for_longer_than_allowed_stays_and_runs() {
+fn a_guest_that_would_be_paused_for_longer_than_allowed_stays_and_runs() {
     let mut world = World::over(Serial::new(NO_HARM, 1));
     let start = |world: &mut World, id, limit| {
         let mut options = options(MoveId(id), Serial::pace());
@@ -76,7 +76,7 @@ fn a_guest_that_would_stand_still_for_longer_than_allowed_stays_and_runs() {
     };
     // The 40 pages that the guest keeps changing take more than a second and a half.
     let report = start(&mut world, 1, 1500);
-    let Some(MoveFailure::Standstill {
+    let Some(MoveFailure::Downtime {
         pages, expected_ms, ..
     }) = report.failure
     else {
@@ -93,7 +93,7 @@ fn a_guest_that_would_stand_still_for_longer_than_allowed_stays_and_runs() {
 }
 
 #[test]
-fn wherever_a_line_is_cut_the_guest_goes_on_and_a_later_attempt_succeeds() {
+fn wherever_a_line_is_cut_the_guest_continues_and_a_later_attempt_succeeds() {
     // By how much of the move has passed, in messages.
     for cut in [1, 20, 60] {
         let mut world = World::over(Serial::new(HARM, 5));

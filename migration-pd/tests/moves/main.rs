@@ -5,6 +5,7 @@
 )]
 
 mod bundles;
+mod downtime;
 mod hardware;
 #[path = "../../../wire/line/tests/harm/mod.rs"]
 mod harm;
@@ -12,7 +13,6 @@ mod lines;
 mod link;
 mod registers;
 mod serial;
-mod standstill;
 mod time;
 mod world;
 
@@ -79,7 +79,7 @@ fn a_paused_guest_arrives_paused() {
 }
 
 #[test]
-fn wherever_the_link_is_cut_the_guest_goes_on_and_a_second_attempt_succeeds() {
+fn wherever_the_link_is_cut_the_guest_continues_and_a_second_attempt_succeeds() {
     let frames = {
         let mut world = World::new();
         world.succeed(Side::A);
@@ -331,7 +331,7 @@ fn a_guest_that_cannot_be_stopped_is_not_moved() {
     ));
 }
 
-/// A move is called off while its guest is on the way to standing still.
+/// A move is called off while its guest is on the way to being paused.
 fn called_off_while_stopping() -> World {
     let mut world = World::new();
     let id = world.start(Side::A).unwrap();
@@ -343,7 +343,7 @@ fn called_off_while_stopping() -> World {
 }
 
 #[test]
-fn a_pause_counts_even_if_a_move_that_was_called_off_let_the_guest_go_on() {
+fn a_pause_counts_even_if_a_move_that_was_called_off_let_the_guest_continue() {
     let mut world = called_off_while_stopping();
     world.act(Side::A, &Request::Pause).unwrap();
     world.run_for(10_000);
@@ -354,7 +354,7 @@ fn a_pause_counts_even_if_a_move_that_was_called_off_let_the_guest_go_on() {
 }
 
 #[test]
-fn that_a_guest_was_to_go_on_is_forgotten_with_the_guest() {
+fn that_a_guest_was_to_continue_is_forgotten_with_the_guest() {
     let mut world = called_off_while_stopping();
     world.a.hardware.power_off();
     world.run_for(10_000);

@@ -1,4 +1,4 @@
-//! A guest that stands still can be looked at and changed, and no other.
+//! A paused guest can be looked at and changed, and no other.
 
 use super::hardware::timers;
 use super::world::{Side, World};

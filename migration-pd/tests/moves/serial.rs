@@ -73,7 +73,7 @@ impl Serial {
         (self.now + 1) * 1000
     }
 
-    /// Lets the line go on until `now`, in ticks; true if that brought or took anything.
+    /// Lets the line continue until `now`, in ticks; true if that brought or took anything.
     pub(crate) fn carry(&mut self, now: u64, hardware: &mut Hardware) -> bool {
         let mut any = false;
         while self.next_event() <= now {

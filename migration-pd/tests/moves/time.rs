@@ -1,4 +1,4 @@
-//! What the guest's clock does while the guest stands still. A tick of the models' clocks is a microsecond.
+//! What the guest's clock does while the guest is paused. A tick of the models' clocks is a microsecond.
 
 use super::AFTER_ALL_PATIENCE;
 use super::hardware::COUNT;
@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Moves the guest and lets its time go on meanwhile; how it ended at the source.
+/// Moves the guest and lets its time run meanwhile; how it ended at the source.
 fn move_on(world: &mut World) -> (Stage, Option<MoveFailure>) {
     let id = world
         .start_with(Side::A, |start| {
@@ -24,8 +24,8 @@ fn move_on(world: &mut World) -> (Stage, Option<MoveFailure>) {
     (report.stage, report.failure)
 }
 
-/// How long the guest had stood still when the source handed it over, as the source told.
-fn stood_still(world: &mut World) -> u64 {
+/// How long the guest had been paused when the source handed it over, as the source told.
+fn paused(world: &mut World) -> u64 {
     let told = |event: &Event| match event {
         Event::Progress(report) if report.stage == Stage::InDoubt => {
             Some(report.figures.downtime_us)
@@ -35,8 +35,8 @@ fn stood_still(world: &mut World) -> u64 {
     world.board(Side::A).events.iter().find_map(told).unwrap()
 }
 
-/// The time of the guest on board B has gone on by so much. The models' clock goes on a little whenever it is read.
-fn went_on_by(world: &mut World, expected: Range<u64>) {
+/// The time of the guest on board B has advanced by so much. The models' clock continues a little whenever it is read.
+fn advanced_by(world: &mut World, expected: Range<u64>) {
     went_on_at(world, Side::B, expected);
 }
 
@@ -47,23 +47,23 @@ fn went_on_at(world: &mut World, side: Side, expected: Range<u64>) {
 }
 
 #[test]
-fn time_stands_still_unless_it_is_to_go_on() {
+fn time_is_frozen_unless_it_is_to_advance() {
     let mut world = World::new();
     world.run_for(50_000);
     world.succeed(Side::A);
-    assert!(stood_still(&mut world) > 0);
-    went_on_by(&mut world, 0..1);
+    assert!(paused(&mut world) > 0);
+    advanced_by(&mut world, 0..1);
 }
 
 #[test]
-fn time_goes_on_by_as_long_as_the_guest_stood_still() {
+fn time_advances_by_as_long_as_the_guest_was_paused() {
     let mut world = World::new();
     world.run_for(50_000);
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     assert_eq!(world.b.hardware.phase, Phase::Running);
-    let stood_still = stood_still(&mut world);
-    assert!(stood_still > 0);
-    went_on_by(&mut world, stood_still..stood_still + 10);
+    let paused = paused(&mut world);
+    assert!(paused > 0);
+    advanced_by(&mut world, paused..paused + 10);
 }
 
 #[test]
@@ -82,30 +82,30 @@ fn a_doubt_counts_as_well() {
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     assert_eq!(lost.get(), LOST);
     // A source in doubt asks again after a second.
-    let least = stood_still(&mut world) + LOST * 1_000_000;
-    went_on_by(&mut world, least..least + 100_000);
+    let least = paused(&mut world) + LOST * 1_000_000;
+    advanced_by(&mut world, least..least + 100_000);
 }
 
 #[test]
-fn a_commit_that_arrives_twice_lets_time_go_on_once() {
+fn a_commit_that_arrives_twice_lets_time_continue_once() {
     let mut world = World::new();
     world.link = Box::new(|_, _, kind| match kind {
         kind::COMMIT => Action::ArrivesTwice,
         _ => Action::Arrives,
     });
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
-    let stood_still = stood_still(&mut world);
-    went_on_by(&mut world, stood_still..stood_still + 10);
+    let paused = paused(&mut world);
+    advanced_by(&mut world, paused..paused + 10);
 }
 
 #[test]
-fn the_time_of_a_paused_guest_stands_still_in_any_case() {
+fn the_time_of_a_paused_guest_is_frozen_in_any_case() {
     let mut world = World::new();
     world.act(Side::A, &Request::Pause).unwrap();
     world.run_for(10_000);
     assert_eq!(move_on(&mut world), (Stage::Gone, None));
     assert_eq!(world.b.hardware.phase, Phase::Imported);
-    went_on_by(&mut world, 0..1);
+    advanced_by(&mut world, 0..1);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn without(lost: &'static [u8]) -> World {
 }
 
 #[test]
-fn time_goes_on_too_if_the_guest_goes_on_at_its_source() {
+fn time_advances_too_if_the_guest_continues_at_its_source() {
     let mut world = without(&[kind::PREPARED]);
     assert_eq!(
         move_on(&mut world),
@@ -147,7 +147,7 @@ fn time_goes_on_too_if_the_guest_goes_on_at_its_source() {
 }
 
 #[test]
-fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_resolved() {
+fn time_advances_at_the_source_for_as_long_as_a_doubt_was_not_resolved() {
     const HOUR: u64 = 3_600_000_000;
     let mut world = without(&[kind::COMMIT]);
     let id = world
@@ -164,7 +164,7 @@ fn time_goes_on_at_the_source_for_as_long_as_a_doubt_was_not_resolved() {
 }
 
 #[test]
-fn time_goes_on_for_a_guest_that_was_not_even_captured_when_the_move_was_called_off() {
+fn time_advances_for_a_guest_that_was_not_even_captured_when_the_move_was_called_off() {
     let mut world = World::new();
     let id = world
         .start_with(Side::A, |start| start.advance = true)
@@ -178,7 +178,7 @@ fn time_goes_on_for_a_guest_that_was_not_even_captured_when_the_move_was_called_
 }
 
 #[test]
-fn a_guest_whose_clock_cannot_be_set_goes_on_at_its_source_all_the_same() {
+fn a_guest_whose_clock_cannot_be_set_continues_at_its_source_all_the_same() {
     let mut world = without(&[kind::PREPARED]);
     world.a.hardware.faults.advance = true;
     assert_eq!(move_on(&mut world).0, Stage::Failed);

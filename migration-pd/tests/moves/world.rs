@@ -103,7 +103,7 @@ impl Board {
         }
     }
 
-    /// Lets its line go on; true if that brought or took anything.
+    /// Lets its line continue; true if that brought or took anything.
     fn carry(&mut self) -> bool {
         let Some(serial) = &mut self.serial else {
             return false;
@@ -299,7 +299,7 @@ impl World {
             if !self.turn() {
                 let events = [&self.a, &self.b].map(Board::next_event);
                 let next = events.into_iter().flatten().min().unwrap_or(end);
-                // At least a tick, so that time never stands still.
+                // At least a tick, so that time never stops.
                 self.clock.set(next.min(end).max(self.clock.get() + 1));
             }
         }
@@ -408,7 +408,7 @@ impl World {
         assert_eq!(self.board(side).hardware.timer, Some(timers()));
     }
 
-    /// The same, but the guest's count may have gone on.
+    /// The same, but the guest's count may have continued.
     pub(crate) fn runs_but_for_its_time(&mut self, side: Side) {
         let board = self.board(side);
         board.hardware.catch_up();

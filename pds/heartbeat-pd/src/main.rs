@@ -23,7 +23,7 @@ impl Handler for Heartbeat {
     type Error = Infallible;
 
     fn notified(&mut self, _channels: ChannelSet) -> Result<(), Infallible> {
-        // MCS: what is left of the budget is gone, and the thread goes on when the next period brings a new one.
+        // MCS: what is left of the budget is gone, and the thread continues when the next period brings a new one.
         sel4::r#yield();
         Channel::new(MIGRATION).notify();
         Ok(())

@@ -130,7 +130,7 @@ impl<U: Uart> Device for SerialLink<U> {
 
     fn wait(&mut self, _has_room: bool, ring: &mut Consumer) -> Result<bool, LinkError> {
         self.uart.interrupt_on_input(true);
-        // With a full window it is the host's acknowledgement that lets things go on.
+        // With a full window it is the host's acknowledgement that lets things continue.
         let can_send = self.board.can_accept() && ring.wait(0)? && self.drain();
         if can_send || self.uart.is_interrupting() {
             let moved = self.moved || can_send;

@@ -17,7 +17,7 @@
 //! Each side writes into its header how far the peer domain must get before it wants to be woken:
 //!
 //! * before going to sleep, [`Consumer::wait`] or [`Producer::wait`] leaves that mark; when it
-//!   returns true the peer domain is there already, and the caller must go on instead;
+//!   returns true the peer domain is there already, and the caller must continue instead;
 //! * after its pushes or takes, a side asks [`Producer::notify_due`] or [`Consumer::notify_due`],
 //!   once for any number of them, and notifies when it is true.
 //!

@@ -38,14 +38,14 @@ pub const ALARM_IS_DUE: u64 = 1 << MAX_VCPUS;
 pub enum Request {
     /// A new machine of `vcpus` vCPUs whose count starts at zero, frozen. Forgets everything else.
     Reset { vcpus: u8 },
-    /// Time stands still from here. Answered with the machine's count ([`Ticks`]). Only with all
+    /// Time is frozen from here. Answered with the machine's count ([`Ticks`]). Only with all
     /// vCPUs suspended. Frozen already: the same count again.
     Freeze,
     /// A stopped vCPU's timer, at its capture.
     Save { vcpu: VcpuId, timer: VirtualTimer },
     /// A stopped vCPU's timer, to be restored. Answered with [`VirtualTimer`]'s words.
     Load { vcpu: VcpuId },
-    /// Opens the gate: time goes on. Refused until every vCPU of the machine has been loaded
+    /// Opens the gate: time runs. Refused until every vCPU of the machine has been loaded
     /// since the freeze. Answered with `CNTVOFF_EL2` for all vCPUs.
     Release,
     /// The vCPU sleeps (WFI) until its virtual timer is due at `deadline` of the guest's count.
@@ -64,7 +64,7 @@ pub enum Request {
     /// Writes the record into the export region. Refused unless frozen. Answer: its length.
     Export,
     /// Takes over the record of `length` bytes in the import region, all or nothing; the machine
-    /// stays frozen. `advance` ticks are added to the count: zero lets guest time stand still.
+    /// stays frozen. `advance` ticks are added to the count: zero lets guest time stay frozen.
     Import { length: u32, advance: Ticks },
 }
 
@@ -74,7 +74,7 @@ pub enum Request {
 pub enum Refusal {
     /// Time is not frozen, and the request needs it to be.
     Running = 1,
-    /// Time is frozen, and the request needs it to go on.
+    /// Time is frozen, and the request needs it to run.
     Frozen = 2,
     /// A vCPU has not been loaded, or does not exist.
     NotLoaded = 3,

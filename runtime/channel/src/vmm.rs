@@ -17,10 +17,10 @@ pub enum Request {
     Status,
     /// Stop and capture all vCPUs. Accepted while running; ends in [`Phase::Stopped`].
     Stop,
-    /// Go on after [`Phase::Stopped`] or [`Phase::Imported`]; ends in [`Phase::Running`].
+    /// Continue after [`Phase::Stopped`] or [`Phase::Imported`]; ends in [`Phase::Running`].
     Resume,
     /// Writes the record of the vCPUs and the console into the export region. Only while the guest
-    /// stands still. Answer: its length in bytes.
+    /// is paused. Answer: its length in bytes.
     Export,
     /// Takes over the record of `length` bytes in the import region, all or nothing. Only while
     /// empty; ends in [`Phase::Imported`].
@@ -32,7 +32,7 @@ pub enum Request {
     Describe,
     /// Counters of exits since start, by cause; answered with [`Statistics`].
     Statistics,
-    /// Gives a register of a vCPU that stands still another value, at the operator's word:
+    /// Gives a register of a paused vCPU another value, at the operator's word:
     /// `register` is its key in records. Only one that was captured and that a restore writes, and
     /// not one of the timer's, which is `timer-pd`'s.
     SetRegister {

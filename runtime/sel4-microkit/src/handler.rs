@@ -14,14 +14,14 @@ pub use core::convert::Infallible;
 /// A domain has one reply object: a fault that is not answered at once is answered later by
 /// resuming the thread, not by a message.
 pub trait Handler {
-    /// Why the domain cannot go on.
+    /// Why the domain cannot continue.
     type Error: fmt::Display;
 
     /// Other domains or interrupts notified these channels.
     ///
     /// # Errors
     ///
-    /// The domain cannot go on: it stops for good.
+    /// The domain cannot continue: it stops for good.
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Self::Error> {
         panic!(
             "unexpected notification from channels {}",
@@ -33,7 +33,7 @@ pub trait Handler {
     ///
     /// # Errors
     ///
-    /// The domain cannot go on: it stops for good, and the caller waits for ever.
+    /// The domain cannot continue: it stops for good, and the caller waits for ever.
     fn protected(
         &mut self,
         channel: Channel,
@@ -48,7 +48,7 @@ pub trait Handler {
     ///
     /// # Errors
     ///
-    /// The domain cannot go on: it stops for good.
+    /// The domain cannot continue: it stops for good.
     fn fault(
         &mut self,
         child: Child,

@@ -5,7 +5,7 @@
 //! machine does.
 //!
 //! A vCPU is captured from the question which list registers are taken until `timer-pd` has its timer, and restored from
-//! the question what is to be injected until the next one is, or time goes on. What lets the vCPUs run is then done for all
+//! the question what is to be injected until the next one is, or time runs. What lets the vCPUs run is then done for all
 //! of them at once. All this is found by the calls that the machine makes on its way to a snapshot or a move, so that
 //! nothing but that way is measured.
 //!
@@ -25,7 +25,7 @@ pub enum Step {
     CaptureEnds,
     /// The first of a restore.
     RestoreBegins,
-    /// The end of the last restore: time goes on, and what follows lets the vCPUs run.
+    /// The end of the last restore: time runs, and what follows lets the vCPUs run.
     RunPermit,
     /// A thread is let run.
     Resume,
@@ -71,7 +71,7 @@ pub struct Lap {
     pub peers: u64,
 }
 
-/// What a machine was let go on after.
+/// What a machine was resumed after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Measured {
     /// The last vCPU's capture.

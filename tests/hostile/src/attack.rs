@@ -127,7 +127,7 @@ const REQUESTS: u32 = 2000;
 
 /// Sends Microkit's monitor what only the kernel should: faults of every kind, with zeros for what belongs to them, and
 /// requests to be taken off one's own time. Each is a message of its own, which the monitor deals with before this
-/// domain goes on. Says how many there were.
+/// domain continues. Says how many there were.
 pub(crate) fn tell_monitor() -> u32 {
     let tell = |info: MessageInfo| {
         let endpoint = sel4_sys::microkit::FAULT_ENDPOINT_SLOT;

@@ -30,7 +30,7 @@ fn put(raw: &Raw) -> MessageInfo {
     MessageInfo::new(raw.label, raw.length)
 }
 
-/// The answer of a number: two of three could be right, so that who asked goes on to its next question.
+/// The answer of a number: two of three could be right, so that who asked continues to its next question.
 pub(crate) fn answer(number: usize) -> MessageInfo {
     if number.is_multiple_of(3) {
         put(&messages::message(number.wrapping_mul(STRIDE)))

@@ -165,7 +165,7 @@ fn accepting() -> Options {
     }
 }
 
-/// The guest is not moved, for this reason, and goes on.
+/// The guest is not moved, for this reason, and continues.
 fn is_refused(
     source: &mut Board,
     destination: &mut Board,

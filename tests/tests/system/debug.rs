@@ -21,15 +21,15 @@ const LINES: usize = 3;
 
 on_both_kernels! {
     fn a_guest_that_steps_stops_no_domain(kernel) {
-        goes_on_beside(kernel, Intrusion::Step, LINES)
+        continues_beside(kernel, Intrusion::Step, LINES)
     }
 
     fn a_guest_that_watches_all_addresses_stops_no_domain(kernel) {
-        goes_on_beside(kernel, Intrusion::Watch, LINES)
+        continues_beside(kernel, Intrusion::Watch, LINES)
     }
 
     fn a_guest_that_breaks_at_each_address_of_vmm_pd_stops_no_domain(kernel) {
-        goes_on_beside(kernel, Intrusion::Break, LINES_OF_BREAK)
+        continues_beside(kernel, Intrusion::Break, LINES_OF_BREAK)
     }
 
     fn debug_state_from_outside_is_refused_and_stops_no_domain(kernel) {
@@ -37,8 +37,8 @@ on_both_kernels! {
     }
 }
 
-/// The guest goes on as well, its board answers, and it can be stopped and let go on.
-fn goes_on_beside(kernel: Kernel, intrusion: Intrusion, lines: usize) -> anyhow::Result<()> {
+/// The guest continues as well, its board answers, and it can be stopped and resumed.
+fn continues_beside(kernel: Kernel, intrusion: Intrusion, lines: usize) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let guest = TestGuest::spinner();
     let image = guests::build(&ImageRequest {

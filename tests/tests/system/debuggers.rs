@@ -1,4 +1,4 @@
-//! What debuggers and profilers do in a Debian guest works, or says that it does not; the board and the guest go on.
+//! What debuggers and profilers do in a Debian guest works, or says that it does not; the board and the guest continue.
 //!
 //! A board keeps single steps, hardware breakpoints and performance counters from its guest ("What it does not do" in
 //! README.md): a step does not stop the child, a hardware breakpoint does not fire, and there is nothing that the
@@ -22,7 +22,7 @@ const COUNT: u32 = 10_000;
 const TIMEOUT: Duration = Duration::from_secs(400);
 
 on_both_kernels! {
-    fn whatever_debuggers_do_the_board_goes_on(kernel) {
+    fn whatever_debuggers_do_the_board_continues(kernel) {
         let mut guest = Debian::start(kernel)?;
         let count = COUNT;
         let stepped = guest.debug("steps", count)?;
@@ -41,7 +41,7 @@ on_both_kernels! {
 
     fn debians_own_debuggers_do_what_this_machine_has(kernel) {
         let mut guest = Debian::start(kernel)?;
-        // Temporary breakpoints, of which the last is never where the program is: going on needs no step.
+        // Temporary breakpoints, of which the last is never where the program is: continuing needs no step.
         let commands = [
             "set startup-with-shell off",
             "tbreak landmark_one",

@@ -1,4 +1,4 @@
-//! A destination that refuses or dies costs the guest nothing: it goes on at its source, and moves to a better one.
+//! A destination that refuses or dies costs the guest nothing: it continues at its source, and moves to a better one.
 
 use std::time::{Duration, Instant};
 

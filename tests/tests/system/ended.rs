@@ -181,7 +181,7 @@ fn a_snapshot_is_whole_or_not_there_whenever_it_is_ended() -> anyhow::Result<()>
         WORK,
         |_| owned(&["snapshot", "kept", path]),
         || {
-            goes_on(&shell, "kept")?;
+            continues(&shell, "kept")?;
             if file.exists() {
                 shell.succeeds(&["inspect", path])?;
                 std::fs::remove_file(&file)?;
@@ -198,7 +198,7 @@ fn a_snapshot_is_whole_or_not_there_whenever_it_is_ended() -> anyhow::Result<()>
 }
 
 /// Waits until the guest runs, as it did before somebody kept it.
-fn goes_on(shell: &Shell, board: &str) -> anyhow::Result<()> {
+fn continues(shell: &Shell, board: &str) -> anyhow::Result<()> {
     let until = Instant::now() + ANSWER;
     loop {
         let guest = guest(shell, board)?;

@@ -1,6 +1,6 @@
 //! A domain that reaches for what is not its own is stopped, named, and harms nobody else.
 //!
-//! For each attack two boards. On one, `link-pd` and `migration-pd` attack while a guest runs, which must go on to its
+//! For each attack two boards. On one, `link-pd` and `migration-pd` attack while a guest runs, which must continue to its
 //! own good end. On the other, all domains that a guest depends on attack, one after the other, while a witness in the
 //! place of `migration-pd` answers over the link.
 
@@ -158,7 +158,7 @@ on_both_kernels! {
         })
     }
 
-    fn a_guest_goes_on_beside_hostile_domains_on_a_kernel_that_prints_nothing(kernel) {
+    fn a_guest_continues_beside_hostile_domains_on_a_kernel_that_prints_nothing(kernel) {
         let hostile = [
             ("link_pd", WRITE.orders("link_pd", true)?),
             ("migration_pd", WRITE.orders("migration_pd", false)?),
@@ -172,7 +172,7 @@ on_both_kernels! {
         board.expect_probe_done()
     }
 
-    fn a_guest_goes_on_without_its_console_and_can_leave_the_board(kernel) {
+    fn a_guest_continues_without_its_console_and_can_leave_the_board(kernel) {
         let orders = Orders { attack: Attack::Nonsense, ..WRITE.orders("serial_pd", false)? };
         let hostile = [("serial_pd", orders)];
         let guest = TestGuest::probe("mode=registers mmu=1", 2);
@@ -190,15 +190,15 @@ on_both_kernels! {
         healthy.expect_probe_done()
     }
 
-    fn the_others_go_on_without_vmm_pd(kernel) {
+    fn the_others_continue_without_vmm_pd(kernel) {
         without(kernel, "vmm_pd", &[(b't', "timer"), (b'g', "vgic")])
     }
 
-    fn the_others_go_on_without_vgic_pd(kernel) {
+    fn the_others_continue_without_vgic_pd(kernel) {
         without(kernel, "vgic_pd", &[(b't', "timer")])
     }
 
-    fn the_others_go_on_without_timer_pd(kernel) {
+    fn the_others_continue_without_timer_pd(kernel) {
         without(kernel, "timer_pd", &[(b'g', "vgic")])
     }
 }
@@ -235,7 +235,7 @@ fn every_domain(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     core(kernel, plan)
 }
 
-/// The domains that a guest does not need attack, and the guest goes on.
+/// The domains that a guest does not need attack, and the guest continues.
 fn bystanders(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let hostile = [
@@ -255,7 +255,7 @@ fn bystanders(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The domains that a guest needs attack, and the kernel and the others go on.
+/// The domains that a guest needs attack, and the kernel and the others continue.
 fn core(kernel: Kernel, plan: &Plan) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let hostile = [

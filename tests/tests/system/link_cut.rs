@@ -38,7 +38,7 @@ on_both_kernels! {
             Cut::after("the question whether all has come", kind::PREPARE, 1),
             Cut::before("the word that all has come", kind::PREPARED, 1),
         ] {
-            pair.cut_and_go_on_at_the_source(cut)?;
+            pair.cut_and_resume_at_the_source(cut)?;
             pair.try_again()?;
         }
         pair.end()
@@ -67,7 +67,7 @@ on_both_kernels! {
             Cut::when("the last round", |source| source.stage == Stage::Finishing),
             Cut::when("the last check", |source| source.stage == Stage::Preparing),
         ] {
-            pair.cut_and_go_on_at_the_source(cut)?;
+            pair.cut_and_resume_at_the_source(cut)?;
             pair.try_again()?;
         }
         pair.end()
@@ -151,7 +151,7 @@ fn nth(kind: u8, number: u32, action: Action) -> Rule {
 }
 
 /// How many more rounds or ticks of a guest show that it was not about to be stopped: far more than it can do between
-/// the word that it is being stopped and its standing still.
+/// the word that it is being stopped and its pause.
 const SOME_ROUNDS: u64 = 4;
 const SOME_TICKS: u64 = 10;
 
@@ -165,7 +165,7 @@ struct Pair {
     _scratch: Scratch,
 }
 
-/// How the guest shows that it goes on.
+/// How the guest shows that it continues.
 #[derive(Clone, Copy)]
 enum Witness {
     /// The probe, after this round.
@@ -178,7 +178,7 @@ impl Pair {
     fn of_probe(kernel: Kernel) -> anyhow::Result<Self> {
         let guest = TestGuest::probe("mode=registers mmu=1", 2);
         let mut pair = Self::start(kernel, &guest, Witness::Probe { round: 0 })?;
-        pair.goes_on()?;
+        pair.continues()?;
         Ok(pair)
     }
 
@@ -186,7 +186,7 @@ impl Pair {
         let guest = TestGuest::linux("workload", 1);
         let mut pair = Self::start(kernel, &guest, Witness::Workload { tick: 0 })?;
         pair.here.expect_workload()?;
-        pair.goes_on()?;
+        pair.continues()?;
         Ok(pair)
     }
 
@@ -203,8 +203,8 @@ impl Pair {
         })
     }
 
-    /// The guest shows on the console of the board where it should be that it goes on, and not only for a moment.
-    fn goes_on(&mut self) -> anyhow::Result<()> {
+    /// The guest shows on the console of the board where it should be that it continues, and not only for a moment.
+    fn continues(&mut self) -> anyhow::Result<()> {
         match &mut self.guest {
             Witness::Probe { round } => {
                 let said = self.here.said();
@@ -253,8 +253,8 @@ impl Pair {
         self.there.hang_up();
     }
 
-    /// The source is not to wait for anybody: the guest goes on there while the cables are still cut.
-    fn cut_and_go_on_at_the_source(&mut self, cut: Cut) -> anyhow::Result<()> {
+    /// The source is not to wait for anybody: the guest continues there while the cables are still cut.
+    fn cut_and_resume_at_the_source(&mut self, cut: Cut) -> anyhow::Result<()> {
         let name = cut.name.clone();
         let moved = self.cut(cut, Duration::ZERO)?;
         ensure!(
@@ -262,7 +262,7 @@ impl Pair {
             "the guest was moved in spite of a cut {name}"
         );
         let silent = self.there.said();
-        self.goes_on()
+        self.continues()
             .with_context(|| format!("after a cut {name}"))?;
         ensure!(self.there.said() == silent, "the destination's guest spoke");
         self.mend();
@@ -277,7 +277,7 @@ impl Pair {
         let moved = self.cut(cut, Duration::ZERO)?;
         ensure!(moved.is_err(), "the relay survived a cut {name}");
         self.mend();
-        // The source must not let its guest go on by itself: it may have been handed over.
+        // The source must not resume its guest by itself: it may have been handed over.
         let source = self.here.client()?.status()?;
         ensure!(
             source.phase == Phase::Stopped
@@ -314,12 +314,12 @@ impl Pair {
             .with_context(|| format!("after a break {name}"))
     }
 
-    /// Exactly one board has the guest, which goes on there.
+    /// Exactly one board has the guest, which continues there.
     fn is_here_only(&mut self) -> anyhow::Result<()> {
         self.here.wait_for_phase(Phase::Running)?;
         self.there.wait_for_phase(Phase::Empty)?;
         let silent = self.there.said();
-        self.goes_on()?;
+        self.continues()?;
         ensure!(self.there.said() == silent, "the other board's guest spoke");
         Ok(())
     }

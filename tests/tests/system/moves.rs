@@ -91,7 +91,7 @@ on_both_kernels! {
         let ends = copying.first().zip(copying.last());
         let (first, last) = ends.context("nothing was copied")?;
         let copied = last.saturating_sub(*first);
-        // By the guest's clock, which stands still while the guest does.
+        // By the guest's clock, which is frozen while the guest is paused.
         let gap = destination.expect_all_checks()?.largest_gap_us;
         let gap = Duration::from_micros(gap);
         println!("copied for {copied:?}; no CPU of the guest ran for {gap:?} at most");

@@ -1,4 +1,4 @@
-//! What an operator does to a guest that stands still: looks at its registers and sets them, and chooses what its time does.
+//! What an operator does to a paused guest: looks at its registers and sets them, and chooses what its time does.
 
 use std::thread;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use crate::on_both_kernels;
 
 /// For how long nobody relays while a guest is handed over: much longer than an emulator is ever kept from running by
 /// whatever else its machine does, and shorter than the [`TIMEOUT`] of both boards.
-const STANDSTILL: Duration = Duration::from_secs(8);
+const DOWNTIME: Duration = Duration::from_secs(8);
 /// How long a board waits for the other one.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 on_both_kernels! {
-    fn registers_of_a_paused_guest_can_be_set_and_its_time_goes_on_if_asked_for(kernel) {
+    fn registers_of_a_paused_guest_can_be_set_and_its_time_advances_if_asked_for(kernel) {
         let mut boards = Boards::start(kernel)?;
         boards.here.session.expect_line(READY, BOOT)?;
         registers_can_be_set(&mut boards.here)?;
@@ -36,8 +36,8 @@ on_both_kernels! {
         let still = boards.gap_of_a_move(GuestTime::Still)?;
         let advance = boards.gap_of_a_move(GuestTime::Advance)?;
         println!("the guest saw a gap of {still:?} and of {advance:?}");
-        ensure!(still < STANDSTILL, "its time went on by {still:?}");
-        ensure!(advance >= STANDSTILL, "its time stood still but for {advance:?}");
+        ensure!(still < DOWNTIME, "its time advanced by {still:?}");
+        ensure!(advance >= DOWNTIME, "its time was frozen but for {advance:?}");
         Ok(())
     }
 }
@@ -156,7 +156,7 @@ impl Boards {
         })
     }
 
-    /// The largest gap that the guest sees in its time when it is moved and stands still for at least [`STANDSTILL`].
+    /// The largest gap that the guest sees in its time when it is moved and is paused for at least [`DOWNTIME`].
     fn gap_of_a_move(&mut self, time: GuestTime) -> anyhow::Result<Duration> {
         paused(&mut self.here)?;
         live::set(self.here.client()?, 0, &[(LARGEST_GAP, 0)])?;
@@ -182,7 +182,7 @@ impl Boards {
             moved.is_err() && self.cutter.has_cut(),
             "it was not cut: {moved:?}"
         );
-        thread::sleep(STANDSTILL);
+        thread::sleep(DOWNTIME);
         self.cutter.mend();
         self.here.hang_up();
         self.there.hang_up();
@@ -191,7 +191,7 @@ impl Boards {
         ensure!(report.stage == Stage::Gone, "resolved: {report:?}");
         std::mem::swap(&mut self.here, &mut self.there);
         self.here.wait_for_phase(Phase::Running)?;
-        // It has gone on, and so has seen the gap, once it has said something.
+        // It has continued, and so has seen the gap, once it has said something.
         paused(&mut self.here)?;
         live::set(self.here.client()?, 0, &[(SAY, u128::from(b'?'))])?;
         self.here.client()?.resume(ANSWER)?;

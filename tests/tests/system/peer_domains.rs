@@ -24,7 +24,7 @@ use crate::on_both_kernels;
 
 /// How often a board is asked that has peer domains which answer nonsense: each time they have another.
 const QUESTIONS: usize = 40;
-/// A guest that exits so often more goes on.
+/// A guest that exits so often more continues.
 const EXITS: u64 = 10;
 /// What stands in `x0` of a domain that computes for ever, and nowhere else.
 const COMPUTES: u64 = 0x0c09_97e5_f09e_7e12;
@@ -39,7 +39,7 @@ const FLOOD: Orders = Orders {
 };
 
 on_both_kernels! {
-    fn whatever_migration_pd_says_the_guest_goes_on(kernel) {
+    fn whatever_migration_pd_says_the_guest_continues(kernel) {
         let scratch = Scratch::new()?;
         let hostile = [("migration_pd", Orders::WITNESS)];
         let mut board = start(kernel, "pester-migration", &hostile, &scratch)?;
@@ -61,7 +61,7 @@ on_both_kernels! {
         nobody_was_stopped(kernel, &board)
     }
 
-    fn whatever_vmm_pd_says_the_others_go_on(kernel) {
+    fn whatever_vmm_pd_says_the_others_continue(kernel) {
         let scratch = Scratch::new()?;
         let hostile = [
             ("vmm_pd", Orders::WITNESS),
@@ -125,7 +125,7 @@ on_both_kernels! {
         let before: u64 = board.client()?.statistics()?.all();
         let deadline = Instant::now() + ANSWER;
         while board.client()?.statistics()?.all() < before + EXITS {
-            ensure!(Instant::now() < deadline, "the guest stands still");
+            ensure!(Instant::now() < deadline, "the guest hangs");
         }
         nobody_was_stopped(kernel, &board)
     }
@@ -141,7 +141,7 @@ on_both_kernels! {
     }
 
     /// It leaves counts in its ring that cannot be, notifies often, and dies.
-    fn whatever_link_pd_leaves_the_guest_goes_on(kernel) {
+    fn whatever_link_pd_leaves_the_guest_continues(kernel) {
         let scratch = Scratch::new()?;
         let orders = Orders { argument: CONFESSION, at_start: true, ..Orders::of(Attack::Nonsense) };
         let mut board = start(kernel, "link", &[("link_pd", orders)], &scratch)?;
@@ -186,19 +186,19 @@ on_both_kernels! {
 
     fn nobody_but_its_callers_waits_for_a_domain_that_never_answers(kernel) {
         for domain in ["vgic_pd", "timer_pd", "vmm_pd"] {
-            drivers_go_on(kernel, domain, false)?;
+            drivers_work(kernel, domain, false)?;
         }
         Ok(())
     }
 
     /// Without a caller: in the time that is its own.
-    fn the_drivers_go_on_beside_a_timer_pd_that_computes_for_ever(kernel) {
-        drivers_go_on(kernel, "timer_pd", true)
+    fn the_drivers_work_beside_a_timer_pd_that_computes_for_ever(kernel) {
+        drivers_work(kernel, "timer_pd", true)
     }
 }
 
 /// A domain computes for ever, and both drivers do their work meanwhile.
-fn drivers_go_on(kernel: Kernel, domain: &str, at_start: bool) -> anyhow::Result<()> {
+fn drivers_work(kernel: Kernel, domain: &str, at_start: bool) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let silence = Orders {
         argument: COMPUTES,
@@ -228,7 +228,7 @@ fn drivers_go_on(kernel: Kernel, domain: &str, at_start: bool) -> anyhow::Result
 fn link_pd_takes_bytes(link: &mut UnixStream) -> anyhow::Result<()> {
     link.set_write_timeout(Some(ANSWER))?;
     let all = link.write_all(&vec![0; PASSED_ON]);
-    all.context("link-pd does not go on")
+    all.context("link-pd does not continue")
 }
 
 fn start(

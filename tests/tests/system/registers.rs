@@ -65,7 +65,7 @@ fn every_register(full: &Image, empty: &Image, least: usize) -> anyhow::Result<(
     restore(&file, &mut there)?;
     let fresh = keep(&mut there, &expected, &scratch.path().join("fresh"))?;
     same(file.state(), fresh.state())?;
-    goes_on(&mut there, b"g")?;
+    continues(&mut there, b"g")?;
 
     // Everything there is something else now, and stays behind when the guest goes.
     let others = parked(&mut there)?;
@@ -83,7 +83,7 @@ fn every_register(full: &Image, empty: &Image, least: usize) -> anyhow::Result<(
     restore(&file, &mut there)?;
     let used = keep(&mut there, &expected, &scratch.path().join("used"))?;
     same(file.state(), used.state())?;
-    goes_on(&mut there, b"q")?;
+    continues(&mut there, b"q")?;
     there.expect_probe_done()?;
     there.wait_for_phase(Phase::Off)
 }
@@ -95,7 +95,7 @@ fn restore(file: &SnapshotFile, board: &mut Board) -> anyhow::Result<()> {
 }
 
 /// Lets a parked guest look at itself.
-fn goes_on(board: &mut Board, key: &[u8]) -> anyhow::Result<()> {
+fn continues(board: &mut Board, key: &[u8]) -> anyhow::Result<()> {
     board.client()?.resume(ANSWER)?;
     board.session.send(key)?;
     board.expect_probe_round(0)?;
@@ -112,7 +112,7 @@ fn compare(expected: &Registers, state: &State, least: usize) -> anyhow::Result<
     let (mut there, mut wrong) = (0, Vec::new());
     for register in rows {
         let found = match register {
-            // It goes on while the guest runs; that two of them agree is for `snapshots` and `probe`.
+            // It continues while the guest runs; that two of them agree is for `snapshots` and `probe`.
             Register::CNTVCT_EL0 => continue,
             Register::CNTV_CTL_EL0 => Some(timer.control.into()),
             Register::CNTV_CVAL_EL0 => Some(timer.compare.into()),

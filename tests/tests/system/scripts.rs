@@ -33,7 +33,7 @@ on_both_kernels! {
     }
 }
 
-/// What the probe says at each step; `rest` is done after each, and gives the board that it then goes on at.
+/// What the probe says at each step; `rest` is done after each, and gives the board that it then continues at.
 fn words(
     mut board: Board,
     mut rest: impl FnMut(Board) -> anyhow::Result<Board>,

@@ -1,4 +1,4 @@
-//! A guest that is kept in a file goes on as if nothing had happened, and so does its copy wherever it is restored.
+//! A guest that is kept in a file continues as if nothing had happened, and so does its copy wherever it is restored.
 
 use anyhow::{Context as _, ensure};
 use godwit::inspect::access;
@@ -16,7 +16,7 @@ mod embedded {
     use super::*;
 
     #[test]
-    fn a_kept_guest_goes_on_and_so_does_its_copy_on_another_board() -> anyhow::Result<()> {
+    fn a_kept_guest_continues_and_so_does_its_copy_on_another_board() -> anyhow::Result<()> {
         keep_and_restore(Kernel::Embedded, Kernel::Embedded)
     }
 }
@@ -25,12 +25,12 @@ mod sel4 {
     use super::*;
 
     #[test]
-    fn a_kept_guest_goes_on_and_so_does_its_copy_on_the_embedded_kernel() -> anyhow::Result<()> {
+    fn a_kept_guest_continues_and_so_does_its_copy_on_the_embedded_kernel() -> anyhow::Result<()> {
         keep_and_restore(Kernel::Sel4, Kernel::Embedded)
     }
 
     #[test]
-    fn a_guest_kept_on_the_embedded_kernel_goes_on_on_sel4() -> anyhow::Result<()> {
+    fn a_guest_kept_on_the_embedded_kernel_continues_on_sel4() -> anyhow::Result<()> {
         keep_and_restore(Kernel::Embedded, Kernel::Sel4)
     }
 }
@@ -77,7 +77,7 @@ fn keep_and_restore(from: Kernel, to: Kernel) -> anyhow::Result<()> {
     let after = here.expect_all_checks()?;
     ensure!(
         after.sequence > before.sequence,
-        "the guest stood still after it was kept"
+        "the guest was paused after it was kept"
     );
 
     let file = SnapshotFile::open(&path)?;
@@ -106,7 +106,7 @@ fn keep_and_restore(from: Kernel, to: Kernel) -> anyhow::Result<()> {
     let later = there.report()?;
     ensure!(
         later.uptime_ms >= before.uptime_ms + 3_600_000,
-        "the guest's time did not go on: {later:?}"
+        "the guest's time did not advance: {later:?}"
     );
 
     paused_guests_can_be_kept_too(&mut here, &scratch)

@@ -173,7 +173,7 @@ fn registers(state: &State, witnessed: &WitnessRegisters) -> anyhow::Result<()> 
     let (mut compared, mut wrong) = (0, Vec::new());
     for register in Register::ALL {
         let in_thread = register.source() == state::Source::Thread && register.encoding().is_none();
-        // It goes on.
+        // It continues.
         let is_count = register == Register::CNTVCT_EL0;
         if register.policy() != Policy::Write || in_thread || is_count {
             continue;

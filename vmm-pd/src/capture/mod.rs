@@ -16,10 +16,10 @@
 //!    [`Probe::on_exit`], until it is done. It gives the board's constants, and [`Features::of`] them what the stub may
 //!    touch.
 //! 2. To stop: suspend *all* vCPUs, freeze time, then [`Capture::begin`] for each, one after the other.
-//! 3. To go on, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
+//! 3. To continue, with all vCPUs still suspended: [`Restore::begin`] for each; inject what `vgic-pd` says is pending; when all are [`Restored`] and the
 //!    timer's gate has opened, [`Restored::give_time`] for each, and then [`Ready::release`]. No vCPU runs before that.
 //! 4. While the guest runs, one vCPU alone may go through all of this to have its list registers chosen anew
-//!    (`stop/rearrange.rs`). Time goes on then, with the offset that it has; the other vCPUs do, too, and may write into
+//!    (`stop/rearrange.rs`). Time runs then, with the offset that it has; the other vCPUs do, too, and may write into
 //!    the data page meanwhile, as any guest may.
 //! 5. When a guest is gone (off, failed, discarded) or starts again: [`Clean`] for each vCPU that ran or was injected
 //!    into, before the next guest uses it.
@@ -60,7 +60,7 @@ pub trait DataPage {
     fn read_page(&mut self, vcpu: VcpuId, first: usize, words: &mut [u64]);
 }
 
-/// Why a capture or a restore cannot go on. The vCPU's state is then lost, and with it the guest.
+/// Why a capture or a restore cannot continue. The vCPU's state is then lost, and with it the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CaptureError {
     /// The kernel refused what it never should.
@@ -259,7 +259,7 @@ pub fn waited<P: Port>(port: &mut P, vcpu: VcpuId, exit: Exit) -> Result<bool, C
     left(port, vcpu, exit, Leave::Waited)
 }
 
-/// Handles an exit that is the same in every run. True if the stub has left as `expected`; false if it goes on.
+/// Handles an exit that is the same in every run. True if the stub has left as `expected`; false if it continues.
 fn left<P: Port + DataPage>(
     port: &mut P,
     vcpu: VcpuId,

@@ -29,7 +29,7 @@ pub struct Restore {
 
 /// A vCPU that holds its whole state apart from what lets it run: translation, timer, program counter.
 ///
-/// It stands still. What is pending for it may be injected.
+/// It is paused. What is pending for it may be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Restored {
@@ -212,7 +212,7 @@ impl Restored {
 }
 
 impl Ready {
-    /// Gives the vCPU its thread's registers, and with `run` lets it go on. Only when all vCPUs have their time.
+    /// Gives the vCPU its thread's registers, and with `run` resumes it. Only when all vCPUs have their time.
     pub fn release<P: Port>(
         self,
         port: &mut P,

@@ -1,7 +1,7 @@
 //! The clock of the day that the guest sees: an Arm PrimeCell RTC, PL031.
 //!
 //! Responsible for: every register and the interrupt line, as the PL031's manual (DDI 0224C, chapter 3) has them. The clock
-//! is the guest's own count with something added: whatever becomes of the count while the guest stands still becomes of the
+//! is the guest's own count with something added: whatever becomes of the count while the guest is paused becomes of the
 //! clock. Must never: read a count or keep a time of its own.
 //!
 //! As QEMU's, it runs from the beginning and cannot be stopped, whatever is written to `RTCCR`.

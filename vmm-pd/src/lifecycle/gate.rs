@@ -1,4 +1,4 @@
-//! What a vCPU needs to run: time that goes on.
+//! What a vCPU needs to run: time that runs.
 //!
 //! Responsible for: that nothing but `timer-pd`'s answer makes a [`RunPermit`]. A vCPU is let run with one only, at its
 //! start ([`crate::lifecycle::machine`]) and after a restore ([`crate::capture::Restored`]); `timer-pd` gives it out when every vCPU
@@ -8,7 +8,7 @@ use channel::{ProtocolError, Ticks, timer};
 
 use crate::port::Port;
 
-/// `timer-pd` has opened its gate: time goes on, for all vCPUs with one offset.
+/// `timer-pd` has opened its gate: time runs, for all vCPUs with one offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunPermit {
     offset: Ticks,

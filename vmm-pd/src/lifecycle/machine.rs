@@ -36,11 +36,11 @@ use crate::devices::console::Console;
 use crate::exit::Exit;
 use crate::exit::exception::is_conditional;
 use crate::lifecycle::gate::RunPermit;
-use crate::lifecycle::stop::{Activity, Standstill};
+use crate::lifecycle::stop::{Activity, Paused};
 use crate::port::{COUNT_PROGRAM_COUNTER, COUNT_STATE, Frame, KernelError, Port};
 use baseline::Discovery;
 
-/// Why a guest cannot go on. Each is a [`Failure`] for `migration-pd`.
+/// Why a guest cannot continue. Each is a [`Failure`] for `migration-pd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MachineError {
     /// The kernel refused what it never should.
@@ -162,14 +162,14 @@ pub struct Machine {
     pub(crate) baseline: BaselineV1,
     /// What the guest has asked about it.
     discovery: Discovery,
-    /// While it goes on.
+    /// While it continues.
     pub(crate) time: Option<RunPermit>,
     pub(crate) activity: Activity,
     /// The vCPUs whose list registers hold what does not belong there, one bit each.
     pub(crate) rearrange: u8,
     /// The vCPUs that may have a shared interrupt in a list register, one bit each.
     pub(crate) hold_shared: u8,
-    pub(crate) standstill: Standstill,
+    pub(crate) paused: Paused,
     pub(crate) statistics: Statistics,
     /// What the guest was told on the console that it asked for in vain, one bit each.
     pub(crate) missed: u8,
@@ -203,7 +203,7 @@ impl Machine {
             activity: Activity::None,
             rearrange: 0,
             hold_shared: 0,
-            standstill: Standstill::default(),
+            paused: Paused::default(),
             statistics: Statistics::default(),
             missed: 0,
             failure: Failure::None,
@@ -352,7 +352,7 @@ impl Machine {
         self.statistics.wait += 1;
         let mut frame = port.read(vcpu, COUNT_STATE)?;
         if is_conditional(frame.state()) {
-            // Going on would mean to write a state that the kernel does not take.
+            // Resuming would mean to write a state that the kernel does not take.
             return self.undefined_instruction(port, vcpu, None);
         }
         frame.set_program_counter(frame.program_counter().wrapping_add(bytes));
@@ -482,7 +482,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets time go on; refused by `timer-pd` until every vCPU's timer is in place.
+    /// Lets time run; refused by `timer-pd` until every vCPU's timer is in place.
     pub(crate) fn open_gate<P: Port>(&mut self, port: &mut P) -> Result<RunPermit, MachineError> {
         let time = RunPermit::ask(port)?;
         self.time = Some(time);
@@ -503,7 +503,7 @@ impl Machine {
         understood(&port.timer(&timer::Request::Reset { vcpus: 0 })?)
     }
 
-    /// The guest cannot go on.
+    /// The guest cannot continue.
     #[cold]
     #[inline(never)]
     pub(crate) fn fail<P: Port>(&mut self, port: &mut P, vcpu: VcpuId, error: MachineError) {
@@ -536,7 +536,7 @@ impl Machine {
         self.day = None;
         self.missed = 0;
         self.time = None;
-        self.standstill.forget();
+        self.paused.forget();
         (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);
         self.set_phase(port, Phase::Empty);
         Ok(())

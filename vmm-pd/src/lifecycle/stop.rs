@@ -1,11 +1,11 @@
-//! Standing still and going on: start-up, stop, resume, export and import.
+//! Pause and resume: start-up, stop, resume, export and import.
 //!
 //! Responsible for: the order in which the parts of a machine are stopped and started, so that
 //! nothing is captured that still moves. Must never: let a vCPU run before all have their state
 //! and the timers' gate has opened.
 //!
 //! Stopping: all vCPUs are suspended, then time is frozen, then each vCPU runs the capture stub,
-//! one after the other; `vgic-pd` and `timer-pd` get their parts as they are found. Going on is
+//! one after the other; `vgic-pd` and `timer-pd` get their parts as they are found. Resuming is
 //! the reverse. Both need vCPUs to run the stub, so they advance exit by exit
 //! ([`Machine::stub_exit`]) and end in a change of phase.
 
@@ -78,19 +78,19 @@ impl Activity {
     }
 }
 
-/// A machine that stands still, and what is known of the board.
+/// A paused machine, and what is known of the board.
 #[derive(Debug, Default)]
-pub(crate) struct Standstill {
+pub(crate) struct Paused {
     /// The board's constants, once the probe has read them.
     constants: RegisterFile,
     features: Features,
-    /// The vCPUs, while the machine stands still.
+    /// The vCPUs, while the machine is paused.
     saved: [VcpuV1; MAX_VCPUS],
     /// The vCPUs that are ready to be let go.
     restored: [Option<(Restored, VirtualTimer)>; MAX_VCPUS],
 }
 
-impl Standstill {
+impl Paused {
     /// What the board is to a guest that is started on it.
     pub(crate) const fn constants(&self) -> &RegisterFile {
         &self.constants
@@ -102,7 +102,7 @@ impl Standstill {
         self.restored = Default::default();
     }
 
-    /// A vCPU that stands still.
+    /// A paused vCPU.
     pub(crate) fn saved(&self, vcpu: VcpuId) -> Option<&VcpuV1> {
         self.saved.get(vcpu.index())
     }
@@ -178,7 +178,7 @@ impl Machine {
                 Progress::Done(constants) => self.probed(port, constants),
             },
             Activity::Capture(_, capture) => {
-                let registers = &mut self.standstill.saved_mut(vcpu).registers;
+                let registers = &mut self.paused.saved_mut(vcpu).registers;
                 match capture.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(captured) => self.captured(port, vcpu, &captured),
@@ -186,7 +186,7 @@ impl Machine {
             }
             Activity::Drain(_, capture, time) => {
                 let time = *time;
-                let registers = &mut self.standstill.saved_mut(vcpu).registers;
+                let registers = &mut self.paused.saved_mut(vcpu).registers;
                 match capture.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(captured) => self.taken_out(port, vcpu, &captured, time),
@@ -194,7 +194,7 @@ impl Machine {
             }
             Activity::Refill(_, restore, timer, time) => {
                 let (timer, time) = (*timer, *time);
-                let registers = &self.standstill.saved_mut(vcpu).registers;
+                let registers = &self.paused.saved_mut(vcpu).registers;
                 match restore.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(restored) => self.refilled(port, vcpu, restored, timer, time),
@@ -202,7 +202,7 @@ impl Machine {
             }
             Activity::Restore(_, restore, timer) => {
                 let timer = *timer;
-                let registers = &self.standstill.saved_mut(vcpu).registers;
+                let registers = &self.paused.saved_mut(vcpu).registers;
                 match restore.on_exit(port, exit, registers)? {
                     Progress::Running => Ok(()),
                     Progress::Done(restored) => self.restored(port, vcpu, restored, timer),
@@ -249,7 +249,7 @@ impl Machine {
         });
         match (used, afterwards) {
             (Some(vcpu), _) => {
-                let clean = Clean::begin(port, vcpu, self.standstill.features)?;
+                let clean = Clean::begin(port, vcpu, self.paused.features)?;
                 self.activity = Activity::Clean(vcpu, clean, afterwards);
                 Ok(())
             }
@@ -264,8 +264,8 @@ impl Machine {
         constants: RegisterFile,
     ) -> Result<(), MachineError> {
         self.activity = Activity::None;
-        self.standstill.features = Features::of(&constants);
-        self.standstill.constants = constants;
+        self.paused.features = Features::of(&constants);
+        self.paused.constants = constants;
         match self.boot {
             None => {
                 port.console_drop();
@@ -299,11 +299,11 @@ impl Machine {
         self.rearrange = 0;
         understood(&port.timer(&timer::Request::Freeze)?)?;
         self.time = None;
-        self.standstill.saved = Default::default();
+        self.paused.saved = Default::default();
         self.capture_next(port, FIRST.index())
     }
 
-    /// Captures the vCPUs from number `next` on; the machine stands still when there are no more.
+    /// Captures the vCPUs from number `next` on; the machine is paused when there are no more.
     fn capture_next<P: Port>(&mut self, port: &mut P, next: usize) -> Result<(), MachineError> {
         self.activity = Activity::None;
         for vcpu in self.present().skip(next) {
@@ -327,9 +327,9 @@ impl Machine {
         let entries = ListRegisterEntries::decode(
             &port.vgic(&VgicRequest::ListRegisterEntries { vcpu, hold: true })?,
         )?;
-        let features = self.standstill.features;
+        let features = self.paused.features;
         let asserted = self.vcpu(vcpu).timer_asserted;
-        let registers = &mut self.standstill.saved_mut(vcpu).registers;
+        let registers = &mut self.paused.saved_mut(vcpu).registers;
         let capture = Capture::begin(port, vcpu, features, &entries, asserted, registers)?;
         Ok(capture)
     }
@@ -349,7 +349,7 @@ impl Machine {
             PowerV1::On
         };
         let waiting = known.run == Run::Waiting;
-        let saved = self.standstill.saved_mut(vcpu);
+        let saved = self.paused.saved_mut(vcpu);
         saved.power = power;
         saved.waiting = waiting;
         self.capture_next(port, vcpu.index() + 1)
@@ -384,12 +384,12 @@ impl Machine {
         })
     }
 
-    /// Begins to let the machine go on.
+    /// Begins to resume the machine.
     fn resume<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         self.set_phase(port, Phase::Resuming);
-        self.standstill.restored = Default::default();
+        self.paused.restored = Default::default();
         for vcpu in self.present() {
-            let on = self.standstill.saved_mut(vcpu).power != PowerV1::Off;
+            let on = self.paused.saved_mut(vcpu).power != PowerV1::Off;
             self.ask_vgic(port, &VgicRequest::Power { vcpu, on })?;
         }
         self.restore_next(port, FIRST.index())
@@ -403,7 +403,7 @@ impl Machine {
             let timer = VirtualTimer::decode(&port.timer(&timer::Request::Load { vcpu })?)?;
             // A vCPU that never ran has no registers, which a restore takes for zeros.
             let has_active = plan.active.injections().next().is_some();
-            if has_active || !self.standstill.saved_mut(vcpu).registers.is_empty() {
+            if has_active || !self.paused.saved_mut(vcpu).registers.is_empty() {
                 let restore = self.begin_restore(port, vcpu, &timer, &plan)?;
                 self.activity = Activity::Restore(vcpu, restore, timer);
                 return Ok(());
@@ -420,8 +420,8 @@ impl Machine {
         timer: &VirtualTimer,
         plan: &RestorePlan,
     ) -> Result<Restore, MachineError> {
-        let features = self.standstill.features;
-        let registers = &self.standstill.saved_mut(vcpu).registers;
+        let features = self.paused.features;
+        let registers = &self.paused.saved_mut(vcpu).registers;
         let restore = Restore::begin(port, vcpu, features, registers, timer, plan)?;
         for injection in plan.active.injections() {
             self.note_injection(injection);
@@ -438,24 +438,24 @@ impl Machine {
         timer: VirtualTimer,
     ) -> Result<(), MachineError> {
         self.activity = Activity::None;
-        if let Some(slot) = self.standstill.restored.get_mut(vcpu.index()) {
+        if let Some(slot) = self.paused.restored.get_mut(vcpu.index()) {
             *slot = Some((restored, timer));
         }
         self.ask_vgic(port, &VgicRequest::Refill { vcpu })?;
         self.restore_next(port, vcpu.index() + 1)
     }
 
-    /// All vCPUs are in place: time goes on, and they run.
+    /// All vCPUs are in place: time runs, and they run.
     fn let_go<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         let time = self.open_gate(port)?;
         let mut ready = [None; MAX_VCPUS];
         for (vcpu, ready) in self.present().zip(&mut ready) {
             let restored = self
-                .standstill
+                .paused
                 .restored
                 .get_mut(vcpu.index())
                 .and_then(Option::take);
-            let saved = self.standstill.saved.get(vcpu.index());
+            let saved = self.paused.saved.get(vcpu.index());
             let (Some((restored, timer)), Some(saved)) = (restored, saved) else {
                 continue;
             };
@@ -466,12 +466,12 @@ impl Machine {
             known.run = if runs { Run::Running } else { Run::Off };
         }
         self.set_phase(port, Phase::Running);
-        for (ready, saved) in ready.into_iter().zip(&self.standstill.saved) {
+        for (ready, saved) in ready.into_iter().zip(&self.paused.saved) {
             if let Some(ready) = ready {
                 ready.release(port, &saved.registers, saved.power != PowerV1::Off)?;
             }
         }
-        // What came while the guest stood still has been notified already, and what it wrote on another board waits for
+        // What came while the guest was paused has been notified already, and what it wrote on another board waits for
         // this one's terminal.
         self.send_console_output(port);
         self.take_console_input(port);

@@ -1,6 +1,6 @@
 //! The shell that measures: what captures and restores cost, said on the console.
 //!
-//! Responsible for: the board's counter around each of the machine's calls, and a line whenever the machine goes on,
+//! Responsible for: the board's counter around each of the machine's calls, and a line whenever the machine continues,
 //! `measured: capture=OWN+PEER_DOMAINS restore=OWN+PEER_DOMAINS release=OWN+PEER_DOMAINS vcpus=N list_registers=N frequency=HZ`,
 //! in ticks of that counter.
 //! Must never: be in an image that is not for measuring.

@@ -1,4 +1,4 @@
-//! Whatever a guest accesses, and however: a value or its own abort, and the machine goes on.
+//! Whatever a guest accesses, and however: a value or its own abort, and the machine continues.
 
 use super::board::{Board, ENTRY, vcpu_id};
 use super::store;

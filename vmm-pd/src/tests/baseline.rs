@@ -34,7 +34,7 @@ fn arrived(record: &[u8]) -> (Board, Machine) {
     // For its peer domains' parts.
     let _ = record_of(&mut here, &mut machine);
     let (mut there, mut other) = empty();
-    go_on_with(record.to_vec(), &mut here, &mut there, &mut other);
+    resume_with(record.to_vec(), &mut here, &mut there, &mut other);
     (there, other)
 }
 

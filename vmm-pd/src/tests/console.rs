@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use state::console::MAX_WAITING;
 
 use super::board::Board;
-use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, go_on_with, record_of, store};
+use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, resume_with, record_of, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
 use crate::lifecycle::machine::Machine;
@@ -51,7 +51,7 @@ fn typed(count: usize) -> Vec<u8> {
 fn read_by_the_next_guest(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
     let (mut other, mut leaving) = Board::booted(1);
     let record = record_of(&mut other, &mut leaving);
-    go_on_with(record, &mut other, board, machine);
+    resume_with(record, &mut other, board, machine);
     read_all(board, machine)
 }
 
@@ -80,7 +80,7 @@ proptest! {
             }
             let record = record_of(&mut here, &mut machine);
             let (mut there, mut arrived) = empty();
-            go_on_with(record, &mut here, &mut there, &mut arrived);
+            resume_with(record, &mut here, &mut there, &mut arrived);
             machine.request(&mut here, Request::Discard);
             here.run(&mut machine);
             prop_assert_eq!(read_by_the_next_guest(&mut here, &mut machine), b"");
@@ -92,7 +92,7 @@ proptest! {
 }
 
 #[test]
-fn a_guest_that_goes_on_here_reads_what_was_typed_here_once() {
+fn a_guest_that_continues_here_reads_what_was_typed_here_once() {
     let (mut board, mut machine) = Board::booted(1);
     let bytes = typed(400);
     type_in(&mut board, &mut machine, &bytes);
@@ -111,7 +111,7 @@ fn as_much_travels_as_the_ring_holds_and_the_oldest_of_it() {
     type_in(&mut here, &mut machine, &bytes);
     let record = record_of(&mut here, &mut machine);
     let (mut there, mut arrived) = empty();
-    go_on_with(record, &mut here, &mut there, &mut arrived);
+    resume_with(record, &mut here, &mut there, &mut arrived);
     // And one byte in the receiver.
     let read = read_all(&mut there, &mut arrived);
     assert_eq!(read, bytes[..=MAX_WAITING]);
@@ -184,7 +184,7 @@ fn output_that_the_line_had_no_room_for_is_printed_once_where_the_guest_is() {
     }
     let record = record_of(&mut here, &mut machine);
     let (mut there, mut arrived) = empty();
-    go_on_with(record, &mut here, &mut there, &mut arrived);
+    resume_with(record, &mut here, &mut there, &mut arrived);
     machine.request(&mut here, Request::Discard);
     here.run(&mut machine);
     here.line_room = usize::MAX;

@@ -3,7 +3,7 @@
 use channel::vmm::Request;
 
 use super::board::Board;
-use super::{DAY, SMC, SYSTEM_RESET, access, empty, enable, go_on_with, record_of, store};
+use super::{DAY, SMC, SYSTEM_RESET, access, empty, enable, resume_with, record_of, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
 use crate::lifecycle::machine::Machine;
@@ -46,7 +46,7 @@ fn timer_comes(board: &mut Board, machine: &mut Machine) {
 }
 
 #[test]
-fn it_goes_on_while_the_guest_runs_and_stands_with_it() {
+fn it_continues_while_the_guest_runs_and_stands_with_it() {
     let (mut board, mut machine) = Board::booted(1);
     assert_eq!(seconds(&mut board, &mut machine), 0);
     board.advance_time(7 * SECOND);
@@ -64,7 +64,7 @@ fn it_goes_with_the_guest() {
     here.advance_time(7 * SECOND);
     let record = record_of(&mut here, &mut machine);
     let (mut there, mut arrived) = empty();
-    go_on_with(record, &mut here, &mut there, &mut arrived);
+    resume_with(record, &mut here, &mut there, &mut arrived);
     there.advance_time(3 * SECOND);
     assert_eq!(seconds(&mut there, &mut arrived), 10);
 }
@@ -104,7 +104,7 @@ fn a_match_interrupts_where_the_guest_is_by_then() {
     let (mut here, mut machine) = with_alarm();
     let record = record_of(&mut here, &mut machine);
     let (mut there, mut arrived) = empty();
-    go_on_with(record, &mut here, &mut there, &mut arrived);
+    resume_with(record, &mut here, &mut there, &mut arrived);
     assert!(!interrupted(&there));
     there.advance_time(5 * SECOND);
     timer_comes(&mut there, &mut arrived);
@@ -112,7 +112,7 @@ fn a_match_interrupts_where_the_guest_is_by_then() {
 }
 
 #[test]
-fn a_match_that_came_while_the_guest_was_being_stopped_interrupts_when_it_goes_on() {
+fn a_match_that_came_while_the_guest_was_being_stopped_interrupts_when_it_continues() {
     let (mut board, mut machine) = with_alarm();
     board.advance_time(5 * SECOND);
     record_of(&mut board, &mut machine);

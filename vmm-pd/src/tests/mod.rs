@@ -68,7 +68,7 @@ fn length_of(message: &channel::Message) -> usize {
     usize::try_from(decode_answer(message).expect("a length")).expect("small")
 }
 
-/// The record of a machine that stands still.
+/// The record of a paused machine.
 fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
     machine.request(board, Request::Stop);
     board.run(machine);
@@ -79,7 +79,7 @@ fn record_of(board: &mut Board, machine: &mut Machine) -> Vec<u8> {
 /// Lets an empty board take over a record of the machine on `from`, and run it.
 fn run_record(record: Vec<u8>, from: &mut Board) -> Board {
     let (mut board, mut machine) = empty();
-    go_on_with(record, from, &mut board, &mut machine);
+    resume_with(record, from, &mut board, &mut machine);
     board
 }
 
@@ -93,7 +93,7 @@ fn empty() -> (Board, Machine) {
 }
 
 /// Lets a machine that is empty take over a record of the machine on `from`, and run it.
-fn go_on_with(record: Vec<u8>, from: &mut Board, board: &mut Board, machine: &mut Machine) {
+fn resume_with(record: Vec<u8>, from: &mut Board, board: &mut Board, machine: &mut Machine) {
     board.take_peer_domains_of(from);
     let length = u32::try_from(record.len()).expect("small");
     board.import = record;
@@ -127,7 +127,7 @@ fn questions_are_answered_between_the_slices_of_a_load() {
     while machine.status().phase == Phase::Starting {
         let answer = machine.request(&mut board, Request::Status);
         answered += usize::from(channel::vmm::Status::decode(&answer).is_ok());
-        assert!(board.run_once(&mut machine), "it goes on by itself");
+        assert!(board.run_once(&mut machine), "it continues by itself");
     }
     assert!(answered > board::FLUSHES + 2 * board::SLICES);
     assert_eq!(machine.status().phase, Phase::Running);

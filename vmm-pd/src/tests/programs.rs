@@ -43,7 +43,7 @@ fn took(board: &Board, class: u64, state: u64) {
 }
 
 #[test]
-fn a_32_bit_program_goes_on_after_a_pause_with_every_bit_of_its_state() {
+fn a_32_bit_program_continues_after_a_pause_with_every_bit_of_its_state() {
     let (mut board, mut machine) = in_a_program(STATE);
     let before = board.cores[0].thread.clone();
     // One interrupt is pending, which must not be taken on the way.
@@ -72,7 +72,7 @@ fn enable_and_return(
 }
 
 #[test]
-fn a_32_bit_program_goes_on_on_another_board() {
+fn a_32_bit_program_continues_on_another_board() {
     let (mut board, mut machine) = in_a_program(STATE);
     let bytes = record_of(&mut board, &mut machine);
     let decoded: VcpusRecordV4 = record::decode(&bytes).expect("a record");
@@ -111,7 +111,7 @@ fn saved_general(thread: &crate::capture::tests::fake::Thread) -> [u64; 31] {
 }
 
 #[test]
-fn a_32_bit_program_that_waits_goes_on_after_as_many_bytes_as_its_instruction_has() {
+fn a_32_bit_program_that_waits_continues_after_as_many_bytes_as_its_instruction_has() {
     for (exit, bytes) in [
         (Exit::NarrowWait(Syndrome(1 << 26 | 1)), 2),
         (Exit::WaitForEvent, 4),

@@ -77,12 +77,12 @@ fn the_most_urgent_are_in_list_registers_and_the_vcpu_is_as_it_was() {
     assert_eq!(
         (thread.program_counter, thread.general[7]),
         (ENTRY + 4, 77),
-        "it goes on after its store"
+        "it continues after its store"
     );
     assert_eq!(board.did.last(), Some(&Did::Resumed(0)));
     let others = [Did::Suspended(1), Did::Froze, Did::CapturedTimer(0)];
-    let went_on = !others.iter().any(|did| board.did.contains(did));
-    assert!(went_on, "the other vCPU and time: {:?}", board.did);
+    let continued = !others.iter().any(|did| board.did.contains(did));
+    assert!(continued, "the other vCPU and time: {:?}", board.did);
     assert_eq!(
         (machine.status().phase, machine.rearrange),
         (Phase::Running, 0)
@@ -90,7 +90,7 @@ fn the_most_urgent_are_in_list_registers_and_the_vcpu_is_as_it_was() {
 }
 
 #[test]
-fn the_other_vcpu_goes_on_and_what_it_sends_arrives() {
+fn the_other_vcpu_continues_and_what_it_sends_arrives() {
     let (mut board, mut machine) = overflowing();
     raise(&mut board, &mut machine);
     let call = |board: &mut Board, machine: &mut Machine, exit, x: u64| {

@@ -15,7 +15,7 @@ fn reset_where(identity: u64, kept: Option<u64>) -> (Board, Machine) {
     assert_eq!(arrived.status().phase, Phase::Empty);
     there.loaded.clear();
     there.bundles.extend(kept.map(|kept| boot_from(kept, 1)));
-    go_on_with(record, &mut here, &mut there, &mut arrived);
+    resume_with(record, &mut here, &mut there, &mut arrived);
     there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
     (there, arrived)
 }
@@ -51,7 +51,7 @@ fn a_guest_of_which_nothing_is_known_is_not_started_again_by_chance() {
     let length = record::encode(&record, &mut bytes).unwrap();
     bytes.truncate(length);
     let (mut there, mut arrived) = empty();
-    go_on_with(bytes, &mut here, &mut there, &mut arrived);
+    resume_with(bytes, &mut here, &mut there, &mut arrived);
     there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
     assert_eq!(arrived.status().failure, Failure::NoBundle);
 }
@@ -71,7 +71,7 @@ fn firmware_is_where_a_guest_that_has_some_runs_and_nowhere_else() {
     // Back to where its firmware is: it is there again.
     let (mut source, mut left) = Board::booted_from(1, FIRMWARE);
     record_of(&mut source, &mut left);
-    go_on_with(record.clone(), &mut source, &mut here, &mut machine);
+    resume_with(record.clone(), &mut source, &mut here, &mut machine);
     assert!(here.firmware);
 
     // To a board that starts another guest.

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_machine_that_was_stopped_goes_on_where_it_was() {
+fn a_machine_that_was_stopped_continues_where_it_was() {
     let (mut board, mut machine) = two_running();
     enable(&mut board, &mut machine, 0, 27);
     board.exits(&mut machine, 0, Exit::Timer, &[]);
@@ -129,7 +129,7 @@ fn what_a_restore_left_that_failed_half_way_is_not_the_next_guests() {
 }
 
 #[test]
-fn a_register_that_is_set_while_the_guest_stands_still_is_what_it_goes_on_with() {
+fn a_register_that_is_set_while_the_guest_is_paused_is_what_it_resumes_with() {
     let (mut board, mut machine) = two_running();
     let set = |vcpu: u64, register: Register, value: u128| Request::SetRegister {
         vcpu: VcpuId::try_from(vcpu).expect("one of four"),
@@ -209,7 +209,7 @@ fn a_value_that_no_guest_can_have_is_refused_by_its_name_whoever_brings_it() {
 
 // Pitfall: The timer fired between saving the GIC and saving the timer.
 #[test]
-fn all_vcpus_and_time_stand_still_before_interrupts_and_timers_are_captured() {
+fn all_vcpus_and_time_are_stopped_before_interrupts_and_timers_are_captured() {
     let (mut board, mut machine) = two_running();
     board.did.clear();
     record_of(&mut board, &mut machine);

@@ -27,7 +27,7 @@ const OSLSR: [u64; 5] = [2, 0, 1, 1, 4];
 const PMCCNTR: [u64; 5] = [3, 3, 9, 13, 0];
 
 #[test]
-fn an_access_is_answered_and_the_guest_goes_on_behind_it() {
+fn an_access_is_answered_and_the_guest_continues_behind_it() {
     let (mut board, mut machine) = Board::booted(1);
     trapped(&mut board, &mut machine, access(OSLSR, 17, true), &[]);
     let thread = &board.cores[0].thread;

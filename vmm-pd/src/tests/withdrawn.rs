@@ -41,7 +41,7 @@ fn what_a_vcpu_has_not_taken_when_it_goes_off_is_given_to_the_new_target() {
 }
 
 #[test]
-fn a_retargeted_interrupt_leaves_the_old_target_which_goes_on() {
+fn a_retargeted_interrupt_leaves_the_old_target_which_continues() {
     let (mut board, mut machine) = pending(0b01);
     board.cores[0].thread.general[7] = 77;
     store(&mut board, &mut machine, 1, 0x0800_0828, 0b10);

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: two things that a vCPU never leaves by itself, and which nothing else that a guest has ends either.
 //! One is a loop of branches, waits, hints and barriers while interrupts are masked. The other is an exception that is
-//! taken from the very vector that it goes to. Must never: call a vCPU so that could go on. Whatever is not certain is
+//! taken from the very vector that it goes to. Must never: call a vCPU so that could continue. Whatever is not certain is
 //! not said: a loop that loads, compares, or lets interrupts in may end.
 //!
 //! Encodings: DDI 0487, C4.1 (A64) and D24.2.40 (`ESR_ELx`).

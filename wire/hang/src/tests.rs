@@ -85,7 +85,7 @@ fn a_loop_of_waits_is_the_same_wherever_in_it_the_vcpu_is() {
 }
 
 #[test]
-fn an_idle_guest_that_waits_with_interrupts_masked_goes_on() {
+fn an_idle_guest_that_waits_with_interrupts_masked_continues() {
     // As Linux does (cpu_do_idle): DSB, WFI, and then it unmasks them.
     for unmask in [0xd503_42ff_u32, 0xd65f_03c0, 0xd51b_4220] {
         let mut guest = Guest::at(&[DSB, WFI, unmask]);

@@ -48,7 +48,7 @@ pub enum RequestError {
         /// The move.
         id: MoveId,
     },
-    /// Not while this board does not know whether that move took place: who would let the guest go on, or forget it,
+    /// Not while this board does not know whether that move took place: who would resume the guest, or drop it,
     /// has to give a [`Verdict`](super::management::Verdict).
     #[error("not while move {id} is in doubt")]
     InDoubt {
@@ -204,18 +204,18 @@ pub enum MoveFailure {
     /// The destination was asked about a move that it has no part in (any more).
     #[error("the destination knows of no such move")]
     NotKnown,
-    /// The destination keeps a copy, and the guest goes on at its source: it was a snapshot.
+    /// The destination keeps a copy, and the guest continues at its source: it was a snapshot.
     #[error("the guest was only to be copied")]
     Copied,
-    /// The guest would stand still for longer than the operator allows, or has.
+    /// The guest would be paused for longer than the operator allows, or has.
     #[error(
-        "with {pages} pages left to be sent the guest would stand still for some {expected_ms} ms in all, longer than \
+        "with {pages} pages left to be sent the guest would be paused for some {expected_ms} ms in all, longer than \
          the {allowed_ms} ms allowed"
     )]
-    Standstill {
+    Downtime {
         /// Pages left.
         pages: u32,
-        /// For how long it would stand still, as far as known, in ms.
+        /// For how long it would be paused, as far as known, in ms.
         expected_ms: u32,
         /// What the operator allows, in ms.
         allowed_ms: u32,
@@ -362,7 +362,7 @@ impl From<MoveFailure> for Coded {
             MoveFailure::HeapTooSmall { needed, available } => Self(14, needed, available, 0),
             MoveFailure::NotKnown => Self(15, 0, 0, 0),
             MoveFailure::Copied => Self(16, 0, 0, 0),
-            MoveFailure::Standstill {
+            MoveFailure::Downtime {
                 pages,
                 expected_ms,
                 allowed_ms,
@@ -427,7 +427,7 @@ impl TryFrom<Coded> for MoveFailure {
             },
             15 => Self::NotKnown,
             16 => Self::Copied,
-            17 => Self::Standstill {
+            17 => Self::Downtime {
                 pages: narrow(first)?,
                 expected_ms: narrow(second)?,
                 allowed_ms: narrow(third)?,

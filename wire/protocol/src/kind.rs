@@ -7,9 +7,9 @@
 pub const HELLO: u8 = 0x01;
 /// Host to board: what is the machine doing?
 pub const STATUS: u8 = 0x02;
-/// Host to board: let the guest stand still.
+/// Host to board: pause the guest.
 pub const PAUSE: u8 = 0x03;
-/// Host to board: let the guest go on.
+/// Host to board: resume the guest.
 pub const RESUME: u8 = 0x04;
 /// Host to board: how often did the guest exit?
 pub const STATISTICS: u8 = 0x05;
@@ -26,9 +26,9 @@ pub const QUERY: u8 = 0x0a;
 /// Host to board: the operator resolves a doubt.
 pub const RESOLVE: u8 = 0x0b;
 
-/// Host to board: what does a domain hold of the guest, which stands still?
+/// Host to board: what does a domain hold of the paused guest?
 pub const EXAMINE: u8 = 0x0c;
-/// Host to board: give a register of the guest, which stands still, another value.
+/// Host to board: give a register of the paused guest another value.
 pub const SET_REGISTER: u8 = 0x0d;
 /// Host to board: does a vCPU hang?
 pub const LOOK: u8 = 0x0f;

@@ -52,7 +52,7 @@ pub use wire::WireError;
 
 /// The version of the protocol that this crate speaks; it stands in every frame's header.
 ///
-/// Version 2: a commit says how far the guest's time has gone on, and what starts a move whether
+/// Version 2: a commit says how far the guest's time has advanced, and what starts a move whether
 /// it is to. Version 3: what starts a move, and an offer, say whether a core that the guest does not know of is accepted.
 ///
 /// Version 4: an offer says what the guest is started from, and what accepts it whether that is to be sent.

@@ -3,7 +3,7 @@
 //! Responsible for: requests, answers and events, with their encoding. Every request has one
 //! answer, which carries its tag; a host that hears none asks again, so requests are safe to
 //! repeat. Must never: carry a guest's memory, or its registers unless the operator asks for those
-//! of a guest that stands still.
+//! of a paused guest.
 
 use super::failure::{Domain, MoveFailure, RequestError};
 use super::wire::{WireError, decode, encode};
@@ -20,14 +20,14 @@ codes! {
         Offering = 1,
         /// Source: copies RAM while the guest runs.
         Copying = 2,
-        /// Source: lets the guest stand still.
+        /// Source: pauses the guest.
         Stopping = 3,
         /// Source: sends what changed last, and the records.
         Finishing = 4,
         /// Source: everything is sent; the destination checks it.
         Preparing = 5,
-        /// Source: has handed over and not heard that the destination took over. The guest stands
-        /// still here and runs there or nowhere.
+        /// Source: has handed over and not heard that the destination took over. The guest is
+        /// paused here and runs there or nowhere.
         InDoubt = 6,
         /// Source, ended: the guest is on the destination.
         Gone = 7,
@@ -58,7 +58,7 @@ impl Stage {
 codes! {
     /// How the operator resolves a doubt.
     pub enum Verdict {
-        /// The destination does not have the guest and never will: it goes on here.
+        /// The destination does not have the guest and never will: it continues here.
         Keep = 1,
         /// The destination has the guest: it is forgotten here.
         Drop = 2,
@@ -87,7 +87,7 @@ pub struct StartMove {
     pub timeout_ms: u32,
     /// The slowest link that the move goes over.
     pub pace: Pace,
-    /// The guest's time goes on while it stands still; otherwise that stands still as well.
+    /// The guest's time runs while it is paused; otherwise that is frozen as well.
     pub advance: bool,
     /// The operator lets the guest run on a core that it was not started on and does not know of.
     pub accept_core: bool,
@@ -100,9 +100,9 @@ pub enum Request {
     Hello,
     /// Answered with [`StatusReport`].
     Status,
-    /// Lets the guest stand still; a [`Event::PhaseChanged`] says when it does.
+    /// Pauses the guest; a [`Event::PhaseChanged`] says when it does.
     Pause,
-    /// Lets the guest go on after a pause, or start where it arrived.
+    /// Resumes the guest after a pause, or start where it arrived.
     Resume,
     /// Answered with [`Statistics`].
     Statistics,
@@ -118,18 +118,18 @@ pub enum Request {
     Query(MoveId),
     /// Resolves the doubt about a move.
     Resolve(MoveId, Verdict),
-    /// Answered with a domain's record of a guest that stands still.
+    /// Answered with a domain's record of a paused guest.
     Examine(Domain),
-    /// Gives a register of a guest that stands still another value.
+    /// Gives a register of a paused guest another value.
     SetRegister(SetRegister),
-    /// Whether vCPUs hang, of a guest that runs or stands still. Answered with [`Looked`].
+    /// Whether vCPUs hang, of a guest that runs or is paused. Answered with [`Looked`].
     Look,
 }
 
 /// What each vCPU hangs in, as far as its registers tell at one moment.
 pub type Looked = [Option<Hang>; MAX_VCPUS];
 
-/// A register of a guest that stands still, and what it is to be.
+/// A register of a paused guest, and what it is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetRegister {
     /// Which vCPU.
@@ -206,7 +206,7 @@ pub struct Figures {
     pub bytes: u64,
     /// Since the move began, in µs.
     pub elapsed_us: u64,
-    /// For how long the guest has stood still, in µs; once the move is over, in total, as far as
+    /// For how long the guest has been paused, in µs; once the move is over, in total, as far as
     /// the source can know: until it heard that the guest was taken.
     pub downtime_us: u64,
 }
@@ -239,7 +239,7 @@ pub enum Answer<'a> {
 pub enum Event {
     /// The machine's phase has changed.
     PhaseChanged(StatusReport),
-    /// A move goes on.
+    /// A move continues.
     Progress(MoveReport),
     /// A move is over on this board.
     MoveEnded(MoveReport),

@@ -101,7 +101,7 @@ impl Pace {
             .clamp(2 * ACKNOWLEDGE_EVERY, MOST_MESSAGES)
     }
 
-    /// With no more pages left than this, the guest can as well stand still.
+    /// With no more pages left than this, the guest can as well be paused.
     #[must_use]
     pub fn few_pages(self) -> u32 {
         if !self.is_line() {

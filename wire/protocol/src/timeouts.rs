@@ -8,7 +8,7 @@
 //! | who waits | for what | how long |
 //! |---|---|---|
 //! | source | the destination, while the guest runs | what the operator says (`--timeout`), [`MOVE_MS`] by default |
-//! | source | the destination, while the guest stands still | the operator's limit on that (`--downtime-limit`); without one [`STANDSTILL_MS`], or `--timeout` if that is less |
+//! | source | the destination, while the guest is paused | the operator's limit on that (`--downtime-limit`); without one [`DOWNTIME_MS`], or `--timeout` if that is less |
 //! | source | the answer to a commit | for ever; asks every [`COMMIT_AGAIN_MS`] |
 //! | destination | data | [`FOR_DATA`] times the first |
 //! | destination | the commit | [`FOR_COMMIT`] times the first |
@@ -19,8 +19,8 @@ use super::management::StartMove;
 
 /// While the guest runs, a source waits so many ms for a word from the destination, unless the operator says otherwise.
 pub const MOVE_MS: u32 = 30_000;
-/// And so many ms while the guest stands still.
-pub const STANDSTILL_MS: u32 = 10_000;
+/// And so many ms while the guest is paused.
+pub const DOWNTIME_MS: u32 = 10_000;
 /// A destination waits so many times as long as its source while data comes, so that of two boards cut off from each
 /// other the one with the guest notices first.
 pub const FOR_DATA: u64 = 2;
@@ -36,14 +36,14 @@ pub const PARTIAL_FRAME_MS: u64 = 20_000;
 
 /// For how many ms a source waits for a word from the destination.
 #[must_use]
-pub fn of_source_ms(start: &StartMove, stands_still: bool) -> u64 {
+pub fn of_source_ms(start: &StartMove, paused: bool) -> u64 {
     let running = u64::from(start.timeout_ms);
-    if !stands_still {
+    if !paused {
         return running;
     }
     let slow = Pace::silence_ms(start.pace);
     match start.downtime_limit_ms {
-        0 => running.min(u64::from(STANDSTILL_MS) + slow),
+        0 => running.min(u64::from(DOWNTIME_MS) + slow),
         limit => u64::from(limit) + slow,
     }
 }
@@ -70,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_stands_still_waits_as_long_as_the_operator_allows() {
+    fn a_paused_guest_waits_as_long_as_the_operator_allows() {
         let wait = |timeout, limit| of_source_ms(&start(timeout, limit, Pace::UNLIMITED), true);
-        assert_eq!(wait(MOVE_MS, 0), u64::from(STANDSTILL_MS));
+        assert_eq!(wait(MOVE_MS, 0), u64::from(DOWNTIME_MS));
         assert_eq!(wait(500, 0), 500, "no longer than one that runs");
         assert_eq!((wait(MOVE_MS, 200), wait(500, 60_000)), (200, 60_000));
         let line = Pace::line(115_200);
         let slow = of_source_ms(&start(MOVE_MS + 60_000, 0, line), true);
-        assert_eq!(slow, u64::from(STANDSTILL_MS) + line.silence_ms());
+        assert_eq!(slow, u64::from(DOWNTIME_MS) + line.silence_ms());
     }
 
     #[test]

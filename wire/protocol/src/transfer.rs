@@ -111,7 +111,7 @@ pub enum Transfer<'a> {
         id: MoveId,
         /// Whom it is for.
         incarnation: Incarnation,
-        /// By how much its time is to have gone on since it was stopped, in µs; 0 lets it stand still.
+        /// By how much its time is to have advanced since it was stopped, in µs; 0 leaves it frozen.
         advance_us: u64,
     },
     /// Destination: the guest is mine.

@@ -1,8 +1,8 @@
 //! Whether a register's value is one that a guest could have.
 //!
 //! Responsible for: holding everything that comes from a file, from another board or from the operator to the rules of
-//! the register table, before any of it is written. Never: looks at what a board captured itself: a guest that stood still
-//! goes on with what it had.
+//! the register table, before any of it is written. Never: looks at what a board captured itself: a guest that was paused
+//! continues with what it had.
 //!
 //! There are two measures. A record may have whatever some core keeps for a guest that writes it; an operator may set
 //! what the architecture defines (see [`mod@register_table`], `legal.rs`).

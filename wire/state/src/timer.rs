@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct TimerRecordV1 {
     /// `CNTFRQ_EL0`: counts a second.
     pub frequency: u32,
-    /// `CNTVCT_EL0`, one count for all vCPUs, at which the machine stands still.
+    /// `CNTVCT_EL0`, one count for all vCPUs, at which the machine is paused.
     pub count: u64,
     /// Each vCPU's timer, in the order of their numbers.
     pub vcpus: Vec<VcpuTimerV1, MAX_VCPUS>,

@@ -1,6 +1,6 @@
 //! The record of `vmm-pd`: the vCPUs, the console device, and the clock.
 //!
-//! Responsible for: what a vCPU is while it stands still. Never: its interrupts (`vgic-pd`'s record) or its timer
+//! Responsible for: what a vCPU is while it is paused. Never: its interrupts (`vgic-pd`'s record) or its timer
 //! (`timer-pd`'s).
 
 use crate::record::{Kind, Record, RecordError, sealed};

@@ -1,4 +1,4 @@
-//! How large records get: what a link carries while a guest stands still.
+//! How large records get: what a link carries while a guest is paused.
 
 #[path = "../benches/largest/mod.rs"]
 mod largest;

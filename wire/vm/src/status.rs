@@ -15,7 +15,7 @@ codes! {
         Running = 2,
         /// On the way to [`Self::Stopped`].
         Stopping = 3,
-        /// All vCPUs stand still, captured; time is frozen; records can be exported.
+        /// All vCPUs are paused, captured; time is frozen; records can be exported.
         Stopped = 4,
         /// On the way to [`Self::Running`].
         Resuming = 5,

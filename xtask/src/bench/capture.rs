@@ -1,7 +1,7 @@
 //! What it costs to capture and to restore one vCPU: the way that every snapshot and every move takes.
 //!
 //! A guest is paused and resumed again and again on a board whose `vmm-pd` is built to look at the counter
-//! (`vmm-pd/src/shell/measure.rs`) and is otherwise the one that every board has. The guest has two vCPUs and stands still
+//! (`vmm-pd/src/shell/measure.rs`) and is otherwise the one that every board has. The guest has two vCPUs and is paused
 //! (`guest/bench/src/stand.rs`); the second is looked at, because when its turn comes, `migration-pd` has done what followed
 //! from its request and is idle.
 
@@ -100,7 +100,7 @@ fn rounds(board: &mut Session) -> anyhow::Result<Vec<Round>> {
     let taken = |round: &Round| round.list_registers;
     ensure!(
         rounds.iter().map(taken).min() == rounds.iter().map(taken).max(),
-        "the guest did not stand still: {rounds:?}"
+        "the guest was not paused: {rounds:?}"
     );
     Ok(rounds)
 }

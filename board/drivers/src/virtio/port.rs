@@ -9,7 +9,7 @@
 //! Received bytes are copied once more, into the ring to `migration-pd`. The device could write
 //! into the ring itself, but it fills buffers in part and in the order in which they were posted:
 //! with more than one in the ring, bytes would end up with gaps between them; with one, the device
-//! would stand still after each piece.
+//! would stop after each piece.
 
 use super::control::Control;
 use super::memory::{BUFFER_LENGTH, BUFFERS, Buffer, PortMemory, QUEUE_SIZE};

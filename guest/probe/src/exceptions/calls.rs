@@ -38,7 +38,7 @@ fn smc(function: u64, arguments: [u64; 3]) -> u64 {
     result
 }
 
-/// A function that nobody has is answered, and the guest goes on.
+/// A function that nobody has is answered, and the guest continues.
 pub(super) fn smc_unknown(checker: &mut Checker) {
     // Arm architecture, CPU, SiP, OEM, standard, hypervisor and vendor ranges, fast and yielding (DEN 0028, table 6-2).
     for function in [
@@ -172,7 +172,7 @@ pub(super) fn hvc(checker: &mut Checker) {
     }
 }
 
-/// Whatever is in the registers, the guest goes on: with an exception, or as if nothing had been said.
+/// Whatever is in the registers, the guest continues: with an exception, or as if nothing had been said.
 pub(super) fn hvc_system_calls(checker: &mut Checker) {
     let mut pattern = Pattern::new(4, 3);
     for number in 1..64_u64 {

@@ -10,7 +10,7 @@ use super::interrupts::{acknowledge, end, set_up};
 use super::withdrawn::{CONSOLE, raise_console};
 use super::{Checker, reset_interface};
 
-/// How long vCPU 0 waits for vCPU 1, in microseconds of the guest's clock, which goes on while QEMU does not get to
+/// How long vCPU 0 waits for vCPU 1, in microseconds of the guest's clock, which runs while QEMU does not get to
 /// run: less than a test waits for a line, so that this says what is wrong.
 const TIMEOUT: u64 = 30_000_000;
 /// The interrupt that makes vCPU 1 switch itself off.

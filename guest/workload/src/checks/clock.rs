@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_stood_still_while_the_clock_went_on_is_noticed() {
+    fn a_counter_that_stopped_while_the_clock_advanced_is_noticed() {
         let first = Readings {
             real_ahead: 5,
             raw: 0,

@@ -26,7 +26,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Goes on by one word, and returns it.
+    /// Continues by one word, and returns it.
     const fn next(&mut self) -> u64 {
         self.count += 1;
         self.sum = mix(self.sum ^ self.count);

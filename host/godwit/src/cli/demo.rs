@@ -155,7 +155,7 @@ fn figures(outcome: &Outcome) -> Vec<String> {
         format!("   bytes        {bytes} ({:.1} MB)", to_f64(bytes) / 1e6),
         format!("   downtime     {host} by the host, {source} by the board it left{longest}"),
         format!(
-            "                {gap} was the longest gap by the guest's own clock, which stands still with it"
+            "                {gap} was the longest gap by the guest's own clock, which is frozen with it"
         ),
         format!(
             "   boards       A was up for {:.1} s and B for {:.1} s when it first moved",

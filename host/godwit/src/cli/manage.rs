@@ -136,7 +136,7 @@ fn last_move(report: &MoveReport) -> String {
         Stage::Offering => "under way: asking the other board",
         Stage::Copying => "under way: copying memory while the guest runs",
         Stage::Stopping | Stage::Finishing | Stage::Preparing => {
-            "under way: sending the rest while the guest stands still"
+            "under way: sending the rest while the guest is paused"
         }
         Stage::Receiving => "under way: receiving",
         Stage::Prepared => "under way: everything is here, waiting for the word",

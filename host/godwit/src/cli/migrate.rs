@@ -52,18 +52,18 @@ pub(super) struct Boards {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "How it is done")]
 pub(super) struct Tuning {
-    /// Let the guest stand still as soon as the rest can be sent in this time.
+    /// Pause the guest as soon as the rest can be sent in this time.
     #[arg(long, value_name = "MS", default_value_t = Options::default().downtime_target.as_millis())]
     downtime: u128,
-    /// Rather call the move off than let it stand still for longer than this before the other board may take it over.
+    /// Rather call the move off than pause it for longer than this before the other board may take it over.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     downtime_limit: Option<u64>,
     /// While the guest runs, call the move off when a board has heard nothing from the other one for so many seconds.
-    /// While it stands still, --downtime-limit says how long, else 10 s at most.
+    /// While it is paused, --downtime-limit says how long, else 10 s at most.
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().timeout.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
-    /// Let it stand still after so many passes over its RAM in any case.
+    /// Pause it after so many passes over its RAM in any case.
     #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
     max_rounds: u16,
     /// How much of the board's time the move may take while the guest runs, in per cent.
@@ -73,8 +73,8 @@ pub(super) struct Tuning {
     /// The most bytes a second to send while the guest runs; 0 for what the link carries.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     bandwidth: u64,
-    /// What the guest's clock does while it stands still: stands `still` as well, so that the guest does not notice, or
-    /// goes on (`advance`), so that it is right afterwards.
+    /// What the guest's clock does while it is paused: is `frozen` as well, so that the guest does not notice, or
+    /// continues (`advance`), so that it is right afterwards.
     #[arg(long, value_name = "WHAT", default_value = "still", value_parser = time())]
     time: GuestTime,
     /// Takes a destination with another core than the guest was started on and knows of, and says which of that core's
@@ -159,8 +159,8 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
     let moved = relay::migrate(&mut source, &mut destination, &options, &mut |state| {
         job.progress(&state.to_string());
         let stage = state.report.stage;
-        let stands_still = matches!(stage, Stage::Finishing | Stage::Preparing | Stage::InDoubt);
-        if stands_still && !std::mem::replace(&mut screen_told, true) {
+        let paused = matches!(stage, Stage::Finishing | Stage::Preparing | Stage::InDoubt);
+        if paused && !std::mem::replace(&mut screen_told, true) {
             // Best effort: the guest is the same without.
             let _ = tell_last_screen(from, to);
         }
@@ -244,7 +244,7 @@ pub(super) fn sentence(summary: &Summary) -> String {
     let figures = &summary.figures;
     let downtime = summary.downtime.map_or_else(
         || "it was paused all the time".to_owned(),
-        |time| format!("it stood still for {:.1} ms", time.as_secs_f64() * 1e3),
+        |time| format!("it was paused for {:.1} ms", time.as_secs_f64() * 1e3),
     );
     format!(
         "moved in {:.2} s and {} rounds, {} pages in {:.1} MB; {downtime}",

@@ -67,17 +67,17 @@ enum Command {
     Boards(boards::Arguments),
     /// Says what a board's guest is doing, and what became of its last move.
     Status(manage::Arguments),
-    /// Lets a guest stand still.
+    /// Pauses a guest.
     Pause(manage::Arguments),
-    /// Lets a guest go on.
+    /// Resumes a guest.
     Resume(manage::Arguments),
-    /// Forgets a guest that stands still, so that the board can take another one.
+    /// Forgets a paused guest, so that the board can take another one.
     Discard(manage::Arguments),
     /// Counts why a guest left its CPUs, since the board started.
     Statistics(manage::Arguments),
     Migrate(migrate::Arguments),
     Resolve(migrate::Resolve),
-    /// Keeps a running or paused guest in a file; it goes on as it was.
+    /// Keeps a running or paused guest in a file; it continues as it was.
     Snapshot(snapshot::SnapshotArguments),
     /// Puts a guest from a file onto an empty board.
     Restore(snapshot::RestoreArguments),

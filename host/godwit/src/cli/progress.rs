@@ -42,7 +42,7 @@ impl MoveProgress {
                 bar.set_prefix(format!("  round {}", figures.rounds + 1));
                 bar.set_length(figures.pages_total.into());
                 bar.set_position(figures.pages_scanned.into());
-                bar.set_message(cost(progress) + &standstill(progress));
+                bar.set_message(cost(progress) + &downtime(progress));
                 None
             }
             Self::Lines(told) => {
@@ -52,7 +52,7 @@ impl MoveProgress {
                         "round {round}: {}, {} pages left{}",
                         cost(progress),
                         figures.pages_left,
-                        standstill(progress),
+                        downtime(progress),
                     )
                 })
             }
@@ -68,10 +68,10 @@ impl MoveProgress {
 }
 
 /// What a slow line means for the guest.
-fn standstill(progress: &Progress) -> String {
-    progress.standstill.map_or_else(String::new, |time| {
+fn downtime(progress: &Progress) -> String {
+    progress.downtime.map_or_else(String::new, |time| {
         format!(
-            "; stopped now, it would stand still for up to {:.1} s",
+            "; stopped now, it would be paused for up to {:.1} s",
             time.as_secs_f64()
         )
     })

@@ -1,6 +1,6 @@
 //! The demonstration on a screen: two consoles with coloured margins, a progress bar below them, steps in between.
 //!
-//! Responsible for: showing each piece of a line as it arrives, and a sentence that goes on elsewhere where it left
+//! Responsible for: showing each piece of a line as it arrives, and a sentence that continues elsewhere where it left
 //! off. What is not a terminal gets whole lines without any control sequence.
 
 use std::io::Write;
@@ -206,7 +206,7 @@ struct Lines {
 enum Piece {
     /// Begin one with this board's margin and so many spaces.
     Open(Side, usize),
-    /// Go on with it.
+    /// Continue with it.
     Text(String),
     /// End it.
     Close,
@@ -244,12 +244,12 @@ impl Lines {
         pieces
     }
 
-    /// Something else is to be shown: a line that is open ends here, and goes on below later.
+    /// Something else is to be shown: a line that is open ends here, and continues below later.
     fn interrupt(&mut self) -> Vec<Piece> {
         self.open.take().map(|_| Piece::Close).into_iter().collect()
     }
 
-    /// The guest goes on elsewhere in the middle of the line it was in.
+    /// The guest continues elsewhere in the middle of the line it was in.
     fn moved(&mut self, from: Side) {
         let column = std::mem::take(&mut self.columns[index(from)]);
         self.columns[index(from.other())] = column;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_goes_on_where_it_left_off() {
+    fn a_sentence_continues_where_it_left_off() {
         let mut lines = Lines::default();
         let mut pieces = lines.text(Side::A, "one\n[1] They");
         pieces.extend(lines.text(Side::A, " sleep"));

@@ -15,7 +15,7 @@ use crate::relay::Options;
 use crate::running::Role;
 use crate::snapshot::{self, Advance, Memory as _, RestoreOptions, SnapshotFile};
 
-/// Keeps a guest in a file, and lets it go on.
+/// Keeps a guest in a file, and resumes it.
 #[derive(Debug, Args)]
 pub(super) struct SnapshotArguments {
     /// Where the guest is, running or paused.
@@ -35,11 +35,11 @@ pub(super) struct RestoreArguments {
     file: PathBuf,
     /// Where the guest goes: a board without a guest.
     board: BoardName,
-    /// Leaves it standing still; `godwit resume` lets it go on.
+    /// Leaves it paused; `godwit resume` resumes it.
     #[arg(long)]
     paused: bool,
-    /// Lets its clock go on by so many seconds, or by the time since the snapshot if none are given. Without this its
-    /// time has stood still.
+    /// Advances its clock by so many seconds, or by the time since the snapshot if none are given. Without this its
+    /// time was frozen.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     advance: Option<Option<f64>>,
     /// Takes a board with another core than the guest was started on and knows of, and says which of that core's errata
@@ -63,13 +63,13 @@ pub(super) fn snapshot(arguments: &SnapshotArguments) -> anyhow::Result<u8> {
     })
     .with_context(|| format!("keeping the guest of board {board}"))?;
     snapshot::write(file, &taken.state, &taken.memory)?;
-    let stood_still = taken.downtime.map_or_else(
+    let paused = taken.downtime.map_or_else(
         || "it is still paused".to_owned(),
-        |time| format!("it stood still for {:.1} ms", time.as_secs_f64() * 1e3),
+        |time| format!("it was paused for {:.1} ms", time.as_secs_f64() * 1e3),
     );
     let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     style::notice(&format!(
-        "the guest of board {board} is in {}: {} of {} pages used, {:.1} MB; {stood_still}",
+        "the guest of board {board} is in {}: {} of {} pages used, {:.1} MB; {paused}",
         file.display(),
         taken.memory.used(),
         taken.memory.pages(),
@@ -106,7 +106,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     })
     .with_context(|| format!("restoring {} to board {board}", file.display()))?;
     let doing = match restored.phase {
-        Phase::Imported => "stands still: `godwit resume` lets it go on".to_owned(),
+        Phase::Imported => "is paused: `godwit resume` resumes it".to_owned(),
         phase => format!("is {phase}"),
     };
     style::notice(&format!(

@@ -81,7 +81,7 @@ pub(super) fn error(error: &anyhow::Error) {
     ));
 }
 
-/// A line for people. Nobody is left who could be told that nobody listens; what is being done goes on.
+/// A line for people. Nobody is left who could be told that nobody listens; what is being done continues.
 fn tell(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -18,7 +18,7 @@ pub enum Step {
     Status,
     /// Pausing its guest.
     Pause,
-    /// Letting its guest go on.
+    /// Resuming its guest.
     Resume,
     /// Reading its counters.
     Statistics,
@@ -50,7 +50,7 @@ impl fmt::Display for Step {
             Self::Connect => "greeting it",
             Self::Status => "asking for its status",
             Self::Pause => "pausing its guest",
-            Self::Resume => "letting its guest go on",
+            Self::Resume => "resuming its guest",
             Self::Statistics => "reading its counters",
             Self::Describe => "asking what it is",
             Self::Examine => "looking at its guest",

@@ -18,7 +18,7 @@ use state::admission::OtherCore;
 
 /// Where the guest's RAM lies on the second board.
 const PLACEMENT_OF_B: &str = "high";
-/// MiB that the workload rewrites where a serial line has to carry them while the guest stands still: some ten seconds
+/// MiB that the workload rewrites where a serial line has to carry them while the guest is paused: some ten seconds
 /// at 921,600 bits a second, instead of a minute and a half.
 const REWRITTEN_OVER_A_LINE: u32 = 1;
 
@@ -142,7 +142,7 @@ impl Default for DemoOptions {
 impl DemoOptions {
     /// Moves the guest to a board of this kind, as under `board/`.
     ///
-    /// Over a serial line the workload rewrites less memory: all of that is sent while the guest stands still.
+    /// Over a serial line the workload rewrites less memory: all of that is sent while the guest is paused.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl DemoOptions {
         let baud = board.link.baud?;
         Some(format!(
             "board {}'s link is a serial line of {baud} bits a second: a move takes minutes, and at its end the guest \
-             stands still until the line has carried what it had just changed",
+             is paused until the line has carried what it had just changed",
             side.name()
         ))
     }

@@ -61,7 +61,7 @@ pub struct Summary {
     pub bytes_sent: u64,
     /// From the request for a move to the guest running at its destination, in ms, all moves together.
     pub total_ms: u64,
-    /// For how long the guest stood still as the host saw it, in µs: the longest of all moves.
+    /// For how long the guest was paused as the host saw it, in µs: the longest of all moves.
     pub downtime_us: u64,
     /// The board that the guest was started on.
     pub board_a: BoardFacts,
@@ -104,7 +104,7 @@ impl Outcome {
     }
 }
 
-/// For how long the guest stood still in a move, as the host saw it; else as the source did.
+/// For how long the guest was paused in a move, as the host saw it; else as the source did.
 fn downtime(summary: &relay::Summary) -> Duration {
     let figures = Duration::from_micros(summary.figures.downtime_us);
     summary.downtime.unwrap_or(figures)

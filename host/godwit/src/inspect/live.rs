@@ -1,4 +1,4 @@
-//! A guest that stands still on its board: its registers, read and set.
+//! A paused guest on its board: its registers, read and set.
 //!
 //! Responsible for: what `godwit reg` does to a board. The domains' records are read as they are; a value is checked here,
 //! where the reason can be told, and once more by the domain that it belongs to. Never: touches a guest that runs, or
@@ -55,7 +55,7 @@ pub enum LiveError {
     },
 }
 
-/// Everything but the memory of a guest that stands still.
+/// Everything but the memory of a paused guest.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ fn examine<T: Record>(board: &mut Client, domain: Domain) -> Result<T, LiveError
     })
 }
 
-/// Sets registers of a vCPU of a guest that stands still: all of them, or none.
+/// Sets registers of a vCPU of a paused guest: all of them, or none.
 ///
 /// # Errors
 ///

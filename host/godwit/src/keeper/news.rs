@@ -95,7 +95,7 @@ impl News {
                 Some("its guest runs".to_owned())
             }
             (_, Phase::Stopped) => Some(format!(
-                "its guest is paused; godwit resume {name} lets it go on"
+                "its guest is paused; godwit resume {name} resumes it"
             )),
             _ => None,
         }
@@ -113,7 +113,7 @@ impl News {
                 Some("a guest has arrived".to_owned())
             }
             (Stage::Failed, Some(MoveFailure::Copied)) => {
-                Some("a copy of its guest was taken, and it goes on as it was".to_owned())
+                Some("a copy of its guest was taken, and it continues as it was".to_owned())
             }
             (Stage::Failed, Some(failure)) => Some(format!("a move did not take place: {failure}")),
             _ => None,

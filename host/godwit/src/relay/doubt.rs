@@ -9,7 +9,7 @@
 //! resolved it, and a verdict can only agree. Every other answer is *Unknown*, and it proves nothing. A destination that
 //! was started again has lost what it ran, but that guest may have moved on before; and the board that was asked may be
 //! another one. So a board that says *Unknown* never vouches for a guest: next to its name the verdict to forget the
-//! guest is refused. That the guest may go on it does not rule out. Who knows more than the boards says so without
+//! guest is refused. That the guest may continue it does not rule out. Who knows more than the boards says so without
 //! naming a destination.
 
 use std::fmt;
@@ -53,8 +53,8 @@ pub struct Doubt {
     pub id: MoveId,
     /// The source's name.
     pub source: String,
-    /// For how long its guest has stood still.
-    pub standstill: Duration,
+    /// For how long its guest has been paused.
+    pub paused_for: Duration,
     /// What the destination says.
     pub destination: DestinationReport,
 }
@@ -126,7 +126,7 @@ pub enum ResolveError {
     /// The guest is said to be where it is not known.
     #[error(
         "refused: board {board} does not know move {} and so does not have its guest; to forget the guest on {} as well \
-         would lose it. If you know that it went on to a third board, say so without {board}: {}",
+         would lose it. If you know that it moved on to a third board, say so without {board}: {}",
         .doubt.id, .doubt.source, .doubt.command(Verdict::Drop)
     )]
     NotVouchedFor {
@@ -166,8 +166,8 @@ impl Doubt {
         format!("`godwit resolve {} {}`", self.source, word(verdict))
     }
 
-    /// What to type to let the guest go on: with a destination that has answered, so that it is asked once more.
-    fn go_on(&self) -> String {
+    /// What to type to resume the guest: with a destination that has answered, so that it is asked once more.
+    fn keep(&self) -> String {
         let board = match &self.destination {
             DestinationReport::Unknown { board, .. } => format!(" {board}"),
             _ => String::new(),
@@ -187,7 +187,7 @@ impl Doubt {
             }
             DestinationReport::Unknown { board, uptime } => {
                 let since = seconds(*uptime);
-                let meaning = if *uptime < self.standstill {
+                let meaning = if *uptime < self.paused_for {
                     "it was started after the guest was stopped, and has lost whatever it ran before"
                 } else {
                     "it has been on for longer than the guest has been paused, so it may be another board than the destination"
@@ -218,9 +218,9 @@ impl fmt::Display for Doubt {
              runs twice.\n\
              * {} if the destination has the guest, or had it and sent it on: {source} drops its copy. If that is \
              not so, the guest is lost.",
-            seconds(self.standstill),
+            seconds(self.paused_for),
             self.destination(),
-            self.go_on(),
+            self.keep(),
             self.command(Verdict::Drop),
         )
     }
@@ -267,7 +267,7 @@ pub fn decide(
     let doubt = Box::new(Doubt {
         id: report.id,
         source: name.to_owned(),
-        standstill: Duration::from_micros(report.figures.downtime_us),
+        paused_for: Duration::from_micros(report.figures.downtime_us),
         destination,
     });
     match verdict {

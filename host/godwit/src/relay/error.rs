@@ -110,7 +110,7 @@ impl MoveError {
                 format!("The guest is on board {destination}: {phase}")
             }
             GuestLocation::InDoubt => format!(
-                "The guest stands still on board {source}, which does not know whether {destination} \
+                "The guest is paused on board {source}, which does not know whether {destination} \
                  has taken over; it runs there or nowhere. `godwit resolve {source} {destination}` lets \
                  the two resolve that, or says how you can"
             ),

@@ -15,7 +15,7 @@ pub enum GuestLocation {
     Source(Phase),
     /// On the destination, in this phase.
     Destination(Phase),
-    /// It stands still on the source, which has handed it over and not heard whether that
+    /// It is paused on the source, which has handed it over and not heard whether that
     /// arrived.
     InDoubt,
     /// The source has handed it over and heard that it was taken; the destination does not say how it is.

@@ -67,7 +67,7 @@ pub(super) struct Pump {
     /// The guest is expected to run at the destination.
     will_run: bool,
     began: Instant,
-    /// After so long without any news the move is given up as a relay; the boards go on by themselves.
+    /// After so long without any news the move is given up as a relay; the boards continue by themselves.
     give_up_after: Duration,
     /// The slower link's.
     pace: Pace,
@@ -123,7 +123,7 @@ impl Pump {
         Duration::from_millis(self.pace.silence_ms())
     }
 
-    /// When the source said that it lets the guest stand still.
+    /// When the source said that it pauses the guest.
     pub(super) const fn source_stopped_at(&self) -> Option<Instant> {
         self.source_stopped_at
     }
@@ -282,14 +282,14 @@ impl Pump {
             report,
             elapsed: at.saturating_duration_since(self.began),
             bytes_per_second: self.rate.update(figures.rounds, figures.bytes, at),
-            standstill: self.standstill(&report),
+            downtime: self.downtime(&report),
         });
         // A source in doubt has no news until the destination speaks.
         report.stage != Stage::InDoubt
     }
 
     /// What the pages that are left take on a line, uncompressed; not before they are known.
-    fn standstill(&self, report: &MoveReport) -> Option<Duration> {
+    fn downtime(&self, report: &MoveReport) -> Option<Duration> {
         let figures = &report.figures;
         let known = self.pace.is_line() && report.stage == Stage::Copying && figures.rounds > 0;
         let bytes = u64::from(figures.pages_left) * (PAGE_SIZE + ENTRY_LENGTH) as u64;

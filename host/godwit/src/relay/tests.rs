@@ -55,7 +55,7 @@ fn every_failure_says_where_the_guest_is() {
     );
     let message = error(Cause::TimedOut, GuestLocation::InDoubt);
     assert!(
-        message.contains("stands still on board unix:/run/a"),
+        message.contains("is paused on board unix:/run/a"),
         "{message}"
     );
     let command = "`godwit resolve unix:/run/a unix:/run/b`";
@@ -106,7 +106,7 @@ fn a_paused_guest_stays_paused() {
     let summary = move_guest(&mut source, &mut destination).0.unwrap();
     assert_eq!(summary.downtime, None);
     assert_eq!(destination.status().unwrap().phase, Phase::Imported);
-    // It stands still, which is what a pause asks for.
+    // It is paused, which is what a pause asks for.
     let paused = destination.pause(TIMEOUT).unwrap();
     assert_eq!(paused.phase, Phase::Imported);
     destination.resume(TIMEOUT).unwrap();
@@ -191,7 +191,7 @@ fn a_link_that_breaks_in_the_middle_is_connected_again() {
 }
 
 #[test]
-fn a_board_that_is_gone_is_named_and_the_guest_goes_on() {
+fn a_board_that_is_gone_is_named_and_the_guest_continues() {
     let (a, mut b) = (Board::with_guest(), Board::empty());
     let (mut source, mut destination) = (connect(&a), connect(&b));
     let address = b.address.to_string();

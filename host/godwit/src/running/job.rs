@@ -70,7 +70,7 @@ impl Job {
         }
     }
 
-    /// For how long it has been going on.
+    /// For how long it has been under way.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Duration::from_millis(milliseconds().saturating_sub(self.since_ms))

@@ -32,7 +32,7 @@ type Result<T, E = FileError> = std::result::Result<T, E>;
 /// A machine without its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// When the guest stood still: µs since 1970, UTC, by the host's clock.
+    /// When the guest was paused: µs since 1970, UTC, by the host's clock.
     pub taken_us: u64,
     /// Whether it was running, and not paused.
     pub running: bool,

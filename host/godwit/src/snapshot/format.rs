@@ -75,7 +75,7 @@ pub(super) struct Header {
     pub(super) flags: U32,
     /// Bytes of the whole file.
     pub(super) file_length: U64,
-    /// When the guest stood still: µs since 1970, UTC, by the host's clock.
+    /// When the guest was paused: µs since 1970, UTC, by the host's clock.
     pub(super) taken_us: U64,
     /// Pages of guest RAM.
     pub(super) pages: U32,

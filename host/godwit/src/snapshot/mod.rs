@@ -2,8 +2,8 @@
 //!
 //! Responsible for: taking a guest's state and memory off a board while it runs or is paused, keeping them in a file,
 //! and putting them onto an empty board. A board does not know of snapshots. The host plays the other board of a move:
-//! a destination that receives everything and calls the move off, so that the guest goes on at its source; and a source
-//! that offers what is in the file. Never: runs a guest twice by itself. Who restores a snapshot whose guest went on has
+//! a destination that receives everything and calls the move off, so that the guest continues at its source; and a source
+//! that offers what is in the file. Never: runs a guest twice by itself. Who restores a snapshot whose guest continued has
 //! two guests, and knows it.
 
 mod bundle;

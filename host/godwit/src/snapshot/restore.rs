@@ -29,19 +29,19 @@ const COMMITS: u32 = 10;
 /// What the guest's clock does about the time since the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Advance {
-    /// It has stood still.
+    /// It has been paused.
     #[default]
     None,
-    /// It has gone on by so much.
+    /// It has advanced by so much.
     By(Duration),
-    /// It has gone on since the snapshot was taken, by the host's clock.
+    /// It has advanced since the snapshot was taken, by the host's clock.
     SinceTaken,
 }
 
 /// How to restore a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RestoreOptions {
-    /// Leave the guest standing still.
+    /// Leave the guest paused.
     pub paused: bool,
     /// What its clock does about the time between.
     pub advance: Advance,
@@ -117,7 +117,7 @@ pub fn restore(
     })
 }
 
-/// Lets the machine's count go on. Timers that were due meanwhile fire when the guest runs, as after a long pause.
+/// Advances the machine's count. Timers that were due meanwhile fire when the guest runs, as after a long pause.
 pub(super) fn advance_clock(state: &mut State, advance: Advance) {
     let by = match advance {
         Advance::None => return,

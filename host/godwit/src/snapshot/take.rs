@@ -1,7 +1,7 @@
 //! Taking a snapshot: the host as the destination of a move that it calls off.
 //!
-//! Responsible for: receiving what a source sends, exactly as a board would, and then letting the guest go on there.
-//! Never: sends what would make the source give the guest up, or leaves it standing still when something goes wrong.
+//! Responsible for: receiving what a source sends, exactly as a board would, and then resuming the guest there.
+//! Never: sends what would make the source give the guest up, or leaves it paused when something goes wrong.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,15 +33,15 @@ pub struct Taken {
     pub state: State,
     /// Its memory.
     pub memory: CapturedMemory,
-    /// How long it stood still, as the host saw it; none for one that was paused anyway.
+    /// How long it was paused, as the host saw it; none for one that was paused anyway.
     pub downtime: Option<Duration>,
 }
 
-/// Takes the guest of a board, which goes on there as it was.
+/// Takes the guest of a board, which continues there as it was.
 ///
 /// # Errors
 ///
-/// [`SnapshotError`]; the guest goes on in any case, unless the link broke: then it does after the options' timeout.
+/// [`SnapshotError`]; the guest continues in any case, unless the link broke: then it does after the options' timeout.
 pub fn take(
     board: &mut Client,
     options: &Options,
@@ -298,7 +298,7 @@ impl<'m> Receiver<'m> {
         Ok(())
     }
 
-    /// Acknowledges, and lets the guest go on once everything is here.
+    /// Acknowledges, and resumes the guest once everything is here.
     fn answer(&self, board: &mut Client) -> Result<(), SnapshotError> {
         let (id, next) = (self.id, self.expected);
         if self.complete.is_some() {

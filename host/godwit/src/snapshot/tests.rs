@@ -266,7 +266,7 @@ fn nothing_is_left_under_the_name_when_writing_fails() {
 
 // Pitfall: The guest's clock was behind by the downtime, and nobody had chosen that.
 #[test]
-fn the_guests_clock_stands_still_unless_the_operator_wants_it_to_go_on() {
+fn the_guests_clock_is_frozen_unless_the_operator_wants_it_to_advance() {
     let mut here = state(1, 1);
     restore::advance_clock(&mut here, Advance::None);
     assert_eq!(here, state(1, 1));

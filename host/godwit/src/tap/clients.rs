@@ -112,7 +112,7 @@ impl Clients {
     }
 
     /// Parts with those who have gone. A move that one of them relayed is called off, if it still can be: what it had
-    /// said has been passed on, nothing more will come, and a guest may be standing still for it.
+    /// said has been passed on, nothing more will come, and a guest may be paused for it.
     fn let_go(&mut self, link: &mut Side) {
         for id in self
             .list

@@ -83,7 +83,7 @@ fn reader(from: Option<impl Read + Send + 'static>) -> Receiver<String> {
         if let Some(mut from) = from {
             let _ = from.read_to_end(&mut bytes);
         }
-        // Whoever asked may have gone on.
+        // Whoever asked may have continued.
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver

@@ -3,7 +3,7 @@
 //! Responsible for: sending its pages in order, in slices that the guest's share of the board's time allows. Must never:
 //! send what the destination has.
 
-use super::standstill::Passes;
+use super::downtime::Passes;
 use super::{Core, Work};
 use crate::bundle::{self, Found};
 use crate::copier::{Sink as _, pack};

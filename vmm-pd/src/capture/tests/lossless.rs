@@ -158,7 +158,7 @@ fn bring(system: &mut System, intid: u32, kind: Kind) -> Option<usize> {
     }
 }
 
-/// Stops it, lets it go on elsewhere, and stops it again.
+/// Stops it, resumes it elsewhere, and stops it again.
 fn assert_lossless(system: &System, what: impl core::fmt::Debug) {
     let (there, record) = system.cut();
     assert_eq!(there.seen(), system.seen(), "{what:x?}");

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: every state that a guest can bring its interrupts into by raising, acknowledging, nesting,
 //! dropping, ending and masking them, also more of them than there are list registers, and in each of them the cut:
-//! the board it goes on at holds the same in its list registers and in its record, so that every `IAR`, `RPR` and
+//! the board it continues at holds the same in its list registers and in its record, so that every `IAR`, `RPR` and
 //! `HPPIR` from then on is the same, whatever the script. And every step from every state: it gives what an interface
 //! with room for all interrupts gives, but while all list registers hold active ones. No two interrupts are equally
 //! urgent: which of those goes first is for an implementation to say (IHI 0048B, 3.3).
@@ -347,7 +347,7 @@ const BOTH: u32 = control::GROUP_0 | control::GROUP_1 | control::ACKNOWLEDGE_BOT
 /// Group 0, group 1 with and without `AckCtl` and `CBPR`, binary points that nest all and none, `EOImode`: three
 /// interrupts, any of which may be active, pending, both, dropped or masked.
 #[test]
-fn every_state_of_three_interrupts_goes_on_elsewhere_as_if_nothing_had_happened() {
+fn every_state_of_three_interrupts_continues_elsewhere_as_if_nothing_had_happened() {
     let mut states = 0;
     for mode in [0, control::EOI_MODE] {
         for (control, group_1) in [
@@ -375,7 +375,7 @@ fn every_state_of_three_interrupts_goes_on_elsewhere_as_if_nothing_had_happened(
 
 /// Five interrupts, for four list registers.
 #[test]
-fn every_state_with_more_interrupts_than_list_registers_goes_on_elsewhere() {
+fn every_state_with_more_interrupts_than_list_registers_continues_elsewhere() {
     for (mode, masks, states) in [(0, 3, 2976), (control::EOI_MODE, 2, 15744)] {
         let found = explore(Setting {
             interrupts: 5,

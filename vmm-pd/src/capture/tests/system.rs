@@ -29,7 +29,7 @@ pub(super) mod distributor {
     pub(crate) const SGIR: u32 = 0xf00;
 }
 
-/// A board with one vCPU, which stands still.
+/// A board with one vCPU, which is paused.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct System {
     pub(super) gic: Gic,
@@ -199,7 +199,7 @@ impl System {
         (Self::load(&record, &registers, &timer), record)
     }
 
-    /// A board that goes on from a record.
+    /// A board that continues from a record.
     pub(super) fn restored(record: &VgicRecordV1) -> Self {
         Self::load(record, &RegisterFile::new(), &VirtualTimer::default())
     }

@@ -342,7 +342,7 @@ fn unsent_bytes_are_sent_where_the_record_goes() {
     let mut sent = Vec::new();
     arrived.output_ready(|byte| sent.push(byte), 64);
     assert_eq!(sent, Vec::from_iter(0..16));
-    assert!(arrived.interrupt_line(), "the guest is told to go on");
+    assert!(arrived.interrupt_line(), "the guest is told to continue");
     assert_ne!(arrived.read(FR, 4) & FLAG_TXFE, 0);
 }
 

@@ -39,7 +39,7 @@ impl Machine {
     /// The baseline of a guest that starts here: what its image promises, else what this board is.
     #[inline(never)]
     pub(super) fn promised<P: Port>(&self, port: &P) -> Result<BaselineV1, MachineError> {
-        let own = BaselineV1::of(self.standstill.constants());
+        let own = BaselineV1::of(self.paused.constants());
         let Some(bytes) = port.promise() else {
             return Ok(own);
         };

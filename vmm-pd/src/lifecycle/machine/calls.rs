@@ -87,7 +87,7 @@ impl Machine {
         Ok(port.write(vcpu, &mut frame, WITHOUT_ARGUMENTS, true)?)
     }
 
-    /// Lets a vCPU go on behind its call, with an answer in `x0` to `x3`.
+    /// Resumes a vCPU behind its call, with an answer in `x0` to `x3`.
     fn answer_all<P: Port>(
         &mut self,
         port: &mut P,

@@ -1,6 +1,6 @@
 //! A look at a vCPU, whether it hangs, for an operator who asks.
 //!
-//! Responsible for: the registers that [`hang`] judges by, of a vCPU that runs as of one that stands still. Must never: stop
+//! Responsible for: the registers that [`hang`] judges by, of a vCPU that runs as of one that is paused. Must never: stop
 //! a vCPU for it, or write anything to it.
 
 use channel::VcpuId;
@@ -15,7 +15,7 @@ impl Machine {
     pub(crate) fn look<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Option<Hang> {
         let registers = match self.phase {
             Phase::Running => self.registers_of_running(port, vcpu),
-            Phase::Stopped | Phase::Imported => self.standstill.saved(vcpu)?.hang_registers(),
+            Phase::Stopped | Phase::Imported => self.paused.saved(vcpu)?.hang_registers(),
             _ => None,
         }?;
         let hang = registers.hang(|ipa| port.ram_read(ipa))?;

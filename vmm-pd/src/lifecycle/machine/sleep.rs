@@ -74,7 +74,7 @@ impl Machine {
     /// Wakes a waiting vCPU.
     pub(super) fn wake<P: Port>(&mut self, port: &mut P, vcpu: VcpuId) -> Result<(), MachineError> {
         self.vcpu(vcpu).run = Run::Running;
-        // One that runs the stub goes on when that is done.
+        // One that runs the stub continues when that is done.
         if self.activity.concerns(vcpu) {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Machine {
                 self.wake(port, vcpu)?;
             }
         }
-        // A guest that stands still finds out when it goes on.
+        // A paused guest finds out when it continues.
         if due & timer::ALARM_IS_DUE != 0 && self.phase == Phase::Running {
             self.set_alarm(port)?;
         }

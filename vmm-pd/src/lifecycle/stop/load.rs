@@ -80,7 +80,7 @@ impl Machine {
         (self.bundle != 0).then(|| port.boot(self.bundle)).flatten()
     }
 
-    /// Does a slice, and goes on when nobody else has anything to do.
+    /// Does a slice, and continues when nobody else has anything to do.
     pub(super) fn load_guest<P: Port>(
         &mut self,
         port: &mut P,

@@ -3,7 +3,7 @@
 //! Responsible for: one vCPU at a time of which `vgic-pd` says (`Answer::rearrange`) that a list register holds what may be
 //! pending and does not belong there: it is disabled, cleared, meant for another vCPU, less urgent than what waits, … seL4
 //! takes nothing out of a list register, so the vCPU is captured and restored where it stands, and `vgic-pd` chooses again;
-//! the other vCPUs and time go on. Must never: let the vCPU run before it has all of its state, or stop the machine halfway:
+//! the other vCPUs and time run. Must never: let the vCPU run before it has all of its state, or stop the machine halfway:
 //! a stop waits for the end.
 
 use channel::VcpuId;
@@ -73,7 +73,7 @@ impl Machine {
         time: RunPermit,
     ) -> Result<(), MachineError> {
         self.activity = Activity::None;
-        let registers = &self.standstill.saved_mut(vcpu).registers;
+        let registers = &self.paused.saved_mut(vcpu).registers;
         let ready = restored.give_time(port, registers, time)?;
         ready.release(port, registers, false)?;
         let known = self.vcpu(vcpu);

@@ -1,4 +1,4 @@
-//! What a machine that stands still is to others: records of its vCPUs and console, a register, a description.
+//! What a paused machine is to others: records of its vCPUs and console, a register, a description.
 //!
 //! Responsible for: the export region, and what comes in by the import region. Must never: touch a vCPU; a restore does
 //! that.
@@ -37,7 +37,7 @@ impl Machine {
             ..Default::default()
         };
         self.note_waiting(port, &mut vcpus.console.waiting);
-        for saved in self.standstill.saved.iter().take(self.count) {
+        for saved in self.paused.saved.iter().take(self.count) {
             // There are as many places as vCPUs.
             let _ = vcpus.vcpus.push(saved.clone());
         }
@@ -59,7 +59,7 @@ impl Machine {
             return refused(illegal);
         }
         // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.
-        let features = self.standstill.features;
+        let features = self.paused.features;
         let held = |vcpu: &VcpuV1| vcpu.is_complete() && features.hold(&vcpu.registers);
         if !record.vcpus.iter().all(held) || !peer_domains_have(port, record.vcpus.len()) {
             return Message::refused(Refusal::BadRecord as u64);
@@ -79,7 +79,7 @@ impl Machine {
         self.clock = Clock::import(&record.clock, frequency);
         self.baseline = match record.baseline.constants.is_empty() {
             // From a board that did not say: it had what this one has, or it would not be here.
-            true => BaselineV1::of(&self.standstill.constants),
+            true => BaselineV1::of(&self.paused.constants),
             false => record.baseline,
         };
         self.take_over(record.vcpus, &record.console);
@@ -91,8 +91,8 @@ impl Machine {
         self.count = vcpus.len();
         self.vcpus = [Vcpu::default(); MAX_VCPUS];
         self.hold_shared = 0;
-        self.standstill.saved = Default::default();
-        for (slot, vcpu) in self.standstill.saved.iter_mut().zip(vcpus) {
+        self.paused.saved = Default::default();
+        for (slot, vcpu) in self.paused.saved.iter_mut().zip(vcpus) {
             *slot = vcpu;
             start_if_pending(slot);
         }
@@ -102,7 +102,7 @@ impl Machine {
         self.waiting.extend(console.waiting.iter().copied());
     }
 
-    /// What was typed and the console had no room for, as much of it as travels. It stays here as well: the guest may go on
+    /// What was typed and the console had no room for, as much of it as travels. It stays here as well: the guest may continue
     /// on this board.
     fn note_waiting<P: Port>(&mut self, port: &mut P, into: &mut heapless::Vec<u8, MAX_WAITING>) {
         into.extend(self.waiting.iter().copied());
@@ -116,7 +116,7 @@ impl Machine {
     /// The operator gives a vCPU's register another value: the next restore writes it.
     pub(super) fn set_register(&mut self, vcpu: VcpuId, key: u32, value: u128) -> Message {
         let processor = self.processor();
-        let saved = self.standstill.saved_mut(vcpu);
+        let saved = self.paused.saved_mut(vcpu);
         let known = Register::from_key(key).filter(|register| saved.takes(*register, value));
         let Some(register) = known else {
             return Message::refused(Refusal::BadRegister as u64);
@@ -134,7 +134,7 @@ impl Machine {
 
     /// What of this board decides which values a register can have.
     fn processor(&self) -> Processor {
-        Processor::of(&self.standstill.constants)
+        Processor::of(&self.paused.constants)
     }
 
     #[inline(never)]
@@ -153,7 +153,7 @@ impl Machine {
             gic_version: GIC_VERSION,
             shared_interrupts: SHARED_INTERRUPTS,
             baseline: match self.count {
-                0 => BaselineV1::of(&self.standstill.constants),
+                0 => BaselineV1::of(&self.paused.constants),
                 _ => self.baseline.clone(),
             },
         };

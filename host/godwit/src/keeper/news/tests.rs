@@ -79,7 +79,7 @@ fn moves_are_told_and_end_nothing() {
         notices(&items),
         [
             "board a: a move did not take place: nothing was heard from the other board",
-            "board a: a copy of its guest was taken, and it goes on as it was",
+            "board a: a copy of its guest was taken, and it continues as it was",
             "board a: its guest has moved to the other board; this one is empty and can take a guest again",
             "board a: a guest has arrived",
             "board a: its guest runs",
@@ -90,7 +90,7 @@ fn moves_are_told_and_end_nothing() {
 }
 
 #[test]
-fn an_empty_board_says_how_to_fill_it_and_a_paused_guest_how_to_go_on() {
+fn an_empty_board_says_how_to_fill_it_and_a_paused_guest_how_to_resume() {
     let phases = [
         Phase::Empty,
         Phase::Imported,

@@ -100,7 +100,7 @@ fn how_long_a_board_has_been_on_says_what_it_can_know() {
         let doubt = Doubt {
             id: MoveId(7),
             source: "a".to_owned(),
-            standstill: Duration::from_secs(60),
+            paused_for: Duration::from_secs(60),
             destination: DestinationReport::Unknown {
                 board: "b".to_owned(),
                 uptime: Duration::from_secs(uptime),
@@ -118,7 +118,7 @@ fn how_long_a_board_has_been_on_says_what_it_can_know() {
 }
 
 #[test]
-fn the_operator_alone_can_let_the_guest_go_on() {
+fn the_operator_alone_can_resume_the_guest() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
     let report = resolve_a(&mut source, None, Some(Verdict::Keep)).unwrap();
     assert_eq!(report.failure, Some(MoveFailure::Operator));
@@ -154,7 +154,7 @@ fn a_destination_that_was_named_and_cannot_be_asked_is_not_passed_over() {
 }
 
 #[test]
-fn a_destination_that_was_started_again_lets_the_guest_go_on_and_never_vouches_for_it() {
+fn a_destination_that_was_started_again_resumes_the_guest_and_never_vouches_for_it() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
     let again = Board::empty();
     let mut again = connect(&again);

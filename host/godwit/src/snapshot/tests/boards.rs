@@ -21,7 +21,7 @@ fn options() -> Options {
 }
 
 #[test]
-fn a_running_guest_is_kept_as_it_was_when_it_stood_still_and_goes_on() {
+fn a_running_guest_is_kept_as_it_was_when_it_was_paused_and_resumes() {
     let board = Board::start(GuestPhase::Running);
     let mut client = board.connect();
     let taken = take(&mut client, &options(), &mut |_| {}).unwrap();

@@ -48,7 +48,7 @@ impl Ram {
     }
 
     /// A running guest writes to the last page whenever somebody looks at it.
-    fn guest_goes_on(&self, looked_at: u32) {
+    fn guest_continues(&self, looked_at: u32) {
         if self.running && looked_at + 1 == self.pages() {
             self.writes.set(self.writes.get() + 1);
         }
@@ -75,12 +75,12 @@ impl GuestRam for Ram {
     }
 
     fn is_zero(&self, page: u32) -> bool {
-        self.guest_goes_on(page);
+        self.guest_continues(page);
         self.page(page).iter().all(|byte| *byte == 0)
     }
 
     fn fingerprint(&self, page: u32, key: &Key) -> Fingerprint {
-        self.guest_goes_on(page);
+        self.guest_continues(page);
         key.fingerprint_of(&self.page(page))
     }
 }

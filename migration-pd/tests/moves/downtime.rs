@@ -1,4 +1,4 @@
-//! How long the guest may stand still. A tick of the models' clocks is a microsecond.
+//! How long the guest may be paused. A tick of the models' clocks is a microsecond.
 
 use crate::AFTER_ALL_PATIENCE;
 use crate::harm::NO_HARM;
@@ -12,7 +12,7 @@ use vm::PAGE_SIZE;
 /// What a page takes in a message as it is.
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;
 
-/// Moves the guest, which may stand still for so many ms.
+/// Moves the guest, which may be paused for so many ms.
 fn move_within(world: &mut World, limit: u32, timeout_ms: u32) -> MoveReport {
     let id = world
         .start_with(Side::A, |start| {
@@ -23,10 +23,10 @@ fn move_within(world: &mut World, limit: u32, timeout_ms: u32) -> MoveReport {
     world.ended(Side::A, id)
 }
 
-/// The move was called off as soon as the guest had stood still for `limit` ms, and it runs where it was.
+/// The move was called off as soon as the guest had been paused for `limit` ms, and it runs where it was.
 fn called_off_at_the_limit(world: &mut World, limit: u32, report: &MoveReport) {
     assert!(
-        matches!(report.failure, Some(MoveFailure::Standstill { expected_ms, allowed_ms, .. })
+        matches!(report.failure, Some(MoveFailure::Downtime { expected_ms, allowed_ms, .. })
             if allowed_ms == limit && expected_ms >= limit),
         "{report:?}"
     );
@@ -64,12 +64,12 @@ fn a_line_that_is_cut_is_waited_for_only_that_long() {
 }
 
 #[test]
-fn nobody_waits_longer_for_a_guest_that_does_not_come_to_stand_still() {
+fn nobody_waits_longer_for_a_guest_that_does_not_come_to_a_stop() {
     let mut world = World::new();
     world.a.hardware.faults.never_stops = true;
     let report = move_within(&mut world, 50, 1000);
     assert!(
-        matches!(report.failure, Some(MoveFailure::Standstill { .. })),
+        matches!(report.failure, Some(MoveFailure::Downtime { .. })),
         "{report:?}"
     );
 }
@@ -92,7 +92,7 @@ fn the_last_look_at_all_of_ram_is_expected_too() {
     let look = 100;
     world.a.hardware.ram.look = look;
     let report = move_within(&mut world, 1, 0);
-    let Some(MoveFailure::Standstill {
+    let Some(MoveFailure::Downtime {
         pages, expected_ms, ..
     }) = report.failure
     else {
@@ -124,7 +124,7 @@ fn a_move_that_holds_itself_back_is_not_refused_for_that() {
 }
 
 #[test]
-fn a_line_is_busy_while_the_last_look_goes_on() {
+fn a_line_is_busy_while_the_last_look_continues() {
     let mut world = World::over(Serial::new(NO_HARM, 1));
     // Longer, and the guest would change all pages meanwhile.
     let look = 20;

@@ -1,8 +1,8 @@
-//! When the guest is to stand still, and when it must not, or not any longer.
+//! When the guest is to be paused, and when it must not be, or not any longer.
 //!
 //! Responsible for: what the passes over RAM have taken; what the last one and the pages that are left will take, held
-//! against what the operator wants and allows; the end of a standstill that lasts longer than that.
-//! Must never: stop the guest or let it go on; that is for [`Source`](crate::handover::Source).
+//! against what the operator wants and allows; the end of a pause that lasts longer than that.
+//! Must never: stop the guest or resume it; that is for [`Source`](crate::handover::Source).
 
 use super::Core;
 use crate::copier::{Copier, Limits};
@@ -15,7 +15,7 @@ use vm::PAGE_SIZE;
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;
 
 /// How long the passes over RAM took, in ticks, without the time in which the move held itself back: once the guest
-/// stands still, nothing does.
+/// is paused, nothing does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Passes {
     /// When this pass began, or would have without being held back.
@@ -45,7 +45,7 @@ impl Passes {
     }
 
     /// Something may.
-    pub(super) fn go_on(&mut self, now: u64) {
+    pub(super) fn resume(&mut self, now: u64) {
         if let Some(since) = self.held_since.take() {
             self.began_at += now.saturating_sub(since);
         }
@@ -83,7 +83,7 @@ impl Core<'_> {
         let (Some(copier), Some(options)) = (&outgoing.copier, outgoing.options) else {
             return false;
         };
-        // With what looking took: rather a pass too many than a guest that stands still for longer than was hoped.
+        // With what looking took: rather a round too many than a longer pause than was hoped.
         let took = self.micros(outgoing.passes.sending).max(1);
         let bytes_in_target = outgoing
             .bytes
@@ -100,25 +100,24 @@ impl Core<'_> {
     }
 
     /// Why a guest that was to be stopped now must not be.
-    pub(super) fn would_stand_still_too_long(&self) -> Option<MoveFailure> {
+    pub(super) fn would_be_paused_too_long(&self) -> Option<MoveFailure> {
         if !self.outgoing.converged {
             return None;
         }
-        self.standstill(self.micros(self.outgoing.passes.looking()))
+        self.downtime(self.micros(self.outgoing.passes.looking()))
             .filter(|(expected, allowed)| expected > allowed)
             .map(|figures| self.too_long(figures))
     }
 
-    /// Why a guest that stands still must do so no longer.
-    pub(super) fn has_stood_still_too_long(&self, now: u64) -> Option<MoveFailure> {
-        self.standstill_ends().filter(|end| *end <= now)?;
+    /// Why a paused guest must be resumed.
+    pub(super) fn has_been_paused_too_long(&self, now: u64) -> Option<MoveFailure> {
+        self.downtime_ends().filter(|end| *end <= now)?;
         let so_far = self.micros(now.saturating_sub(self.outgoing.stopped_at?));
-        self.standstill(so_far)
-            .map(|figures| self.too_long(figures))
+        self.downtime(so_far).map(|figures| self.too_long(figures))
     }
 
-    /// Until when the guest may stand still: while the move can be called off, and if it ran before.
-    pub(super) fn standstill_ends(&self) -> Option<u64> {
+    /// Until when the guest may be paused: while the move can be called off, and if it ran before.
+    pub(super) fn downtime_ends(&self) -> Option<u64> {
         let allowed = self.allowed_ms()?;
         let stopped_at = self.outgoing.stopped_at?;
         let may_go_back = matches!(
@@ -135,9 +134,9 @@ impl Core<'_> {
         (allowed > 0).then_some(allowed)
     }
 
-    /// For how long the guest stands still if it does so for `besides` and until all pages are sent that are known to be
+    /// For how long the guest is paused if it is so for `besides` and until all pages are sent that are known to be
     /// left, and for how long it may; in µs.
-    fn standstill(&self, besides: u64) -> Option<(u64, u64)> {
+    fn downtime(&self, besides: u64) -> Option<(u64, u64)> {
         let allowed = u64::from(self.allowed_ms()?).saturating_mul(1000);
         let outgoing = &self.outgoing;
         let pages = u64::from(self.table.as_ref()?.unsent());
@@ -154,7 +153,7 @@ impl Core<'_> {
 
     fn too_long(&self, (expected_us, allowed_us): (u64, u64)) -> MoveFailure {
         let milliseconds = |micros: u64| u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX);
-        MoveFailure::Standstill {
+        MoveFailure::Downtime {
             pages: self.table.as_ref().map_or(0, |table| table.unsent()),
             expected_ms: milliseconds(expected_us),
             allowed_ms: milliseconds(allowed_us),
