@@ -1,16 +1,16 @@
-//! The source's passes over guest RAM.
+//! The source's pre-copy rounds over guest RAM.
 //!
 //! Responsible for: which page is looked at next, which is sent, and when the guest should be
 //! paused. Must never: count a page as sent whose copy is not what the other board will have.
 //!
-//! While the guest runs, each pass compares every page with what it was in the pass before. A
-//! page that differs is only noted; it is sent in a later pass, once it has stopped changing, so a
+//! While the guest runs, each round compares every page with what it was in the round before. A
+//! page that differs is only noted; it is sent in a later round, once it has stopped changing, so a
 //! page that the guest writes all the time is not sent over and over but once, at the end. One
 //! that was sent and changed again has to rest longer ([`PageTable`]). The other board's RAM is
 //! zero, so a page of zeros is as good as sent.
 //!
-//! Once the guest is paused, pages that are known to differ are sent while the last pass looks
-//! for others: the link never waits for the pass.
+//! Once the guest is paused, pages that are known to differ are sent while the last round looks
+//! for others: the link never waits for the round.
 
 use crate::ram::GuestRam;
 use lz4_flex::block::{CompressTable, compress_into_with_table};
@@ -21,9 +21,9 @@ use protocol::table::PageTable;
 
 /// A page is sent compressed if that saves at least an eighth.
 const WORTHWHILE: usize = PAGE_SIZE - PAGE_SIZE / 8;
-/// After this many passes in a row that did not leave at least a quarter fewer pages than the one
+/// After this many rounds in a row that did not leave at least a quarter fewer pages than the one
 /// before, more will not help.
-const FRUITLESS_PASSES: u16 = 2;
+const FRUITLESS_ROUNDS: u16 = 2;
 
 /// Where pages go.
 pub trait Sink {
@@ -59,7 +59,7 @@ pub enum Slice {
     More,
     /// The sink is full.
     Blocked,
-    /// The pass is complete; with the guest paused, everything is sent.
+    /// The round is complete; with the guest paused, everything is sent.
     Done,
 }
 
@@ -67,25 +67,25 @@ pub enum Slice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// As soon as no more pages than this are left.
-    pub pages_left: u32,
-    /// After so many passes in any case.
-    pub passes: u16,
+    pub dirty_pages: u32,
+    /// After so many rounds in any case.
+    pub rounds: u16,
 }
 
-/// The state of the passes.
+/// The state of the rounds.
 pub struct Copier {
     key: Key,
     zero: Fingerprint,
-    /// The next page that the pass looks at.
+    /// The next page that the round looks at.
     cursor: u32,
     /// Where to look for pages to send, once the guest is paused.
     drain: u32,
-    passes: u16,
-    /// Pages left after the last complete pass.
+    rounds: u16,
+    /// Dirty pages after the last complete round.
     left: u32,
     fruitless: u16,
     zeros: u32,
-    zeros_in_pass: u32,
+    zeros_in_round: u32,
     pages_sent: u32,
     /// Compress also while the guest is paused.
     compressed: bool,
@@ -102,27 +102,27 @@ impl Copier {
             zero,
             cursor: 0,
             drain: 0,
-            passes: 0,
+            rounds: 0,
             left: u32::MAX,
             fruitless: 0,
             zeros: 0,
-            zeros_in_pass: 0,
+            zeros_in_round: 0,
             pages_sent: 0,
             compressed: false,
         }
     }
 
-    /// How many passes are complete.
-    pub const fn passes(&self) -> u16 {
-        self.passes
+    /// How many rounds are complete.
+    pub const fn rounds(&self) -> u16 {
+        self.rounds
     }
 
-    /// Pages of this pass looked at.
+    /// Pages of this round looked at.
     pub const fn scanned(&self) -> u32 {
         self.cursor
     }
 
-    /// Pages that were zero in the last complete pass.
+    /// Pages that were zero in the last complete round.
     pub const fn zeros(&self) -> u32 {
         self.zeros
     }
@@ -161,7 +161,7 @@ impl Copier {
         self.end_of_slice(ram.pages(), table)
     }
 
-    /// Looks at or sends `count` pages of a paused guest. Done once the pass that was
+    /// Looks at or sends `count` pages of a paused guest. Done once the round that was
     /// begun by [`Self::begin_last`] is complete and every page is sent.
     pub fn finish<R: GuestRam, S: Sink>(
         &mut self,
@@ -195,25 +195,25 @@ impl Copier {
             } else if table.unsent() > 0 {
                 return Slice::Blocked;
             } else {
-                self.end_of_pass(table);
+                self.end_of_round(table);
                 return Slice::Done;
             }
         }
         Slice::More
     }
 
-    /// The guest is paused: what follows is the last pass, from the beginning. Compressing takes
+    /// The guest is paused: what follows is the last round, from the beginning. Compressing takes
     /// longer than most links do, and now the guest waits: `compressed` if the link is slower.
     pub fn begin_last(&mut self, compressed: bool) {
         self.compressed = compressed;
-        (self.cursor, self.drain, self.zeros_in_pass) = (0, 0, 0);
+        (self.cursor, self.drain, self.zeros_in_round) = (0, 0, 0);
     }
 
-    /// After a complete pass: whether the guest should be paused now.
+    /// After a complete round: whether the guest should be paused now.
     pub fn has_converged(&self, limits: Limits) -> bool {
-        self.passes >= limits.passes.max(2)
-            || (self.passes >= 2
-                && (self.left <= limits.pages_left || self.fruitless >= FRUITLESS_PASSES))
+        self.rounds >= limits.rounds.max(2)
+            || (self.rounds >= 2
+                && (self.left <= limits.dirty_pages || self.fruitless >= FRUITLESS_ROUNDS))
     }
 
     /// What a page is that was `known` to be something.
@@ -256,24 +256,24 @@ impl Copier {
 
     fn look_at_next(&mut self, print: Fingerprint) {
         self.cursor += 1;
-        self.zeros_in_pass += u32::from(print == self.zero);
+        self.zeros_in_round += u32::from(print == self.zero);
     }
 
     fn end_of_slice(&mut self, pages: u32, table: &PageTable<'_>) -> Slice {
         if self.cursor < pages {
             return Slice::More;
         }
-        self.end_of_pass(table);
+        self.end_of_round(table);
         self.cursor = 0;
         Slice::Done
     }
 
-    fn end_of_pass(&mut self, table: &PageTable<'_>) {
-        self.passes += 1;
-        self.zeros = core::mem::take(&mut self.zeros_in_pass);
+    fn end_of_round(&mut self, table: &PageTable<'_>) {
+        self.rounds += 1;
+        self.zeros = core::mem::take(&mut self.zeros_in_round);
         let left = table.unsent();
-        // The first pass only looks: what it leaves is everything.
-        let better = self.passes <= 2 || left < self.left - self.left / 4;
+        // The first round only looks: what it leaves is everything.
+        let better = self.rounds <= 2 || left < self.left - self.left / 4;
         self.fruitless = if better { 0 } else { self.fruitless + 1 };
         self.left = left;
     }
@@ -283,7 +283,7 @@ impl core::fmt::Debug for Copier {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter
             .debug_struct("Copier")
-            .field("passes", &self.passes)
+            .field("rounds", &self.rounds)
             .field("cursor", &self.cursor)
             .field("left", &self.left)
             .finish_non_exhaustive()

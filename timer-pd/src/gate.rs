@@ -67,7 +67,7 @@ impl Frozen {
     }
 
     /// The key to the gate, if every vCPU of a machine of `vcpus` has its timer. A machine
-    /// without vCPUs has none to let go.
+    /// without vCPUs has none to resume.
     pub fn releasable(self, vcpus: usize) -> Option<Releasable> {
         let ready = self.loaded.iter().take(vcpus).all(|loaded| *loaded);
         (ready && (1..=MAX_VCPUS).contains(&vcpus)).then_some(Releasable { count: self.count })

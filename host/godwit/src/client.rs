@@ -196,7 +196,7 @@ impl Client {
         self.act(Step::Resume, &Request::Resume)
     }
 
-    /// Forgets the guest.
+    /// Discards the guest.
     ///
     /// # Errors
     ///

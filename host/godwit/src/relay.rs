@@ -40,7 +40,7 @@ pub struct Options {
     pub downtime_target: Duration,
     /// Rather call the move off than pause the guest for longer than this before the commit.
     pub downtime_limit: Option<Duration>,
-    /// Pause the guest after so many passes over its RAM in any case.
+    /// Pause the guest after so many pre-copy rounds over its RAM in any case.
     pub max_rounds: u16,
     /// How much of the source's time the move may take while the guest runs, in per cent.
     pub share: u8,
@@ -462,13 +462,13 @@ impl fmt::Display for Progress {
         let Figures {
             rounds,
             pages_sent,
-            pages_left,
+            dirty_pages,
             bytes,
             ..
         } = self.report.figures;
         write!(
             formatter,
-            "round {}, {pages_sent} pages sent, {pages_left} left, {:.1} MB, {:.1} MB/s",
+            "round {}, {pages_sent} pages sent, {dirty_pages} left, {:.1} MB, {:.1} MB/s",
             rounds + 1,
             megabytes(bytes),
             self.bytes_per_second / 1e6,

@@ -39,5 +39,5 @@ pub const WRITE: Duration = Duration::from_secs(30);
 pub const LINGER: Duration = Duration::from_secs(2);
 /// How much longer than its boards a relay waits: they come to a decision, and it hears of it.
 pub const BEHIND_BOARDS: Duration = Duration::from_secs(5);
-/// A client of a board's link that takes nothing for so long, while much waits for it, is let go.
+/// A client of a board's link that takes nothing for so long, while much waits for it, is disconnected.
 pub const STUCK_CLIENT: Duration = Duration::from_secs(30);

@@ -103,7 +103,7 @@ impl Core<'_> {
         self.guest.resumes = false;
     }
 
-    /// The guest is to be forgotten, and RAM zero.
+    /// The guest is to be discarded, and RAM zero.
     pub(super) fn forget_guest<P: Port>(&mut self, port: &mut P) {
         let _ = order(port, &vmm::Request::Discard);
         self.look_at_guest(port);

@@ -15,7 +15,7 @@ use crate::handover::source::{Action, Event};
 use crate::outbox::PageSink;
 use crate::port::Port;
 use bundle::Sending;
-use downtime::Passes;
+use downtime::Rounds;
 use protocol::failure::MoveFailure;
 use protocol::frame::Frame;
 use protocol::management::{Figures, Stage, StartMove};
@@ -29,7 +29,7 @@ use protocol::{Domain, MoveId, Transfer, timeouts};
 const QUIET: u32 = ACKNOWLEDGE_EVERY;
 /// The move's share of the board's time, and its bandwidth, are kept to in periods of so many ms, as in `system.xml`.
 const PERIOD_MS: u64 = 10;
-/// Progress is reported at most every so many ms, and at the end of each pass.
+/// Progress is reported at most every so many ms, and at the end of each round.
 const REPORT_MS: u64 = 100;
 
 /// What remains to be sent once the guest is paused.
@@ -58,8 +58,8 @@ pub(super) struct Outgoing {
     bytes: u64,
     began_at: u64,
     stopped_at: Option<u64>,
-    /// What the passes over RAM have taken.
-    passes: Passes,
+    /// What the pre-copy rounds over RAM have taken.
+    rounds: Rounds,
     heard_at: u64,
     reported_at: u64,
     period_began: u64,
@@ -119,7 +119,7 @@ impl Core<'_> {
                 let seed = options.map_or([0; 2], |options| options.seed);
                 let table = self.table.as_mut();
                 self.outgoing.copier = table.map(|table| Copier::new(seed, table));
-                self.outgoing.passes = Passes::begin(port.now());
+                self.outgoing.rounds = Rounds::begin(port.now());
             }
             Action::StopGuest => {
                 self.outgoing.stopped_at = Some(port.now());
@@ -270,10 +270,10 @@ impl Core<'_> {
             return Work::Waiting;
         }
         if let Some(until) = self.held_back_until(now) {
-            self.outgoing.passes.hold_back(now);
+            self.outgoing.rounds.hold_back(now);
             return Work::Until(until);
         }
-        self.outgoing.passes.resume(now);
+        self.outgoing.rounds.resume(now);
         if self.outgoing.bundle.left() > 0 {
             return self.copy_bundle(port, id, now);
         }
@@ -287,7 +287,7 @@ impl Core<'_> {
             Slice::More => return self.more(after),
             Slice::Blocked => self.close_pages(after),
             Slice::Done => {
-                self.outgoing.passes.complete(after);
+                self.outgoing.rounds.complete(after);
                 self.outgoing.converged = self.has_converged();
                 self.close_pages(after);
                 self.progress(after);
@@ -324,7 +324,7 @@ impl Core<'_> {
                 let now = port.now();
                 match slice {
                     Slice::More => {
-                        // A message that is full leaves while the pass continues.
+                        // A message that is full leaves while the round continues.
                         let limit = self.outgoing.pace().message_bytes();
                         if !self.outbox.has_room_for_page(limit) {
                             self.close_pages(now);
@@ -468,12 +468,12 @@ impl Core<'_> {
             ..Figures::default()
         };
         if let (Some(copier), Some(table)) = (&outgoing.copier, &self.table) {
-            figures.rounds = copier.passes();
+            figures.rounds = copier.rounds();
             figures.pages_total = table.pages();
             figures.pages_scanned = copier.scanned();
             figures.pages_sent = copier.pages_sent() + outgoing.bundle.sent();
             figures.pages_zero = copier.zeros();
-            figures.pages_left = table.unsent() + outgoing.bundle.left();
+            figures.dirty_pages = table.unsent() + outgoing.bundle.left();
         }
         figures
     }

@@ -159,13 +159,13 @@ impl Copying {
             let page = u32::try_from(page).unwrap();
             assert_eq!(table.print(page), key.fingerprint_of(contents));
         }
-        copier.passes()
+        copier.rounds()
     }
 }
 
 const LIMITS: Limits = Limits {
-    pages_left: 0,
-    passes: 12,
+    dirty_pages: 0,
+    rounds: 12,
 };
 
 fn filled(count: usize) -> Vec<Page> {
@@ -180,10 +180,10 @@ fn filled(count: usize) -> Vec<Page> {
 fn a_guest_that_writes_nothing_is_sent_once_and_without_its_zeros() {
     let ram = Ram::new(filled(20), Vec::new());
     let mut other = Other::new();
-    let passes = Copying::new().run(&ram, &mut other, LIMITS, 7, 3);
+    let rounds = Copying::new().run(&ram, &mut other, LIMITS, 7, 3);
     assert_eq!(other.pages, filled(20));
     assert_eq!((other.received, other.plain), (20, 0));
-    assert_eq!(passes, 3);
+    assert_eq!(rounds, 3);
 }
 
 #[test]
@@ -194,17 +194,17 @@ fn a_page_that_is_always_written_is_sent_once_at_the_end() {
         .collect();
     let ram = Ram::new(filled(20), writes);
     let mut other = Other::new();
-    let passes = Copying::new().run(&ram, &mut other, LIMITS, 7, 3);
+    let rounds = Copying::new().run(&ram, &mut other, LIMITS, 7, 3);
     assert_eq!(other.pages, *ram.pages.borrow());
     // The others compressed; this one as it is, because the guest waits.
     assert_eq!((other.received, other.plain), (20, 1));
-    // Passes that do not help end it long before the limit.
-    assert!(passes < LIMITS.passes, "{passes}");
+    // Rounds that do not help end it long before the limit.
+    assert!(rounds < LIMITS.rounds, "{rounds}");
 }
 
 #[test]
 fn a_page_that_becomes_zero_after_it_was_sent_is_sent_as_zero() {
-    // The write comes in the second pass, which has sent the page before.
+    // The write comes in the second round, which has sent the page before.
     let mut writes = vec![(40, 0, 0); PAGES as usize + 45];
     writes.push((3, PAGE_SIZE, 0));
     let ram = Ram::new(filled(20), writes);
@@ -216,18 +216,18 @@ fn a_page_that_becomes_zero_after_it_was_sent_is_sent_as_zero() {
 }
 
 #[test]
-fn the_limit_of_passes_is_kept_but_for_the_first_two() {
+fn the_limit_of_rounds_is_kept_but_for_the_first_two() {
     for (limit, expected) in [(0, 3), (2, 3), (4, 5)] {
         let writes = (0..50_000_u32)
             .map(|count| (count % PAGES, 0, count.to_le_bytes()[1]))
             .collect();
         let ram = Ram::new(filled(20), writes);
         let limits = Limits {
-            pages_left: 0,
-            passes: limit,
+            dirty_pages: 0,
+            rounds: limit,
         };
-        let passes = Copying::new().run(&ram, &mut Other::new(), limits, 50, 50);
-        assert!(passes <= expected, "{limit}: {passes}");
+        let rounds = Copying::new().run(&ram, &mut Other::new(), limits, 50, 50);
+        assert!(rounds <= expected, "{limit}: {rounds}");
     }
 }
 
@@ -237,11 +237,11 @@ proptest! {
     fn no_page_that_changed_is_missed(
         used in 0..50_usize,
         writes in prop::collection::vec((0..PAGES, 0..=PAGE_SIZE, 0..4_u8), 0..2000),
-        slice in 1..80_u32, room in 1..20_u32, passes in 0..10_u16, pages_left in 0..10_u32,
+        slice in 1..80_u32, room in 1..20_u32, rounds in 0..10_u16, dirty_pages in 0..10_u32,
     ) {
         let ram = Ram::new(filled(used), writes);
         let mut other = Other::new();
-        let limits = Limits { pages_left, passes };
+        let limits = Limits { dirty_pages, rounds };
         Copying::new().run(&ram, &mut other, limits, slice, room);
         let ram = ram.pages.into_inner();
         let wrong = (0..PAGES as usize).find(|page| other.pages[*page] != ram[*page]);

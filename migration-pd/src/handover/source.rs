@@ -95,7 +95,7 @@ pub enum Action {
     Abort { id: MoveId, failure: MoveFailure },
     /// The guest continues here.
     ResumeGuest,
-    /// The guest is elsewhere: forget it and clear its RAM.
+    /// The guest is elsewhere: discard it and clear its RAM.
     ForgetGuest,
     /// The move is over: the guest is gone, or stays for this reason.
     Ended {

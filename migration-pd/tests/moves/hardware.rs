@@ -328,7 +328,7 @@ impl Hardware {
         self.next_phase = Some((self.clock.get() + CAPTURE, phase));
     }
 
-    fn forget(&mut self) {
+    fn discard(&mut self) {
         (self.steps, self.vgic, self.timer) = (0, 0, None);
         self.bundle = 0;
         self.phase = Phase::Empty;
@@ -491,7 +491,7 @@ impl Port for Hardware {
                 VmmRequest::Discard,
                 Phase::Empty | Phase::Stopped | Phase::Imported | Phase::Off | Phase::Failed,
             ) => {
-                self.forget();
+                self.discard();
                 vmm::answer(0)
             }
             _ => Message::refused(Refusal::WrongPhase as u64),

@@ -1,7 +1,7 @@
 //! A link over a port of a virtio console.
 //!
 //! Responsible for: which pieces of the ring are on their way. What is sent is read by the device
-//! straight out of `migration-pd`'s region. Must never: let go of a byte that the device may still
+//! straight out of `migration-pd`'s region. Must never: release a byte that the device may still
 //! read.
 
 use crate::{Device, LinkError};
@@ -36,7 +36,7 @@ impl<T: Transport> VirtioLink<T> {
         }
     }
 
-    /// Lets go of what the device has sent. True if that was anything.
+    /// Releases what the device has sent. True if that was anything.
     fn reclaim(&mut self, ring: &mut Consumer) -> Result<bool, LinkError> {
         let sent = self.port.sent()?;
         ring.consume(sent)?;

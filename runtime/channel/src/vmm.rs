@@ -25,7 +25,7 @@ pub enum Request {
     /// Takes over the record of `length` bytes in the import region, all or nothing. Only while
     /// empty; ends in [`Phase::Imported`].
     Import { length: u32 },
-    /// Forgets the guest (stopped, imported, off or failed); ends in [`Phase::Empty`].
+    /// Discards the guest (stopped, imported, off or failed); ends in [`Phase::Empty`].
     Discard,
     /// Writes what this board is to a guest (identification registers, cache geometry, counter
     /// frequency, RAM layout) into the export region. Answer: its length.

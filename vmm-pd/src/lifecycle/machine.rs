@@ -515,9 +515,9 @@ impl Machine {
         self.set_phase(port, Phase::Failed);
     }
 
-    /// Forgets the guest: the machine is empty and ready to receive one. What it left in RAM, `migration-pd` clears
+    /// Discards the guest: the machine is empty and ready to receive one. What it left in RAM, `migration-pd` clears
     /// before it lets another one in.
-    pub(crate) fn forget<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
+    pub(crate) fn discard<P: Port>(&mut self, port: &mut P) -> Result<(), MachineError> {
         understood(&port.vgic(&Request::Reset { vcpus: 0 })?)?;
         port.clear_copies();
         port.set_rom(false);
@@ -536,7 +536,7 @@ impl Machine {
         self.day = None;
         self.missed = 0;
         self.time = None;
-        self.paused.forget();
+        self.paused.discard();
         (self.failure, self.detail, self.stopped_at) = (Failure::None, 0, 0);
         self.set_phase(port, Phase::Empty);
         Ok(())

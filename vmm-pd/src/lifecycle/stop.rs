@@ -86,7 +86,7 @@ pub(crate) struct Paused {
     features: Features,
     /// The vCPUs, while the machine is paused.
     saved: [VcpuV1; MAX_VCPUS],
-    /// The vCPUs that are ready to be let go.
+    /// The vCPUs that are ready to be resumed.
     restored: [Option<(Restored, VirtualTimer)>; MAX_VCPUS],
 }
 
@@ -96,8 +96,8 @@ impl Paused {
         &self.constants
     }
 
-    /// Forgets the guest, not the board.
-    pub(crate) fn forget(&mut self) {
+    /// Discards the guest, not the board.
+    pub(crate) fn discard(&mut self) {
         self.saved = Default::default();
         self.restored = Default::default();
     }
@@ -253,7 +253,7 @@ impl Machine {
                 self.activity = Activity::Clean(vcpu, clean, afterwards);
                 Ok(())
             }
-            (None, Afterwards::Empty) => self.forget(port),
+            (None, Afterwards::Empty) => self.discard(port),
             (None, Afterwards::Restart) => self.restart(port),
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use state::console::MAX_WAITING;
 
 use super::board::Board;
-use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, resume_with, record_of, store};
+use super::{SMC, SYSTEM_OFF, SYSTEM_RESET, access, empty, record_of, resume_with, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
 use crate::lifecycle::machine::Machine;

@@ -3,7 +3,7 @@
 use channel::vmm::Request;
 
 use super::board::Board;
-use super::{DAY, SMC, SYSTEM_RESET, access, empty, enable, resume_with, record_of, store};
+use super::{DAY, SMC, SYSTEM_RESET, access, empty, enable, record_of, resume_with, store};
 use crate::capture::tests::fake::Slot;
 use crate::exit::Exit;
 use crate::lifecycle::machine::Machine;

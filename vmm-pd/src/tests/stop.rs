@@ -26,7 +26,7 @@ fn no_vcpu_runs_before_all_have_their_state() {
     board.run(&mut machine);
     board.did.clear();
     machine.request(&mut board, Request::Resume);
-    // The first vCPU's stub has not even left: nobody has been let go.
+    // The first vCPU's stub has not even left: nobody has been resumed.
     assert!(!board.did.contains(&Did::Resumed(0)) && !board.did.contains(&Did::Resumed(1)));
     board.run(&mut machine);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What was sent and has not been acknowledged: go-back-N (Tanenbaum, Computer Networks, 3.4.2).
 //!
 //! Responsible for: keeping segments until they have arrived, and which of them comes next on the
-//! line. Must never: let go of one before, or send more than the other end has room for.
+//! line. Must never: release one before, or send more than the other end has room for.
 
 use crate::segment::PAYLOAD;
 

@@ -209,11 +209,11 @@ pub enum MoveFailure {
     Copied,
     /// The guest would be paused for longer than the operator allows, or has.
     #[error(
-        "with {pages} pages left to be sent the guest would be paused for some {expected_ms} ms in all, longer than \
+        "with {pages} dirty pages to be sent the guest would be paused for some {expected_ms} ms in all, longer than \
          the {allowed_ms} ms allowed"
     )]
     Downtime {
-        /// Pages left.
+        /// Dirty pages.
         pages: u32,
         /// For how long it would be paused, as far as known, in ms.
         expected_ms: u32,

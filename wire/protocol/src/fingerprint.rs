@@ -7,7 +7,7 @@
 //! # The construction
 //!
 //! The kernel cannot write-protect a guest's RAM, so the pages that a guest has written are found
-//! by reading all of them, the last time while the guest is paused. That pass is the longest
+//! by reading all of them, the last time while the guest is paused. That round is the longest
 //! part of the downtime, so the hash does one 64×64→128-bit multiplication for 16 bytes and
 //! nothing else of weight.
 //!

@@ -15,7 +15,7 @@ pub const RESUME: u8 = 0x04;
 pub const STATISTICS: u8 = 0x05;
 /// Host to board: what is this board to a guest?
 pub const DESCRIBE: u8 = 0x06;
-/// Host to board: forget the guest.
+/// Host to board: discard the guest.
 pub const DISCARD: u8 = 0x07;
 /// Host to board: move the guest away.
 pub const START: u8 = 0x08;

@@ -60,7 +60,7 @@ codes! {
     pub enum Verdict {
         /// The destination does not have the guest and never will: it continues here.
         Keep = 1,
-        /// The destination has the guest: it is forgotten here.
+        /// The destination has the guest: it is discarded here.
         Drop = 2,
     }
 }
@@ -77,7 +77,7 @@ pub struct StartMove {
     /// Rather call the move off than stop the guest when the rest takes longer than this, in ms, as far as the source
     /// can know; 0 for no limit.
     pub downtime_limit_ms: u32,
-    /// After so many passes over its RAM more will not help.
+    /// After so many pre-copy rounds over its RAM more will not help.
     pub max_rounds: u16,
     /// How much of the board's time the move may take while the guest runs, in per cent (1–100).
     pub share: u8,
@@ -108,7 +108,7 @@ pub enum Request {
     Statistics,
     /// Answered with the machine's description.
     Describe,
-    /// Forgets the guest.
+    /// Discards the guest.
     Discard,
     /// Moves the guest away.
     Start(StartMove),
@@ -190,18 +190,18 @@ pub struct MoveReport {
 /// What a move has cost so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Figures {
-    /// Passes over RAM so far, the last one included.
+    /// Pre-copy rounds over RAM so far, the last one included.
     pub rounds: u16,
     /// Pages of guest RAM.
     pub pages_total: u32,
-    /// Pages of the current pass looked at.
+    /// Pages of the current round looked at.
     pub pages_scanned: u32,
     /// Pages sent, each time they were.
     pub pages_sent: u32,
     /// Pages that were never sent because they are zero on both sides, and those sent as zero.
     pub pages_zero: u32,
     /// Pages that differ from what was sent, as far as known.
-    pub pages_left: u32,
+    pub dirty_pages: u32,
     /// Bytes of pages and records sent, with their framing.
     pub bytes: u64,
     /// Since the move began, in µs.

@@ -22,9 +22,9 @@ const WINDOW_MS: u64 = 500;
 const MOST_MESSAGES: u32 = 32;
 /// One acknowledgement for so many messages of data.
 pub const ACKNOWLEDGE_EVERY: u32 = 4;
-/// So few pages are never worth another pass over RAM, on a link without a limit.
+/// So few pages are never worth another round over RAM, on a link without a limit.
 const FEW_PAGES: u32 = 64;
-/// Nor are those that a line carries in so many ms: a pass takes some 100.
+/// Nor are those that a line carries in so many ms: a round takes some 100.
 const FEW_PAGES_MS: u64 = 200;
 
 /// The speed of a link.
@@ -101,7 +101,7 @@ impl Pace {
             .clamp(2 * ACKNOWLEDGE_EVERY, MOST_MESSAGES)
     }
 
-    /// With no more pages left than this, the guest can as well be paused.
+    /// With no more dirty pages than this, the guest can as well be paused.
     #[must_use]
     pub fn few_pages(self) -> u32 {
         if !self.is_line() {

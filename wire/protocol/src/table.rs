@@ -23,14 +23,14 @@ pub struct PageTable<'m> {
     prints: &'m mut [Fingerprint],
     /// One bit a page: set if it is still to be sent.
     unsent: &'m mut [u64],
-    /// How often the page was sent, in the upper half; in the lower, for how many more passes it
+    /// How often the page was sent, in the upper half; in the lower, for how many more rounds it
     /// has to stay the same before it is sent again.
     rest: &'m mut [u8],
     count: u32,
 }
 
-/// For how many passes a page has to stay the same before it is sent while the guest runs, by how
-/// often it has been sent. Passes take some 50 ms.
+/// For how many rounds a page has to stay the same before it is sent while the guest runs, by how
+/// often it has been sent. Rounds take some 50 ms.
 const REST: [u8; 3] = [1, 4, 15];
 /// Where the number of sends begins in a page's byte.
 const SENDS: u32 = 4;

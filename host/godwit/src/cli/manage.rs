@@ -72,7 +72,7 @@ pub(super) fn discard(arguments: &Arguments) -> anyhow::Result<u8> {
     arguments.board.is_free()?;
     arguments.board.connect()?.discard()?;
     style::notice(&format!(
-        "board {}: the guest is forgotten",
+        "board {}: the guest is discarded",
         arguments.board
     ));
     Ok(SUCCESS)

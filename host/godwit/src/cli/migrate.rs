@@ -63,7 +63,7 @@ pub(super) struct Tuning {
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().timeout.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
-    /// Pause it after so many passes over its RAM in any case.
+    /// Pause it after so many pre-copy rounds over its RAM in any case.
     #[arg(long, value_name = "N", default_value_t = Options::default().max_rounds)]
     max_rounds: u16,
     /// How much of the board's time the move may take while the guest runs, in per cent.

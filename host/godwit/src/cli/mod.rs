@@ -71,7 +71,7 @@ enum Command {
     Pause(manage::Arguments),
     /// Resumes a guest.
     Resume(manage::Arguments),
-    /// Forgets a paused guest, so that the board can take another one.
+    /// Discards a paused guest, so that the board can take another one.
     Discard(manage::Arguments),
     /// Counts why a guest left its CPUs, since the board started.
     Statistics(manage::Arguments),

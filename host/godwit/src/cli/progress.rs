@@ -5,7 +5,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::manage::to_f64;
 use crate::relay::Progress;
 
-/// How a bar looks: passes over RAM, the current one's progress, and what was sent.
+/// How a bar looks: pre-copy rounds over RAM, the current one's progress, and what was sent.
 const TEMPLATE: &str = "{prefix} [{bar:28}] {msg}";
 
 /// Shows how far a move is.
@@ -49,9 +49,9 @@ impl MoveProgress {
                 let round = figures.rounds;
                 (round > std::mem::replace(told, round)).then(|| {
                     format!(
-                        "round {round}: {}, {} pages left{}",
+                        "round {round}: {}, {} dirty pages{}",
                         cost(progress),
-                        figures.pages_left,
+                        figures.dirty_pages,
                         downtime(progress),
                     )
                 })

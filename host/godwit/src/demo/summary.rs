@@ -51,7 +51,7 @@ pub struct Summary {
     pub kernel: String,
     /// The guest's checks, and whether they hold.
     pub guest_checks: BTreeMap<String, bool>,
-    /// Passes over the guest's RAM.
+    /// Pre-copy rounds over the guest's RAM.
     pub rounds: u64,
     /// Pages sent, each time they were.
     pub pages_sent: u64,

@@ -8,7 +8,7 @@
 //! A source in doubt repeats its commit, and the incarnation that prepared the move answers it: then the boards have
 //! resolved it, and a verdict can only agree. Every other answer is *Unknown*, and it proves nothing. A destination that
 //! was started again has lost what it ran, but that guest may have moved on before; and the board that was asked may be
-//! another one. So a board that says *Unknown* never vouches for a guest: next to its name the verdict to forget the
+//! another one. So a board that says *Unknown* never vouches for a guest: next to its name the verdict to drop the
 //! guest is refused. That the guest may continue it does not rule out. Who knows more than the boards says so without
 //! naming a destination.
 
@@ -125,7 +125,7 @@ pub enum ResolveError {
     },
     /// The guest is said to be where it is not known.
     #[error(
-        "refused: board {board} does not know move {} and so does not have its guest; to forget the guest on {} as well \
+        "refused: board {board} does not know move {} and so does not have its guest; to discard the guest on {} as well \
          would lose it. If you know that it moved on to a third board, say so without {board}: {}",
         .doubt.id, .doubt.source, .doubt.command(Verdict::Drop)
     )]
@@ -142,7 +142,7 @@ fn contradiction(verdict: Verdict, source: &str) -> String {
     match verdict {
         Verdict::Keep => {
             format!(
-                "took place, as the destination said: the guest is there, and forgotten on board {source}"
+                "took place, as the destination said: the guest is there, and discarded on board {source}"
             )
         }
         Verdict::Drop => {

@@ -292,7 +292,7 @@ impl Pump {
     fn downtime(&self, report: &MoveReport) -> Option<Duration> {
         let figures = &report.figures;
         let known = self.pace.is_line() && report.stage == Stage::Copying && figures.rounds > 0;
-        let bytes = u64::from(figures.pages_left) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
+        let bytes = u64::from(figures.dirty_pages) * (PAGE_SIZE + ENTRY_LENGTH) as u64;
         known.then(|| Duration::from_millis(self.pace.milliseconds_for(bytes)))
     }
 

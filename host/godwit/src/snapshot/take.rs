@@ -168,7 +168,7 @@ impl<'m> Receiver<'m> {
         }
         on_progress(Progress {
             pages: self.pages,
-            total: self.pages.saturating_add(report.figures.pages_left),
+            total: self.pages.saturating_add(report.figures.dirty_pages),
         });
         if !report.stage.is_end() {
             return Ok(false);

@@ -157,7 +157,7 @@ impl Clients {
         }
     }
 
-    /// Sends to each what it takes; those that take nothing for too long are let go.
+    /// Sends to each what it takes; those that take nothing for too long are disconnected.
     pub(super) fn send(&mut self, link: &mut Side) {
         for client in &mut self.list {
             client.gone |= client.side.send().is_err() || client.side.is_stuck();

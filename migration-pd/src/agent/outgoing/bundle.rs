@@ -3,7 +3,7 @@
 //! Responsible for: sending its pages in order, in slices that the guest's share of the board's time allows. Must never:
 //! send what the destination has.
 
-use super::downtime::Passes;
+use super::downtime::Rounds;
 use super::{Core, Work};
 use crate::bundle::{self, Found};
 use crate::copier::{Sink as _, pack};
@@ -58,7 +58,7 @@ impl Core<'_> {
         }
     }
 
-    /// Sends a slice. The passes over guest RAM begin when all is sent.
+    /// Sends a slice. The pre-copy rounds over guest RAM begin when all is sent.
     pub(super) fn copy_bundle<P: Port>(&mut self, port: &mut P, id: MoveId, began: u64) -> Work {
         let pace = self.outgoing.pace();
         let mut sink = PageSink {
@@ -86,7 +86,7 @@ impl Core<'_> {
         let closed = (blocked || done) && self.close_pages(now);
         if done {
             self.outgoing.bundle.bytes = self.outgoing.bytes;
-            self.outgoing.passes = Passes::begin(now);
+            self.outgoing.rounds = Rounds::begin(now);
         }
         if blocked && !closed {
             Work::Waiting

@@ -1,6 +1,6 @@
 //! When the guest is to be paused, and when it must not be, or not any longer.
 //!
-//! Responsible for: what the passes over RAM have taken; what the last one and the pages that are left will take, held
+//! Responsible for: what the pre-copy rounds over RAM have taken; what the last one and the pages that are left will take, held
 //! against what the operator wants and allows; the end of a pause that lasts longer than that.
 //! Must never: stop the guest or resume it; that is for [`Source`](crate::handover::Source).
 
@@ -14,24 +14,24 @@ use vm::PAGE_SIZE;
 /// What a page takes on a link that it goes over as it is.
 const PAGE_BYTES: u64 = (PAGE_SIZE + ENTRY_LENGTH) as u64;
 
-/// How long the passes over RAM took, in ticks, without the time in which the move held itself back: once the guest
+/// How long the pre-copy rounds over RAM took, in ticks, without the time in which the move held itself back: once the guest
 /// is paused, nothing does.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Passes {
-    /// When this pass began, or would have without being held back.
+pub(super) struct Rounds {
+    /// When this round began, or would have without being held back.
     began_at: u64,
     /// Since when the move holds itself back.
     held_since: Option<u64>,
-    /// All passes but the first one, which only looks.
+    /// All rounds but the first one, which only looks.
     sending: u64,
     /// How many those are.
     count: u64,
-    /// The shortest pass: what looking at every page takes at most.
+    /// The shortest round: what looking at every page takes at most.
     shortest: Option<u64>,
 }
 
-impl Passes {
-    /// The first pass begins.
+impl Rounds {
+    /// The first round begins.
     pub(super) fn begin(now: u64) -> Self {
         Self {
             began_at: now,
@@ -51,7 +51,7 @@ impl Passes {
         }
     }
 
-    /// A pass is complete, and the next one begins.
+    /// A round is complete, and the next one begins.
     pub(super) fn complete(&mut self, now: u64) {
         let took = now.saturating_sub(self.began_at);
         if let Some(shortest) = self.shortest {
@@ -69,7 +69,7 @@ impl Passes {
         self.shortest.unwrap_or(0)
     }
 
-    /// What sending pages has taken, besides looking at all of them in each pass.
+    /// What sending pages has taken, besides looking at all of them in each round.
     fn only_sending(&self) -> u64 {
         let looking = self.looking().saturating_mul(self.count);
         self.sending.saturating_sub(looking)
@@ -77,14 +77,14 @@ impl Passes {
 }
 
 impl Core<'_> {
-    /// Whether more passes over RAM would be in vain, or what is left fits the downtime asked for.
+    /// Whether more pre-copy rounds over RAM would be in vain, or what is left fits the downtime asked for.
     pub(super) fn has_converged(&self) -> bool {
         let outgoing = &self.outgoing;
         let (Some(copier), Some(options)) = (&outgoing.copier, outgoing.options) else {
             return false;
         };
         // With what looking took: rather a round too many than a longer pause than was hoped.
-        let took = self.micros(outgoing.passes.sending).max(1);
+        let took = self.micros(outgoing.rounds.sending).max(1);
         let bytes_in_target = outgoing
             .bytes
             .saturating_sub(outgoing.bundle.bytes())
@@ -92,10 +92,10 @@ impl Core<'_> {
             / took;
         let pages = bytes_in_target / PAGE_BYTES;
         copier.has_converged(Limits {
-            pages_left: u32::try_from(pages)
+            dirty_pages: u32::try_from(pages)
                 .unwrap_or(u32::MAX)
                 .max(options.pace.few_pages()),
-            passes: options.max_rounds,
+            rounds: options.max_rounds,
         })
     }
 
@@ -104,7 +104,7 @@ impl Core<'_> {
         if !self.outgoing.converged {
             return None;
         }
-        self.downtime(self.micros(self.outgoing.passes.looking()))
+        self.downtime(self.micros(self.outgoing.rounds.looking()))
             .filter(|(expected, allowed)| expected > allowed)
             .map(|figures| self.too_long(figures))
     }
@@ -145,7 +145,7 @@ impl Core<'_> {
         } else {
             // As fast as so far.
             let sent = outgoing.copier.as_ref().map_or(0, Copier::pages_sent);
-            let took = self.micros(outgoing.passes.only_sending());
+            let took = self.micros(outgoing.rounds.only_sending());
             pages.saturating_mul(took) / u64::from(sent.max(1))
         };
         Some((besides.saturating_add(sending), allowed))

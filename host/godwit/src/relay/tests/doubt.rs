@@ -132,7 +132,7 @@ fn the_operator_alone_can_resume_the_guest() {
 }
 
 #[test]
-fn the_operator_alone_can_have_the_guest_forgotten() {
+fn the_operator_alone_can_have_the_guest_discarded() {
     let (_a, _b, mut source, _) = in_doubt(Trouble::DiesAtCommit);
     let report = resolve_a(&mut source, None, Some(Verdict::Drop)).unwrap();
     assert_eq!(report.stage, Stage::Gone);
