@@ -104,7 +104,7 @@ impl Core<'_> {
     }
 
     /// The guest is to be discarded, and RAM zero.
-    pub(super) fn forget_guest<P: Port>(&mut self, port: &mut P) {
+    pub(super) fn discard_guest<P: Port>(&mut self, port: &mut P) {
         let _ = order(port, &vmm::Request::Discard);
         self.look_at_guest(port);
     }

@@ -107,9 +107,9 @@ impl Core<'_> {
                 failure,
             }),
             Action::Unknown { id } => self.outbox.transfer(&Transfer::Unknown { id }),
-            Action::ForgetGuest => {
+            Action::DiscardGuest => {
                 if core::mem::take(&mut self.incoming.touched) {
-                    self.forget_guest(port);
+                    self.discard_guest(port);
                 }
             }
             Action::Ended { id, failure } => {

@@ -2,7 +2,7 @@
 //!
 //! Responsible for: copying in slices, the window of messages under way, the share of the board's
 //! time that a move may take, and the source's timeout. Must never: resume the guest or
-//! forget it other than as [`Source`] says.
+//! discard it other than as [`Source`] says.
 
 mod bundle;
 mod downtime;
@@ -149,7 +149,7 @@ impl Core<'_> {
                 let behind_since = self.outgoing.stopped_at.filter(|_| advance);
                 self.resume_guest(port, behind_since);
             }
-            Action::ForgetGuest => self.forget_guest(port),
+            Action::DiscardGuest => self.discard_guest(port),
             Action::Ended { id, failure } => {
                 let figures = self.figures(port.now());
                 self.outgoing.copier = None;

@@ -106,7 +106,7 @@ pub enum Action {
     /// Say that another one was meant.
     Unknown { id: MoveId },
     /// Forget what has arrived.
-    ForgetGuest,
+    DiscardGuest,
     /// The move is over: the guest is here, or is not for this reason.
     Ended {
         id: MoveId,
@@ -281,7 +281,7 @@ impl Destination {
                 failure,
             }]);
         }
-        list.extend([Action::ForgetGuest, ended]);
+        list.extend([Action::DiscardGuest, ended]);
         list
     }
 

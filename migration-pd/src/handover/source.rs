@@ -96,7 +96,7 @@ pub enum Action {
     /// The guest continues here.
     ResumeGuest,
     /// The guest is elsewhere: discard it and clear its RAM.
-    ForgetGuest,
+    DiscardGuest,
     /// The move is over: the guest is gone, or stays for this reason.
     Ended {
         id: MoveId,
@@ -223,7 +223,7 @@ impl Source {
         };
         let gone = || {
             let ended = Action::Ended { id, failure: None };
-            (Self::Idle, actions([Action::ForgetGuest, ended]))
+            (Self::Idle, actions([Action::DiscardGuest, ended]))
         };
         match event {
             Event::Committed { id: of, by } if of == id && by == to => gone(),

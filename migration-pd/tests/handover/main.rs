@@ -134,7 +134,7 @@ impl HandOver {
                     state.version_a += 1;
                     None
                 }
-                Action::ForgetGuest => {
+                Action::DiscardGuest => {
                     state.at_a = Guest::Absent;
                     None
                 }
@@ -176,7 +176,7 @@ impl HandOver {
                     state.last_copy_at_b = false;
                     None
                 }
-                Action::ForgetGuest => {
+                Action::DiscardGuest => {
                     state.at_b = Guest::Absent;
                     state.lost_with_its_board |= std::mem::take(&mut state.last_copy_at_b);
                     None
