@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Links the kernel's binary where its image is loaded.
 
 fn main() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Links the domain with sel4-microkit's linker script, which exists for the bare target only.
 
 fn main() {

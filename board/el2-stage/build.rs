@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Links the stage as a flat, position-independent program.
 
 fn main() {

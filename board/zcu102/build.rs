@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Links the stage where the on-chip memory is.
 
 fn main() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `cargo fuzz run bundles`: see `tests/decoders`.
 #![no_main]
 

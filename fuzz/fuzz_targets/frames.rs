@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `cargo fuzz run frames`: see `tests/decoders`.
 #![no_main]
 

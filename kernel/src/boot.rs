@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Starting up.
 //!
 //! Responsible for the way from the first instruction to the first domain: check the image, map,

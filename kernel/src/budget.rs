@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Scheduling contexts: how much processor time a thread may use, and when.
 //!
 //! Responsible for the arithmetic of budgets and periods. Must never let more than the budget be

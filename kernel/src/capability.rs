@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Capability spaces: what each domain can name.
 //!
 //! Responsible for finding a capability by its address as the two levels of Microkit's layout do

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console: the PL011 UART, written without interrupts.
 //!
 //! Responsible for lines of the kernel's own. A domain may own the same UART; the two do not

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The registers of a thread.
 //!
 //! Responsible for their layout in memory, which the entry and exit code in assembler shares: the

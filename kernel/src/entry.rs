@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Entering and leaving EL2.
 //!
 //! Responsible for the vectors and for saving and loading a thread's general registers. Outside the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Faults: who hears of what a thread did, and what an answer changes.
 //!
 //! Responsible for the messages' words, which are seL4's (`sel4_sys::fault`), and for the fate of

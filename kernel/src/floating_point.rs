@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! FP and SIMD registers.
 //!
 //! Responsible for saving and loading them. The kernel itself is built without them, so they are

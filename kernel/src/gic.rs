@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The GICv2: distributor, CPU interface and virtual interface control.
 //!
 //! Responsible for the registers (IHI 0048B, chapters 4 and 5; addresses from QEMU's

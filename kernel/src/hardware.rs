@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The hardware under the kernel's decisions, and the entries into them.
 //!
 //! Responsible for [`Machine`] on QEMU's `virt`, for the one kernel object, and for turning an

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Names of kernel objects, and tables that they index.
 //!
 //! Responsible for making an index that is out of range impossible: an identifier is made from a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Interrupts: the kernel's own, the guest's private ones, and those that domains handle.
 //!
 //! Responsible for masking an interrupt from its delivery until its domain acknowledges it. Must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Invocations: what a domain may do to threads, interrupts and virtual CPUs.
 //!
 //! Responsible for checking arguments in seL4's order with seL4's errors. Must never offer an

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages: send, call, receive, reply.
 //!
 //! Responsible for the rendezvous at endpoints, for reply objects, and for time that travels with

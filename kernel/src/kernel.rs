@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The kernel: all objects, and the frame of every entry.
 //!
 //! Responsible for what an entry has in common with every other: charging the time that passed,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The embedded kernel's decisions.
 //!
 //! A small capability kernel for EL2 that implements the slice of seL4's MCS interface which

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the kernel's decisions need of the hardware.
 //!
 //! Responsible for the line between what decides (this library, without `unsafe`, tested on the

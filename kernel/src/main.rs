@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The embedded kernel's binary: the hardware under the decisions of its library.
 //!
 //! Responsible for entering and leaving EL2, for the registers and devices behind

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The kernel's own address space: physical addresses, each page with what it needs and no more.
 //!
 //! Responsible for EL2's stage 1. Nothing is both writable and executable, and what the kernel has

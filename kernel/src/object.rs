@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Kernel objects: what a thread, endpoint, notification, reply object and capability hold.
 //!
 //! Responsible for their fields and initial values. What happens to them is in the other modules.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Registers of a virtual CPU that seL4's object for it does not have.
 //!
 //! Responsible for what the kernel keeps of them: cache selection always; self-hosted debug and the performance monitor

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Registers of a virtual CPU that seL4's object for it does not have: reading and writing them.
 //!
 //! Responsible for [`OwnRegisters`] in the processor, generated from the register table. Must never have a guest's debug

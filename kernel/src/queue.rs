@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Queues of threads.
 //!
 //! Responsible for the links between threads. A thread is in at most one queue at a time, so the

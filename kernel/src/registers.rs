@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System registers of the processor and of a virtual CPU.
 //!
 //! Responsible for reading, writing, saving and loading virtual CPU registers, generated from

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the kernel tells the operator about a domain.
 //!
 //! Responsible for the wording: who, what and where, in one line. Must never be reached on a path

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which thread runs, and for how long.
 //!
 //! Responsible for the order of threads: strictly by priority, round robin among equals, with

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Notifications: signals and what waits for them.
 //!
 //! Responsible for collecting badges and waking the domain they are for. Must never lose a badge.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Translation tables of domains and VMs: stage 2 with 4 KiB granule and 40-bit input addresses.
 //!
 //! Responsible for the tables' contents (DDI 0487, D8 "The AArch64 Virtual Memory System

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! From the boot description to kernel objects.
 //!
 //! Responsible for giving each domain exactly what its description says, in Microkit's layout.

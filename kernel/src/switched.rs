@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which registers of the table the kernel switches between virtual CPUs.
 //!
 //! Responsible for: the one list from which saving, loading, reading and writing are generated, each register with its

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System calls.
 //!
 //! Responsible for their phases, in seL4's order: find the capability, use it, then receive. Must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Virtual CPUs: their registers and what of them the processor holds.
 //!
 //! Responsible for switching between them *lazily*, as seL4 does: when a guest is left for a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the processor holds of a guest, for a test to compare with what the domains make of it.
 //!
 //! Only in a kernel that is built with the feature `witness`, which no image has but that of the test: seL4 cannot read

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Switching the processor from one thread to another.
 //!
 //! Responsible for the registers that are not in [`Context`]: address space, thread pointers,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest is started from, which travels with it: its bundle.
 //!
 //! Responsible for: finding a bundle on a board, and taking one in that comes page by page. It is known by its identity,

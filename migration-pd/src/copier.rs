@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The source's pre-copy rounds over guest RAM.
 //!
 //! Responsible for: which page is looked at next, which is sent, and when the guest should be

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The migration agent: collecting records, walking RAM, admission, hand-over.
 //!
 //! Responsible for: everything that is decided in a move, on both boards, and what the operator's

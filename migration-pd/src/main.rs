@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `migration-pd`, the shell: what the agent decides, done through channels and shared memory.
 //!
 //! Responsible for: the memory regions and channels that `system.xml` gives this domain. Must

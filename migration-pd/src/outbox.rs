@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What waits to be sent on the link.
 //!
 //! Responsible for: putting messages into frames, and keeping what the ring does not take at once.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the agent needs from the outside: the peer domains, guest RAM, the link, the clock.
 //!
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guest RAM as the move sees it.
 
 use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Offers the linker script to the crates that depend on this one.
 //!
 //! A library cannot pass arguments to the linker of the binaries that use it, so each domain's own

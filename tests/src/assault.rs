@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that attacks its board, and what has to hold after each seed.
 //!
 //! Responsible for: giving `guest/attacker` its orders, asking the board how it is all the while, and seeing after each

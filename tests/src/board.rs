@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board in a test: its console, its management, its guest.
 //!
 //! Responsible for: what every test does with a board, with the board's last lines in what a failed test prints. Never:

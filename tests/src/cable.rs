@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A cable between the host and a board's link, which can be cut at any frame.
 //!
 //! Responsible for: passing on frames both ways until a rule says that the link ends before or after one; from then on

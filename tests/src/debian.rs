@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Debian guest with debuggers: Debian's own, and ours that does the same by itself (`guest/debugger`).
 //!
 //! Responsible for: the demo's guest with one more archive behind its initramfs, fetched once. Never: part of what the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Firmware as Debian has it.
 
 use std::path::PathBuf;

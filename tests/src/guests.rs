@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guests that the tests boot, and images of them.
 //!
 //! Responsible for: building each guest and each image once in a process, which leaves no image to the next. Never:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Boards with hostile domains: what each attacks, and the image with them in place of the real ones.
 //!
 //! Responsible for: finding in the system description what a domain must not touch, writing attacks into the hostile

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a Linux guest says of its interrupts.
 
 use anyhow::Context as _;

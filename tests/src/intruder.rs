@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guests that put their processor's debug state in the way of domains, and say every so often that they still run.
 //!
 //! Responsible for: a handful of instructions each. They prepare something, and then make one hypervisor call after

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the whole-system tests share: boards, guests, the link between, and how to cut it.
 //!
 //! Responsible for: bringing a guest up on a board and asking board and guest how they are, each wait with a bound and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a board's processor is doing, as QEMU's monitor shows it.
 //!
 //! Responsible for: seeing that a domain computes which can tell nobody, because nobody that it can reach gets any time.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Random moments that can be had again: numbers from a seed, which every test that uses them prints.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest whose whole state is registers, so that a test that looks at those sees all of it.
 //!
 //! It says `spin`, and then reads the virtual counter again and again. When `x19` is not 0, it looks at the counter and at

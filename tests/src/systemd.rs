@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Debian root file system whose first process is systemd.
 //!
 //! Responsible for: what dpkg unpacks of Debian's packages, less what nobody in this guest reads, fetched once; and over it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a board supplies: a counter and one timer.
 //!
 //! Responsible for: the interface that each board's driver implements. QEMU's virt board has the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The system counter with a timer of the board's own, where the kernel keeps the generic timer's
 //! physical timer to itself.
 //!

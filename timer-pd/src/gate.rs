@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whether time runs, and who may let it.
 //!
 //! Responsible for: that no vCPU runs before all vCPUs of the machine have their timer, and that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The EL0 physical timer (DDI 0487, D11.2.4), which QEMU's virt board lets domains use.
 //!
 //! Responsible for: `CNTP_CTL_EL0`, `CNTP_CVAL_EL0`. The kernel lets whoever runs at

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The machine's time: its count, its virtual timers, its sleepers.
 //!
 //! Responsible for: the one count that all vCPUs of the machine share and its offset from the

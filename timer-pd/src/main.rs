@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `timer-pd`, the shell: requests from channels, the board's timer and its interrupt.
 //!
 //! Responsible for: the memory regions, channels and the interrupt that `system.xml` gives this

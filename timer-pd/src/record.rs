@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record of the machine's time.
 //!
 //! Responsible for: turning a frozen machine's time into [`TimerRecordV1`] and back. It must never

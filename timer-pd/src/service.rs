@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Requests in, answers out, and the board's timer set to the next thing that is due.
 //!
 //! Responsible for: who may ask for what, and that the board's timer is always set to the earliest

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! vCPUs that sleep until their virtual timer is due, and the machine's alarm.
 //!
 //! Responsible for: when the next of them is to be woken, and that each is reported once. It must

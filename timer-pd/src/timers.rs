@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The machine's time and timers, and what each request does to them.
 //!
 //! Responsible for: carrying out the requests of [`channel::timer`], given the board's count. It

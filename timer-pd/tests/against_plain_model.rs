@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The timers against a plain model: a list of deadlines on a clock without an end.
 //!
 //! Whatever is asked for in whatever order: the board's timer is set to the earliest deadline,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every order of requests to a machine of two and three vCPUs, exhaustively.
 //!
 //! The model calls the domain's own transition functions. It plays a `vmm-pd` that may ask for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Requests one by one: who may ask, what is refused, what is kept.
 #![allow(
     clippy::cast_possible_truncation,

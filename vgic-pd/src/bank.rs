@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Thirty-two interrupts: their state as the architecture defines it, one bit each.
 //!
 //! Responsible for: when an interrupt is pending, and when it can be delivered (IHI 0048B, 3.2.4

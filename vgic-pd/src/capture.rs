@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A vCPU's list registers, emptied by a capture and filled again by a restore.
 //!
 //! Responsible for: turning what a capture found in list registers into the state of interrupts,

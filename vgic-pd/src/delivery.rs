@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which pending interrupt goes into which list register.
 //!
 //! Responsible for: lines, ends, and the choice described in the crate's documentation. It must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The state of a machine's interrupt controller.
 //!
 //! Responsible for: what state there is, and the state after reset (IHI 0048B, 4.1.5). What

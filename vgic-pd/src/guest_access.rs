@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The guest's reads and writes of the distributor.
 //!
 //! Responsible for: what each register does (IHI 0048B, 4.3), and which of its words the

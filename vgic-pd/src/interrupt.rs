@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Interrupts of this machine, and sets of vCPUs.
 //!
 //! Responsible for: the numbers of interrupts, and identifiers that are known to be in range. It

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The virtual interrupt controller: what the guest's GICv2 distributor is, and what goes into
 //! list registers.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `vgic-pd`, the shell: requests from channels, state from and into memory regions.
 //!
 //! Responsible for: the memory regions and channels that `system.xml` gives this domain. Must

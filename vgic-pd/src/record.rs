@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record of the interrupt controller.
 //!
 //! Responsible for: turning the whole state into [`VgicRecordV1`] and back, losing nothing. It

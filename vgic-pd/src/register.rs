@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Where each register of the distributor is, and the lanes of an access to it.
 //!
 //! Responsible for: the register map of the GICv2 distributor (IHI 0048B, table 4-1) and its

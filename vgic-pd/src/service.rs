@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Requests in, answers out.
 //!
 //! Responsible for: who may ask for what, and that the published view says what the guest would

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The shadow of one vCPU's list registers.
 //!
 //! Responsible for: what was put where, and whether there is room for more. seL4's own copy is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What guests acknowledge, against a plain model of the specification.
 //!
 //! Whatever guests and devices do, in any order: an interrupt that a guest takes is one that a GICv2 would give it at that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The distributor against a plain model of the specification.
 //!
 //! Whatever guests, devices and captures do: every register reads as the model says, every

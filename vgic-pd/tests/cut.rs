@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A machine that is cut anywhere, captured, moved and restored, is the machine that was not.
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is delivered where, and when.
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Each family of distributor registers (IHI 0048B, 4.3).
 
 mod machine;

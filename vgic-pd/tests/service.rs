@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Requests over channels: who may ask, and what nonsense does.
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is pending in a list register and no longer belongs there is withdrawn, and goes where it belongs.
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The vCPUs: exits, emulation, PSCI, boot, capture and restore.
 //!
 //! Responsible for: everything that the guest's processors do outside the guest; deciding, for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `vmm-pd`, the shell: what the machine decides, done through seL4's capabilities.
 //!
 //! Responsible for: the memory regions and channels that `system.xml` gives this domain, and for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the machine needs from the outside: the kernel, the peer domains, memory.
 //!
 //! Responsible for: the one boundary between deciding and doing. The shell implements it with

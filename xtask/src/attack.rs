@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `cargo xtask attack`: as many rounds as one likes of a guest that attacks its board.
 //!
 //! The default test run does the first seeds of the same ([`tests::assault`]); this continues, from any seed, and says how

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Running cargo: output goes through to the terminal, and test results are counted on the way.
 
 use std::io::{BufRead, BufReader, Write};

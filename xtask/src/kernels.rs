@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! On which kernels something is done.
 
 use clap::ValueEnum;

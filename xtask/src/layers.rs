@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which rooms of the project may use which: a rule for [`cargo metadata`](https://doc.rust-lang.org/cargo/commands/cargo-metadata.html).
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The developer's program: `cargo xtask test` is the project's one test command.
 //!
 //! Responsible for saying what "everything" is: which packages are built for which target with which features, in what
@@ -9,6 +10,8 @@ mod cargo;
 mod kernels;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod licence;
 mod size;
 mod tally;
 mod test;

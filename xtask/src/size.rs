@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How much of a program is loaded into memory from its file: what its size limit is about.
 
 use anyhow::Context;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Counting: what libtest prints, and checks of our own.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `cargo xtask test`: everything, in the order in which a mistake is found soonest.
 //!
 //! A step that fails does not keep the others from running. The last line is `N passed, N failed` over all steps;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is built for which target, and how large it may be.
 
 use std::fmt;

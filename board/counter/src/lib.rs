@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The system counter (DDI 0487, D11.1.2), as domains read it.
 //!
 //! Responsible for: `CNTPCT_EL0` and `CNTFRQ_EL0`, or with the feature `smc` what the firmware

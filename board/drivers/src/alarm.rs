@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What every board's timer does for `timer-pd` where the kernel keeps the generic timer to
 //! itself.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The mini UART of the BCM2711 (BCM2711 ARM Peripherals, section 2.2; the BCM2835's errata on `AUX_MU_IER_REG` and
 //! `AUX_MU_LCR_REG` apply).
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Channel 1 of the system timer of the BCM2711 (BCM2711 ARM Peripherals, chapter 10).
 //!
 //! Responsible for: one interrupt after a time. Must never: touch channels 0 and 2, which are the VideoCore's.

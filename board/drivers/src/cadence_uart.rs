@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The Cadence UART of the Zynq UltraScale+ MPSoC (UG1085, chapter 21; UG1087, module UART).
 //!
 //! Responsible for: 8 data bits, no parity, one stop bit, FIFOs, interrupts. Must never: rely on

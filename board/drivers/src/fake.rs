@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Fake UARTs, a line and an interrupt controller for tests on the host.
 //!
 //! Responsible for: what a driver meets in the field. Bytes come and go at seeded moments, also between two of the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Register-level drivers of the boards' devices.
 //!
 //! Responsible for: what a device's manual says about its registers and queues, and nothing else.

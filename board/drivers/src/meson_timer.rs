@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Timer A of the ISA timers of Amlogic's Meson SoCs (S905 datasheet, revision 1.1.4, section
 //! "Timer"; the S905X3's are the same).
 //!

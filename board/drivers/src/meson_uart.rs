@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The UART of Amlogic's Meson SoCs (S905 datasheet, revision 1.1.4, section "UART"; the S905X3's
 //! is the same).
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Arm PrimeCell UART PL011 (DDI 0183G, chapter 3).
 //!
 //! Responsible for: 8 data bits, no parity, one stop bit, FIFOs, interrupts. Must never: depend on

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A device's 32-bit registers, on the bus or faked.
 //!
 //! Responsible for: aligned 32-bit accesses within the device. Must never: reach beyond it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The first counter of a triple timer counter (TTC) of the Zynq UltraScale+ MPSoC (UG1085,
 //! chapter 14; UG1087, module TTC).
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What every UART does for `serial-pd`, and for a link over a serial line.
 //!
 //! Responsible for: the interface, and the two rules that keep a UART from being lost for good or from taking the whole

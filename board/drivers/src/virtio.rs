@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Virtio devices (Virtual I/O Device Version 1.2).
 //!
 //! Responsible for: a console's port over any of the `virtio-drivers` crate's transports.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The virtio console driver against a device that does no more than the standard asks of it.
 
 use drivers::virtio::fake::{Device, FakeConsole};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Closing debug registers and performance monitor to EL1 and EL0, for good.
 //!
 //! Responsible for: the instructions that do it, the same for every kernel. They put self-hosted debug, the performance

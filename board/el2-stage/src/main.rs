@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What runs first of an image with seL4, before Microkit's loader, on every board.
 //!
 //! Responsible for: [`el2_stage::close_debug!`] on the core that the image is entered on, which is the only one: images

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What runs before seL4's loader on a ZCU102 that starts at EL3, as QEMU's does.
 //!
 //! Responsible for: giving all interrupts to the Non-secure world (IHI 0048B, 4.3.4), because seL4

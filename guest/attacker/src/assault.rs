@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! vCPU 0: carries out orders.
 
 use core::cell::UnsafeCell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! vCPU 1's console: takes orders, passes them to vCPU 0, and watches over it and itself meanwhile.
 
 use guest_runtime::arguments::Arguments;

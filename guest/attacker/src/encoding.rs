@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Instruction words (DDI 0487, C4.1), as far as programs are put together from them.
 
 /// The number of encodings of `MRS` and `MSR`: `op0` 2 and 3, `op1`, `CRn`, `CRm` and `op2`.

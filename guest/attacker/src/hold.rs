@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! All FP/SIMD registers, full while their vCPU waits for its timer.
 //!
 //! It waits by `WFE`, which lets other vCPUs go first and does not depend on being woken: what wakes a vCPU from `WFI` is

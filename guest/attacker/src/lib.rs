@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the attacker does, decided by a seed alone: a short program for each round, and the registers that it starts with.
 //!
 //! Responsible for: programs that reach every system register, every kind of exception, every device and every way to

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A bare-metal guest that does to its machine whatever a seed says.
 //!
 //! `godwit run --flat FILE --load 0x44000000 --vcpus 2`. vCPU 0 attacks: it executes the programs of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The translation that programs have, if they have one.
 //!
 //! The first two GiB are where they are, for EL1; above come the devices once more as Normal memory, addresses where

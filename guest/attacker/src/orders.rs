@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What vCPU 1 wants of vCPU 0, and how far that is: words that only one of them writes.
 
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Addresses and values that a program's registers start with.
 //!
 //! Memory that a program may write is a scratch area, far enough from everything else of the guest's that no offset in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A round: a program of random instructions, most of them one at a time, some in sequences that mean something.
 
 use guest_runtime::pattern::Pattern;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What vCPU 0 would not survive, so that a program without it always comes back.
 //!
 //! Not left out are things that the guest's recovery puts right: it only needs an exception to reach its vectors.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Executing a program from a known state, and coming back.
 //!
 //! A program is entered by `ERET` with all general registers and both stack pointers set. Whatever exception it takes

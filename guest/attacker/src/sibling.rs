@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! vCPU 1, which does nothing but be there: what it keeps in its registers, its memory and its timer stays as it is,
 //! whatever vCPU 0 does.
 //!

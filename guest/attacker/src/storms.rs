@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The same again and again, as fast as it goes.
 
 use crate::encoding::{self, Register, SMC, WFE, ZERO, register};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Everything there is, one after the other: every system register read, every offset of every device accessed.
 //!
 //! Each ends with a value or with an exception that the architecture has for it.

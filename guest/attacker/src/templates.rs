@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Sequences that mean something: what single random instructions would hardly ever come to.
 
 use crate::Level;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 extern crate std;
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What takes two: an interrupt sent to a vCPU that sleeps, and a timer that wakes the vCPU that set it.
 
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A bare-metal guest that measures exits.
 //!
 //! The same operations as kvm-unit-tests' `micro-bench` for Arm, so that figures can be compared: a hypercall, a read

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is stopped and resumed from outside: two vCPUs in a loop, the second with interrupts under way.
 //!
 //! Argument: `stand=N`, how many interrupts. Half of them are active, nested; the others are pending and more urgent, but

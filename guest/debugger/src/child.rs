@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is debugged: a child that passes two landmarks in turn, for ever.
 //!
 //! It is this program again, so both know where the landmarks are.

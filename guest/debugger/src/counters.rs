@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What profilers do by `perf_event_open(2)`.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `BRK` in the kernel's own code.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A program that does to its own child, or to its own system, what debuggers and profilers do: as often as it is told.
 //!
 //! `debugger WHAT COUNT`:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What debuggers do by `ptrace(2)`.
 
 use anyhow::{Context as _, ensure};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `clock`: the virtual counter goes forwards, on every vCPU and between them.
 //!
 //! Every vCPU keeps comparing its counter with the latest that any other has published, then sleeps for a millisecond

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What an interrupt controller can be held to.
 
 use guest_runtime::arguments::Arguments;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `cores`: says which processor it is on, whenever a key is typed, and which ones it has been told of.
 //!
 //! With `discover=1` it asks for all implementations that it may run on, as Linux does (SMCCC, the vendor's hypervisor

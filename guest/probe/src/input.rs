@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `input`: what was typed is left where it is until somebody says that it is to be read.
 //!
 //! Who says so gives `TPIDR_EL0` a value other than 0 while the guest is paused. The probe then reads all that there is

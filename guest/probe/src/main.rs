@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A bare-metal guest that fills every register and checks it after a move.
 //!
 //! `godwit run --flat FILE --load 0x44000000 --vcpus N --args "mode=…"`. Modes:

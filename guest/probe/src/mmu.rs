@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The MMU, on with an identity map or off.
 //!
 //! Each vCPU has a table of its own and different values in all registers, so that none can be mistaken for another's.

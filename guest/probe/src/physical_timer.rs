@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `physical_timer`: takes the EL1 physical timer, which the board's own `timer-pd` may need, and does not let go.
 //!
 //! With its own interrupts masked, it switches the timer off again and again, never sleeps, and leaves the guest only to

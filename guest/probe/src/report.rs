@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What went wrong, by vCPU: each writes into a box of its own, vCPU 0 prints what is in all of them.
 
 use core::cell::UnsafeCell;

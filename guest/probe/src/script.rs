@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `script`: a fixed sequence of what a guest does to its interrupts, with a rest after every step.
 //!
 //! After each step the probe says what the CPU interface answers and waits for a key, so that it can be stopped and

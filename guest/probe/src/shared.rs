@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the vCPUs tell each other: words that only one of them writes.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};

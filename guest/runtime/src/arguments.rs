@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The command line: words of the form `name=value`.
 
 /// `bootargs` of the device tree.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console: a PL011 (Arm DDI 0183), polled, and as its reset leaves it: like many a guest that was made for QEMU's
 //! `virt`, this one never sets `UARTEN`, and sends a byte when the one before has left.
 

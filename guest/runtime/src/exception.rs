@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The guest's exception vectors: save everything, ask `guest_exception`, continue.
 
 use core::arch::global_asm;

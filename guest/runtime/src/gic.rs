@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The interrupt controller: GICv2 (Arm IHI 0048B), by register.
 //!
 //! Nothing is remembered here: what a guest wants to know, it reads.

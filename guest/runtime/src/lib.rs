@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What our bare-metal guests stand on: start, vectors, console, arguments.
 //!
 //! Responsible for getting from the first byte of a flat binary to `guest_main` on every vCPU, with a stack, exception

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The machine as the device tree describes it, and its power.
 
 use core::cell::UnsafeCell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Device registers, by instructions whose access a hypervisor can tell from the syndrome: plain loads and stores of
 //! one register, without write-back (Arm ARM D13.2.37, `ISS` of a data abort).
 

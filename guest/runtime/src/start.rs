@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The first instructions.
 //!
 //! At entry: x0 the device tree (vCPU 0) or the vCPU's number (the others, as PSCI's context), MMU and caches off,

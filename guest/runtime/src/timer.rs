@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The virtual timer (Arm ARM D11.2.4).
 
 use core::arch::asm;

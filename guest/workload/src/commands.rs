@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What can be typed at the console.
 //!
 //! | command | answer |

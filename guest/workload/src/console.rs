@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console: one writer at a time, and ticks that a person can read.
 //!
 //! Three styles. `words`: every tick adds one word of a story, ten to a line, so that somebody who watches sees the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The processor below the C library: the virtual counter, and FP/SIMD registers that are held for a while.
 //!
 //! Responsible for the two things that cannot be said in portable Rust. On other architectures there are stand-ins,

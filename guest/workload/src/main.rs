@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The Linux guest's workload: programs that would notice any loss of state.
 //!
 //! Responsible for keeping a guest busy with work whose every result is known in advance, and for saying on the

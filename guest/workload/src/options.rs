@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the kernel's command line asks of the workload.
 //!
 //! `godwit.style=words|lines|quiet` how ticks look on the console, `godwit.writer_mib=N` how much memory is rewritten,

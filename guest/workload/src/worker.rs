@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a check knows of itself: rounds, failures, the first of them in words.
 
 use std::sync::Mutex;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A terminal, or files in its place, joined to a board's keeper.
 //!
 //! Responsible for: carrying what is typed to the guest and what the guest says to the output, unchanged; the one key

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Management of one board: typed requests over its link.
 //!
 //! Responsible for: asking, asking again when no answer comes, and saying in every error which

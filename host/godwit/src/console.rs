@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The terminal, as somebody who watches a guest's console needs it.
 //!
 //! Responsible for: a terminal that hands over every key, and is what it was before once this ends, however it ends; the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the Linux guest says on its console, as far as a program has to understand it.
 //!
 //! Responsible for: the lines that the guest's `init` and its workload print, and the commands that the workload

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The operator's program as a library, for the system tests.
 
 pub mod attach;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board's link over a serial line, as a socket that loses nothing.
 //!
 //! Responsible for: running the host's end of the [`mod@line`] layer between a line and a socket, so that whoever talks to

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board's link, from the host: its address, and frames over it.
 //!
 //! Responsible for: reaching a board under the [address](Address) that the operator names, and cutting its

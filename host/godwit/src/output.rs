@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Files that a command writes.
 //!
 //! Responsible for: a file that appears under its name when it is complete, and for leaving nothing behind when it does

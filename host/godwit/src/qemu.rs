@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! QEMU machines: boards that are started, watched and ended by a program.
 //!
 //! Responsible for: a board's command line, its console and link as sockets or files, ending it when its [`Machine`]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Random numbers from the operating system.
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A move between two boards, as seen from the host.
 //!
 //! Responsible for: relaying what the boards say to each other, telling how far the move is, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board that is started, and its keeper.
 //!
 //! Responsible for: one board from its image to a [keeper](crate::keeper) that runs it: registered under a name from the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Boards that run on this machine, by name.
 //!
 //! Responsible for: a directory of this user's in which every `godwit run` leaves what its board is and offers its

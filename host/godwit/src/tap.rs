@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board's link, shared between those who manage it and whoever runs it.
 //!
 //! Responsible for: owning the one connection that QEMU takes, passing frames between it and several clients of a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How long this program waits.
 //!
 //! Responsible for: every such time, in one place. What boards wait for each other is

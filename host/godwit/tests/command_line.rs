@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The program as it is started from a shell, with this test in place of a board.
 
 use std::io::{Read as _, Write as _};

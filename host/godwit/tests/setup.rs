@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `setup/bring` on machines that lack something, with programs of the test's own in place of apt, rustup and the rest.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Boards: what differs from the board of `system.xml`, and the system description as it is on one of them.
 //!
 //! Responsible for: `board/<name>/board.toml`, and for putting its numbers and an image's parameters into the

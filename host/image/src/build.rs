@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Building an image: programs with cargo, guest, description, and the rest of this module in order.
 //!
 //! Responsible for: one function that goes from a request to a file under `target/images/<name>/`, and for doing no

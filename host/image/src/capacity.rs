@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How much RAM a guest can have on a board.
 //!
 //! Responsible for: saying before anything is built what does not fit, with the largest that does, and for how much RAM

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Running cargo for what runs on boards and in guests.
 //!
 //! Responsible for: which workspace and environment that happens in, and where the programs are afterwards. Never:

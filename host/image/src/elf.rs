@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Programs: the ELF files of the domains and of the kernel, and the symbols that are written into them.
 //!
 //! Responsible for: loadable segments, symbols by name, and writing values where a symbol lies, as Microkit's tool

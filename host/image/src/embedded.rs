@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Images for the embedded kernel: physical addresses, mappings and capabilities, as Microkit's tool chooses them for
 //! seL4.
 //!

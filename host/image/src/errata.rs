@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Errata of cores that software works around, where it knows of the core.
 //!
 //! Responsible for: which of a core's errata a guest runs without a workaround for when it gets there unprepared, for the

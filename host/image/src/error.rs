@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why there is no image.
 
 use std::path::PathBuf;

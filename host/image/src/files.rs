@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Files below the target directory, which several processes of ours may make at the same time.
 //!
 //! Responsible for: a file with its name on it being complete, one process at a time where that matters, and saying what

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Files that are read and written whole, with their path in the error.
 
 use std::path::Path;

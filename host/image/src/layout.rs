@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What lies where in an image, and who may reach it.
 //!
 //! Responsible for: the report that people read (`godwit image --report`). Never: decides anything.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Images: from the system description, the domains' programs and a guest to one file that a board boots.
 //!
 //! Responsible for: reading the description ([`system`]), a board's numbers ([`board`]), programs ([`elf`],

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Physical memory of a board: who gets which piece.
 //!
 //! Responsible for: pieces that do not overlap and are aligned. Never: knows what a piece is for beyond its name.

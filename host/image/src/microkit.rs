@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Images for seL4: Microkit's own tool makes them from the same description and the same programs.
 //!
 //! Responsible for: finding the SDK, refusing one of another version or with a kernel that Godwit cannot run on, and

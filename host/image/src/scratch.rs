@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A directory for the sockets and logs of boards that one program starts.
 //!
 //! Responsible for: a short path of its own (a Unix socket's path has 107 bytes) that only its owner can enter, gone

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The stage at EL2 that runs before Microkit's loader (`board/el2-stage`).
 //!
 //! Responsible for: putting it into the loader's image. The image stays one file that is loaded and entered where it was

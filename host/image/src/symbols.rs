@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the image builder writes into the domains' programs.
 //!
 //! Responsible for: the symbols of Microkit's runtime and the description's variables (both as Microkit's tool writes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Images that one process needs for as long as it lives.
 //!
 //! Responsible for: a directory of this process alone, and for removing those of processes that are gone, however they

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The domains built against rust-sel4's own `sel4` and `sel4-microkit` in place of ours.
 //!
 //! Responsible for: a workspace below the target directory that has our domains, as links to our sources, and those

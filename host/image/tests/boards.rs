@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Holds what `board/*/board.toml` says against others who know the boards.
 //!
 //! The Microkit SDK (`$MICROKIT_SDK`, else `microkit-sdk-2.3.0` in the home folder) knows what memory and which device

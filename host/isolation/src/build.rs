@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Building what is reviewed: images of the description under review, for both kernels.
 //!
 //! Responsible for: the policy's and the description's files, and the facts of freshly built images. Never: runs an image.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The rules: what every system must keep, and what the policy says about ours.
 //!
 //! Responsible for: one finding for each rule that each fact breaks. Never: stops at the first.

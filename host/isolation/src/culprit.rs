@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Culprits: the element of `system.xml` that a person has to look at.
 //!
 //! Responsible for: finding the most specific element behind a fact, whichever source showed the fact. Never: judges.

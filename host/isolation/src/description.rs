@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Facts of the description: what `system.xml` asks for.
 //!
 //! Responsible for: every right that the elements of a description give. Never: judges one, or knows a board but for where

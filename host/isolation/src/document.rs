@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `docs/isolation.md`: the parts that are computed.
 //!
 //! Responsible for: what stands between `<!-- generated: NAME -->` and `<!-- end -->`, and the picture beside it. Never:

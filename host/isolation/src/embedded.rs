@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Facts of the embedded kernel's image: what its loader will really map and grant.
 //!
 //! Responsible for: reading the boot description back out of the image's bytes. The builder's layout only lends names to

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Facts: what one domain, or the virtual machine, may do.
 //!
 //! Responsible for: one vocabulary for all sources, so that facts can be compared as sets. Never: judges a fact.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Flows: who can influence whom, and so who can learn from whom, directly and through others.
 //!
 //! Responsible for: the graph that the facts make and its closure, in the manner of seL4's authority graph: an edge from

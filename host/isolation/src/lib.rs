@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The review of isolation: what each domain can do to each other and to the guest, held against a policy.
 //!
 //! Responsible for: facts from three sources of rising strength (the description; the embedded kernel's image; the capDL

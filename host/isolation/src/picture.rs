@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The picture: domains, the memory between them, channels and devices.
 //!
 //! Responsible for: an SVG whose content is computed; only where each box stands comes from the policy's `[picture]`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The policy: who may touch what, and why.
 //!
 //! Responsible for: the file that people write (`policy.toml`), and the facts that it permits on a board. Never: reads

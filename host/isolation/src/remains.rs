@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest leaves behind on the core that domains run on next, as the register table has it.
 //!
 //! Responsible for: the tables of `docs/isolation.md` about it, and what an image gives up that leaves a guest its debug

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The report: what the review found, for a person and for a program.
 //!
 //! Responsible for: the tables (who may touch what, who controls what, who influences whom), as text, Markdown or JSON.

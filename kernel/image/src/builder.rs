@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Writing an image on the host.
 //!
 //! Responsible for the layout and the checksums; applies the kernel's own checks to the result, so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a boot description must satisfy before the kernel acts on it.
 //!
 //! Responsible for every rule that involves more than one field. Must never repair anything: an

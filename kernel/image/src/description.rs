@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Reading a boot description.
 //!
 //! Responsible for finding the tables in the bytes behind the kernel and for turning entries into

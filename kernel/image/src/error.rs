@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why an image is refused.
 
 /// A table of the boot description.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The boot description byte for byte.
 //!
 //! Responsible for the layout only; nothing here is checked. Fields have the meaning of the types

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The image format of the embedded kernel: what its loader maps and grants.
 //!
 //! Responsible for the layout of the *boot description*, for writing it on the host

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is written is what is read, and each rule refuses what breaks it.
 
 use std::ops::Range;

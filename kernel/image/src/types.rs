@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The boot description's entries as values.
 //!
 //! Responsible for the meaning of each entry, the same for the host that writes and the kernel that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What must hold after every entry, and entries at random.
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The kernel on a machine of memory: what threads see of it, and what must hold after any entry.
 
 mod faults;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Virtual CPUs: registers, interrupts, lazy switching.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whether a board can take a machine: what the guest sees must not change.
 
 use super::{Core, ram_bytes};

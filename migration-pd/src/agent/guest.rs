@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The board's guest, as `vmm-pd` reports it.
 
 use super::{Core, ram_bytes};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The destination's side of a move: what its machine asks for, done.
 //!
 //! Responsible for: clearing RAM, taking the bundle, pages and records in order, checking all of it before it

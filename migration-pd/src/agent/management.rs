@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the host may ask of a board.
 
 use super::guest::{order, reason_of};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The agent: one board's end of its link.
 //!
 //! Responsible for: answering the host, and driving the board's side of a move: it turns what

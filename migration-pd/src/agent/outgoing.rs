@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The source's side of a move: what its machine asks for, done.
 //!
 //! Responsible for: copying in slices, the window of messages under way, the share of the board's

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A paused guest, looked at and changed by its operator, a register at a time.
 //!
 //! Responsible for: getting a domain's record, and asking the domain that a register belongs to for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the agent tells the host of a move.
 
 use super::Core;

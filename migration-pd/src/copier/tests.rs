@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! No page that changed is ever missed, and none is sent in vain.
 
 use super::*;

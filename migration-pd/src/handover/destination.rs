@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The destination's side of the hand-over.
 
 use super::memory::Past;

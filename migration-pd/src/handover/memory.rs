@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a board remembers of moves, for ever, in bounded space.
 
 use protocol::MoveId;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The hand-over: who may run the guest, whatever gets lost on the way.
 //!
 //! Responsible for: the two state machines, one on each board, as pure functions of state and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The source's side of the hand-over.
 
 use super::{Actions, actions};

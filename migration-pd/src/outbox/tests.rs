@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whatever the ring takes at a time, what leaves is whole frames in order.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The port, for the agent: channels, rings, regions, the counter.
 
 mod memory;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The hand-over, checked exhaustively on the functions that the boards run.
 //!
 //! Two boards, a network that may lose, repeat, delay and reorder everything, an operator, and

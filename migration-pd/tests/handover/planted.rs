@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Boards with planted faults, which the model must catch: a check that finds nothing proves nothing until then.
 
 use super::{FAILURE, Guest, HandOver, REAL, State, Step};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest is started from goes where the guest goes, once, whole or not at all.
 
 use crate::hardware::{Hardware, STORE};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How long the guest may be paused. A tick of the models' clocks is a microsecond.
 
 use crate::AFTER_ALL_PATIENCE;

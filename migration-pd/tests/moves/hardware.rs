@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board without hardware: guest RAM, a guest that writes it, and the peer domains' contracts.
 //!
 //! A tick of the counter is a microsecond, and looking at a page takes one, so that time passes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whole moves over a serial line that drops, flips, duplicates and delays bytes.
 
 use crate::harm::{Harm, NO_HARM};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a link may do to an agent: stop in the middle of a frame, lose, repeat, reorder, and say anything.
 
 use crate::AFTER_ALL_PATIENCE;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Moves between two boards whose agents are real and whose peer domains are models.
 #![allow(
     clippy::cast_possible_truncation,

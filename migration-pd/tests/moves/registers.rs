@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A paused guest can be looked at and changed, and no other.
 
 use super::hardware::timers;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board's link over a serial line: both ends of the layer that makes it reliable, and the harm between them.
 //!
 //! Responsible for: carrying the real bytes of the protocol between an agent's rings and the host. Never: knows what

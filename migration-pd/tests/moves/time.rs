@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the guest's clock does while the guest is paused. A tick of the models' clocks is a microsecond.
 
 use super::AFTER_ALL_PATIENCE;

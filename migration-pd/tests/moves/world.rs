@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two boards, the host between them, and what goes wrong on the way.
 
 use crate::bundles;

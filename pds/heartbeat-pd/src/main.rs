@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `heartbeat-pd`: wakes `migration-pd` when it has asked for that, a period of its own scheduling context later.
 //!
 //! Responsible for: one notification for each one that it gets, by a clock that no guest can touch: the kernel's own timer,

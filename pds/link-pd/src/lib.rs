@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The migration and management link.
 //!
 //! Responsible for: passing bytes between the link's device and `migration-pd`, in order, both

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The migration and management link: the shell.
 #![no_std]
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A link over a serial line.
 //!
 //! Responsible for: bytes between a UART, the layer that makes a line reliable, and the rings.

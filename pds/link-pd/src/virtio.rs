@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A link over a port of a virtio console.
 //!
 //! Responsible for: which pieces of the ring are on their way. What is sent is read by the device

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The link between a fake device and a fake `migration-pd`.
 
 use channel::ring::{Duplex, RingError, pair};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A link over a serial line, with every UART and every kind of interrupt line that a board may have.
 
 use channel::ring::{Duplex, pair};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console UART.
 //!
 //! Responsible for: passing bytes between one UART and `vmm-pd`, in order, both ways, asleep

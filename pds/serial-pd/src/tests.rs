@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console between a fake UART and a fake `vmm-pd`.
 
 use super::*;

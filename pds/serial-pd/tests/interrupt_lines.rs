@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console over every UART and every kind of interrupt line that a board may have.
 
 use channel::ring::{Duplex, pair};

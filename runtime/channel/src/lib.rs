@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What protection domains say to each other: typed messages and shared-memory rings.
 //!
 //! Responsible for: the one definition of every message that crosses a channel, its encoding into

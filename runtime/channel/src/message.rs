@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A message between two domains, as seL4 carries it: a label and message registers.
 
 use thiserror::Error;

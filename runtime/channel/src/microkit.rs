@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages over Microkit's protected procedure calls.
 
 use crate::{Message, ProtocolError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Single-producer single-consumer byte rings over a pair of shared-memory regions.
 //!
 //! Responsible for: moving bytes both ways between two domains that each write one region and

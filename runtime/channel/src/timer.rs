@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Calls to `timer-pd`.
 //!
 //! `timer-pd` alone knows the machine's counter offset. `vmm-pd` learns it through

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Quantities that cross channels, each a type of its own so that none is taken for another.
 
 use crate::ProtocolError;

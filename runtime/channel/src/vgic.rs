@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Calls to `vgic-pd`.
 //!
 //! `vmm-pd` forwards what the guest does to its interrupt controller and carries out the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Calls from `migration-pd` to `vmm-pd`.
 //!
 //! Stopping needs the vCPUs to run the capture stub, so a call cannot wait for it: the request is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Copying and filling memory, for programs that have no floating-point registers.
 //!
 //! Responsible for: `memcpy`, `memmove` and `memset` of the bare-metal programs, in place of the

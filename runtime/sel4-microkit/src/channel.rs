@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Channels to other domains and to interrupts, and the domain's children.
 
 use core::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Actions that wait for the next receive, so that both are one system call.
 
 use crate::{Channel, IrqAckError};

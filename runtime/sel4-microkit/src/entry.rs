@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How a domain starts, and how it stops.
 
 use crate::Handler;

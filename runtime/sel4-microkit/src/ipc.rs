@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Receiving: what a badge means.
 
 use core::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Microkit for a domain: its entry, its event loop, its channels and its patched symbols.
 //!
 //! This is the part of rust-sel4's `sel4-microkit` crate (version 5.0.0) that the domains use, with

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages of calls and faults, and the message registers.
 
 /// A message's label.

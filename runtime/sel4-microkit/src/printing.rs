@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Text on the console of a kernel that prints: here, nothing, because the feature is off.
 //!
 //! The arguments are checked as they would be with the feature, and never evaluated.

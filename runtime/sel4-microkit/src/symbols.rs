@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What Microkit's tool writes into the domain's ELF file.
 //!
 //! The tool finds symbols by name and refuses a domain that lacks one, so they must exist even

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What an invocation answers: the label of the reply message.
 //!
 //! Numbers from `sel4/errors.h`. Label 0 means that the invocation was done.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Faults: the labels of fault messages, and which word of a message is what.
 //!
 //! Labels from `enum seL4_Fault_tag` of a kernel with MCS and hypervisor support and without the

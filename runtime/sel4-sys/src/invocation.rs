@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Invocations: the operations of kernel objects, and the labels that select them.
 //!
 //! The labels are an enumeration in seL4's build, so they differ between configurations: a debug

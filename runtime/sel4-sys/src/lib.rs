@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The numbers of the seL4 16.0.0 and Microkit 2.3.0 interface that the domains are built on.
 //!
 //! Responsible for: the values that a domain, a kernel that runs it and the tool that builds the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages: the info word and the IPC buffer.
 //!
 //! Layouts from `sel4/shared_types.h` and the bit fields of `sel4/shared_types.pbf`.

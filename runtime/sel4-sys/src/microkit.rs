@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Microkit: the slots of a domain's capabilities, badges, and the symbols that its tool patches.
 //!
 //! Slots from `microkit.h`; badges and symbols from libmicrokit and the tool, which have no header.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Registers: the order of a thread's context, and the numbers of a vCPU's system registers.
 //!
 //! Orders from `seL4_UserContext` (`sel4/sel4_arch/types.h`) and `seL4_VCPUReg`

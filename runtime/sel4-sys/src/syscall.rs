@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System calls: their numbers, and which register holds what.
 //!
 //! A domain issues `svc #0` with the number in `x7`. Going in, `x0` is the capability to invoke or

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The `svc` instruction: one function for each shape of system call.
 //!
 //! Register use as `sel4_sys::Syscall` documents. Each block names the IPC buffer as an operand

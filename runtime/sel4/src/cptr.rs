@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Capability pointers: where a capability lies in the domain's capability space.
 
 use core::fmt;

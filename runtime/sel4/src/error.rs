@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why an invocation was refused.
 
 use core::{fmt, result};

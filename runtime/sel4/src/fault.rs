@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Faults: what a fault message says.
 
 use sel4_sys::fault::{

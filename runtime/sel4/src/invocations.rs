@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Invocations of threads, vCPUs and interrupt handlers.
 //!
 //! An invocation may change the message registers: read a received message before invoking

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The IPC buffer: the page that the domain shares with the kernel.
 
 use crate::{Word, sys};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! seL4 for a domain: capabilities, messages, system calls and invocations.
 //!
 //! This is the part of rust-sel4's `sel4` crate (version 5.0.0) that the domains use, with the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What differs between kernel configurations, as ELF symbols that the image builder patches.
 //!
 //! `sel4_invocation_labels` holds the labels of invocations in the order of

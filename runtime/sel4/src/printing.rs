@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Text on the console of a kernel that prints.
 
 use core::fmt;

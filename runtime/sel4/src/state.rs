@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Where the IPC buffer lies, and that one borrower at a time has it.
 
 use core::ops::{Deref, DerefMut};

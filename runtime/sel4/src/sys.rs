@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The lower level that the original exposes as `sel4::sys`, with seL4's own names.
 //!
 //! Only what the domains cannot do above it: vCPU registers by number, and all registers of a

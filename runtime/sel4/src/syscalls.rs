@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System calls on capabilities.
 //!
 //! The first four message registers travel in machine registers: a call here takes them from the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The registers of a thread.
 
 use sel4_sys::context;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System registers of a vCPU.
 
 use sel4_sys::VCpuRegister;

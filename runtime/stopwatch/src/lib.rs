@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a capture and a restore of a vCPU cost, for benchmarks.
 //!
 //! Responsible for: between which of the machine's calls each of them lies, and how much of that is spent in calls of

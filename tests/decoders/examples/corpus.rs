@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Writes what the bounded run begins with to where `cargo fuzz` looks for it.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How much memory a decoder asks for.
 //!
 //! Responsible for: an allocator that counts, and the bound. Must never: give out memory itself; that is the system's.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The guest bundle (`wire/bundle`), as `vmm-pd` reads it.
 //!
 //! A bundle leaves its writer a choice, namely where segments lie within it, so what is checked is what a loader relies

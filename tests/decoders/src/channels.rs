@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages between domains (`runtime/channel`), as the kernel delivers them: a label and words.
 
 use channel::timer::{self, VirtualTimer};

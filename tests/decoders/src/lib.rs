@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What every decoder promises of bytes that somebody else wrote, whatever they are.
 //!
 //! Responsible for: one function a decoder that takes arbitrary bytes and panics if a promise is broken. The promises: no

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Segments of a serial line (`wire/line`), as a board and a host read them from a line that carries anything.
 //!
 //! A segment is made and read within that crate, so there is no canonical form to hold against. What is checked is that

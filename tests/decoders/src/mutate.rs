@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Bytes that are almost what they should be.
 //!
 //! Responsible for: changing bytes in ways that get far into a decoder, the same ways for the same seed. It knows nothing

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What travels on a board's link (`wire/protocol/src`): frames, messages, pages.
 //!
 //! `migration-pd` decodes without a heap, and so does all of this. One thing has more than one form: a page that is

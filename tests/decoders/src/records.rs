@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Records, as domains decode what another board sent (`wire/state`).
 //!
 //! Responsible for: all four kinds, and a register file within them. A decoder has no heap: every list of a record has a

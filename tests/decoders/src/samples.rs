@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A small machine in which much is different from zero, and its records.
 
 use crc::{CRC_32_ISO_HDLC, Crc};

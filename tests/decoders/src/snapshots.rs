@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A snapshot's file, as `godwit` opens it: header, records, index, pages.
 //!
 //! The host has a heap. What a file makes it ask for is bounded by the file's own length, not by what it says of itself.

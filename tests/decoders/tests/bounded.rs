@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every decoder against bytes that are almost what they should be: the bounded run that goes with all other tests.
 //!
 //! The same inputs each time. `GODWIT_FUZZ_SEED` gives others, and `GODWIT_FUZZ_RUNS` more.

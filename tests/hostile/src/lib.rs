@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the hostile domain can be told to do.
 //!
 //! Responsible for: the attacks with their numbers, and the symbols of the program that a test writes them into. One

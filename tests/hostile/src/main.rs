@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A domain that attacks, or bears witness that others live.
 //!
 //! Responsible for: doing the one thing that a test wrote into it, in the place of whichever domain it was put: at its

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Messages that no honest peer domain sends, in an order that never changes.
 //!
 //! Responsible for: every label around those that mean something, with every number of words around those that belong to

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Attacks that stay within what a domain has been given: its calls, its answers, its rings, its notifications.
 
 use core::fmt::Write as _;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The symbols that image builders write into any of the domains, so that this program can stand in for each.
 
 use sel4_microkit::var;

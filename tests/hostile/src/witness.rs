@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Signs of life, of this domain and of those that it can call.
 //!
 //! In the place of `serial-pd`: every byte that is typed is answered with a line. In the place of `migration-pd`: every

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest cannot harm its board, whatever it writes to its registers and wherever it jumps.
 //!
 //! `cargo xtask attack` runs as many rounds as one likes, from any seed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Linux guest comes up with all its CPUs, hears what is typed, and goes when it is told to.
 
 use std::time::Duration;

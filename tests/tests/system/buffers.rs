@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What waits at a board when its guest leaves goes with the guest, or is gone: a guest that comes next finds none of it.
 
 use std::path::Path;

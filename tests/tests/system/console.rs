@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! An operator at boards that `godwit run` keeps: their consoles, and who may leave and what then lives on.
 
 use std::io::Write as _;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest goes to boards with other processors and back, relies on what it was started on, and stays where that is.
 //!
 //! The boards are QEMU's `virt` with other cores than its own.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest knows what day it is, on every board that it is on, and its clock wakes it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest's debug state is no domain's: single steps, breakpoints and watchpoints stop nobody but whose they are.
 
 use anyhow::{Context as _, ensure};

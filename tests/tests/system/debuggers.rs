@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What debuggers and profilers do in a Debian guest works, or says that it does not; the board and the guest continue.
 //!
 //! A board keeps single steps, hardware breakpoints and performance counters from its guest ("What it does not do" in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The demonstration, there and back: what people see first holds on both kernels.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A destination that refuses or dies costs the guest nothing: it continues at its source, and moves to a better one.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Programs that somebody ends, by any signal at any moment: nothing is left behind, and no guest is lost.
 
 use std::path::Path;

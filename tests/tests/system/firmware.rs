@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Firmware runs where QEMU's `virt` has it, boots a kernel from there, and moves with it.
 
 use anyhow::ensure;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that does nothing any more, and never will, is reported for what it is; one that works or sleeps is not.
 
 use std::path::PathBuf;

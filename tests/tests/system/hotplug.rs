@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Linux guest whose CPUs come and go, and whose interrupts are sent here and there, loses none.
 
 use anyhow::ensure;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! An idle guest costs nothing but its own timer: no exit without an interrupt that the guest asked for.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A domain that reaches for what is not its own is stopped, named, and harms nobody else.
 //!
 //! For each attack two boards. On one, `link-pd` and `migration-pd` attack while a guest runs, which must continue to its

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest with much RAM is moved and kept like any other.
 
 use anyhow::ensure;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A link that is cut at any point of a move leaves the guest on exactly one board, and the next attempt succeeds.
 //!
 //! The relay is what is cut off, from both boards at once, as if it had been killed: before or after it passes on a

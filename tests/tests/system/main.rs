@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whole systems in QEMU: a module for each promise that the project makes.
 //!
 //! Responsible for: every test on each kernel. Those that need seL4 have `sel4` in their name, and want a Microkit SDK;

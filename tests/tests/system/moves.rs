@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Linux guest that is moved live loses nothing, whenever and however often that happens.
 
 use std::thread;

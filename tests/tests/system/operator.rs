@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What an operator does to a paused guest: looks at its registers and sets them, and chooses what its time does.
 
 use std::thread;

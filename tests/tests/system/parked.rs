@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The probe guest, parked: on one instruction, with all registers full of values that it has said before.
 //!
 //! Responsible for: what it said, and stopping it there. Never: judges.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A domain that keeps to its rights and abuses them: what its peer domains do is what docs/isolation.md says.
 //!
 //! Nobody here reaches for what is not its own (`isolation.rs` is about that). These say everything that is no message,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The physical timer is not a guest's: one that takes it harms nobody, and one that looks for it is not offered it.
 
 use anyhow::ensure;

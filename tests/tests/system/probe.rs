@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The probe guest finds every register, interrupt and count as it left it, bit by bit, on whichever board it wakes up.
 
 use std::thread;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! 32-bit programs of a Linux guest go through pauses, moves and snapshots as its others do.
 
 use anyhow::{Context as _, ensure};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every register of the table, filled with random values on a vCPU that runs, is in the record as the guest had it, and
 //! goes through record and board unchanged, whatever the board held before.
 

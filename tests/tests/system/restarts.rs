@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that asks for a reset starts again as itself, wherever it is by then.
 
 use anyhow::ensure;

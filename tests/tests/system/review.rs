@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is built keeps the policy: for every board and kernel, the image that would run there.
 //!
 //! Nothing is started. These are system tests because building what is reviewed takes a Microkit SDK.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that is moved after every step of a script of interrupts reads what it reads when it is left alone.
 //!
 //! All states that a guest can bring its interrupts into are cut on the host, over a model of the CPU interface

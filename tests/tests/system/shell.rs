@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The operator's program as a shell starts it, and what is left of it afterwards.
 
 use std::fs::File;

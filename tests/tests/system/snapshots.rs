@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that is kept in a file continues as if nothing had happened, and so does its copy wherever it is restored.
 
 use anyhow::{Context as _, ensure};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A Debian under systemd moves like any other guest: its services work on, and its journal knows of nothing.
 //!
 //! A service computes a chain of checksums (`guest/systemd/checksums`) and tells systemd that it lives, a timer starts

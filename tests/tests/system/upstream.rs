@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The demonstration with rust-sel4's own crates in place of ours: `runtime/sel4` and `runtime/sel4-microkit` keep to their interface.
 //!
 //! Wants a checkout of rust-sel4 that `RUST_SEL4` names; without one, run with `-- --skip upstream`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the domains put into the record is what the processor held, and what they restore is what it then holds: a
 //! witness says so that neither they nor the capture stub can influence.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that moves between boards of different kinds finds everything as it left it.
 //!
 //! The ZCU102 is another SoC than `virt`: its own UARTs, timers and addresses, a stage at EL3, and a link that is a

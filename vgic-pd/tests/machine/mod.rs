@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A machine to test with: the interrupt controller, and vCPUs with list registers as the
 //! hardware has them.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The plain distributor's registers, a byte at a time.
 
 use super::Plain;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The plain distributor judges injections.
 
 use super::{Flight, INTERRUPTS, InjectionState, LIST_REGISTERS, Plain};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The plain distributor's lines and list registers.
 
 use super::{Flight, INTERRUPTS, InjectionState, Interrupt, LIST_REGISTERS, Plain};

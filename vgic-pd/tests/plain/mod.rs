@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A deliberately plain GICv2 distributor: one structure an interrupt, one byte an access.
 //!
 //! Responsible for: saying what the specification says, as simply as possible, so that the real

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A vCPU as good as new, whatever ran on it.
 //!
 //! A guest that switched itself off, was stopped or starts again leaves interrupts behind in list registers and active

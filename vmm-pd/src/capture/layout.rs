@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the capture stub and its two callers agree on: commands, exits, and the data page.
 //!
 //! Responsible for: the place of every word. The stub's code takes the numbers from here, and the place of each

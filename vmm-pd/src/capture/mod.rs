@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Capture and restore of a vCPU's whole state on a kernel that gives out only part of it.
 //!
 //! seL4 hands a VMM the thread's registers and a few system registers; across cores, it answers the others with stale

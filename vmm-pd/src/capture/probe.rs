@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The board's constants, read once by a vCPU that has no guest yet.
 
 use channel::VcpuId;

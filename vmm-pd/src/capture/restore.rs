@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Restore of one vCPU: the state machine around [`Command::Load`], and the release that lets it run.
 
 use channel::VcpuId;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Capture of one vCPU: the state machine around [`Command::Save`].
 
 use channel::VcpuId;

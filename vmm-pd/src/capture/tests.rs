@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Capture and restore against a model of the kernel, the processor and the stub.
 
 pub(crate) mod fake;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The clock of the day that the guest sees: an Arm PrimeCell RTC, PL031.
 //!
 //! Responsible for: every register and the interrupt line, as the PL031's manual (DDI 0224C, chapter 3) has them. The clock

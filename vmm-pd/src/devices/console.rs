@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console that the guest sees: an Arm PrimeCell PL011 UART, revision r1p4.
 //!
 //! Responsible for: every register, both FIFOs and the interrupt line, as the PL011's manual

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The guest's devices that `vmm-pd` is: the UART and the clock of the day.
 
 pub mod clock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Stage-2 aborts: the emulated devices, and addresses where nothing is.
 //!
 //! Responsible for: finding out what a load or store does, from its syndrome or from the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which virtual address a load, store or maintenance instruction accesses.
 //!
 //! Responsible for: every instruction of A64 that addresses memory (DDI 0487, C4.1.94 and, for maintenance by address,

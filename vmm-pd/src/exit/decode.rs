@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why a vCPU left the guest: seL4's fault messages, decoded.
 //!
 //! Responsible for: one type for every exit, with the syndrome's fields taken apart (DDI 0487,

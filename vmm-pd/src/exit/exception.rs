@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Exceptions that the guest takes because of what it did.
 //!
 //! Responsible for: entering the guest's own exception vector as the architecture describes

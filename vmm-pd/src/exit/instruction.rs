@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Decoding the loads and stores whose aborts carry no description.
 //!
 //! Responsible for: pairs and write-back addressing of the general registers (DDI 0487, C4.1.94),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a vCPU's exit is, and what the guest sees next.
 
 pub mod abort;

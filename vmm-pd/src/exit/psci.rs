@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! PSCI 1.1, the SMC calling convention and a hypervisor's own calls, as decisions.
 //!
 //! Responsible for: what each function number asks for and what each answer is worth

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Trapped system register accesses.
 //!
 //! Responsible for: what the configuration of `HCR_EL2` and `MDCR_EL2` sends here (DDI 0487,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a vCPU needs to run: time that runs.
 //!
 //! Responsible for: that nothing but `timer-pd`'s answer makes a [`RunPermit`]. A vCPU is let run with one only, at its

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The machine: its vCPUs, what each is doing, and what happens when one leaves the guest.
 //!
 //! Responsible for: dispatching every exit, and the order in which vCPUs run again. Must never:

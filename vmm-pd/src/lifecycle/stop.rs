@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Pause and resume: start-up, stop, resume, export and import.
 //!
 //! Responsible for: the order in which the parts of a machine are stopped and started, so that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The shell that measures: what captures and restores cost, said on the console.
 //!
 //! Responsible for: the board's counter around each of the machine's calls, and a line whenever the machine continues,

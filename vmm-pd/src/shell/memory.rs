@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The memory regions of this domain, as `system.xml` maps them.
 //!
 //! Responsible for: every access to memory that others share: guest RAM and the capture pages

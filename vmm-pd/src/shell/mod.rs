@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The port between the machine and seL4.
 //!
 //! Responsible for: one invocation, call or memory access for each of the machine's wishes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The shell that does not measure, as in every image but a benchmark's: calls are made, and nothing else.
 
 use channel::ring::Producer;

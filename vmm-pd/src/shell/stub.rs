@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The capture stub: what a stopped vCPU runs at EL1 so that its whole state can be saved or loaded.
 //!
 //! Responsible for: the code of the page that the guest's stage 2 maps read-only and executable at

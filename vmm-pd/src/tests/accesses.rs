@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whatever a guest accesses, and however: a value or its own abort, and the machine continues.
 
 use super::board::{Board, ENTRY, vcpu_id};

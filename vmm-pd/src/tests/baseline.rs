@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest may rely on of its processor, from its start on.
 
 use state::{BaselineV1, ImplementationV1, MachineRecordV2, RegisterFile};

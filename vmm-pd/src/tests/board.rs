@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board of memory: four fake processors, the real `vgic-pd` and `timer-pd`, RAM as a map.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What waits at the console belongs to the guest: it goes where the guest goes, once, and to nobody else.
 
 use channel::vmm::{Phase, Request};

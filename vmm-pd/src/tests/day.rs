@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The clock of the day is right wherever the guest is, and its match interrupts there.
 
 use channel::vmm::Request;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What an operator hears of a vCPU that hangs, and of one that does not.
 
 use channel::vmm::{Request, decode_hang};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The machine on a board of memory: what each exit means to its guest.
 
 mod accesses;

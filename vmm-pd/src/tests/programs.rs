@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! 32-bit programs: a state that the kernel keeps for a thread and does not let anybody write.
 
 use channel::vmm::{Phase, Request};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! List registers that are rearranged while the guest runs.
 
 use super::board::{Board, Did, ENTRY, vcpu_id};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that has been moved and asks for a reset.
 
 use super::board::{BUNDLE, boot_from};

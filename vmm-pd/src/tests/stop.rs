@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A machine that is stopped, its record, and the board that takes that over.
 
 use super::*;

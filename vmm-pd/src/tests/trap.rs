@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest gets for debug registers and a performance monitor that its board keeps from it.
 
 use channel::vmm::Phase;

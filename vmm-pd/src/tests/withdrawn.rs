@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is withdrawn from a list register, and who has it then.
 
 use super::board::{Board, Did, ENTRY, vcpu_id};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Writing a bundle, which only the host does.
 //!
 //! Responsible for: producing bytes that [`Bundle::parse`](crate::Bundle::parse) accepts, or saying why there are none.

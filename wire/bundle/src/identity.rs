@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What tells one bundle from another: the CRC-64 of what is loaded where.
 //!
 //! Responsible for: computing it, of a bundle to be written or of one that comes piece by piece. Never: keeps any of it.

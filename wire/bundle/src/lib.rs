@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The guest bundle: what `vmm-pd` loads into guest RAM at boot.
 //!
 //! One file: a header, a table of segments, the segments' bytes. The host writes it ([`encode`], feature `encode`) and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whether a vCPU can still do anything: from its registers, and the instructions that they point to.
 //!
 //! Responsible for: two things that a vCPU never leaves by itself, and which nothing else that a guest has ends either.

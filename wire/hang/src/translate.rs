@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A stage-1 translation table walk in software, for the instructions that the guest aborts with.
 //!
 //! Responsible for: finding the intermediate physical address of a guest's virtual address, as the

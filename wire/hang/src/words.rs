@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a vCPU hangs in, for people.
 //!
 //! Exception classes: DDI 0487, table D24-18; of system registers, `op1` says whose they are (D23.1, and C5.1.3 for

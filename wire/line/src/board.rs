@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The board's end: answers, and sends its data when it has been told that there is room.
 //!
 //! Responsible for: what a board says to what a host says, and for a clear start: a host that died may

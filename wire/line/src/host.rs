@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The host's end: begins sessions, polls, and asks for what is missing.
 //!
 //! Responsible for: everything that depends on time. Must never: read a clock; whoever runs it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A reliable stream of bytes, both ways, over a serial line that loses and damages them.
 //!
 //! Responsible for: cutting the streams into numbered segments, telling damaged ones by a CRC, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A segment: what one end says to the other at a time, and its encoding.
 //!
 //! Responsible for: the bytes of a segment, and that a damaged one is not taken for another. Must

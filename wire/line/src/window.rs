@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What was sent and has not been acknowledged: go-back-N (Tanenbaum, Computer Networks, 3.4.2).
 //!
 //! Responsible for: keeping segments until they have arrived, and which of them comes next on the

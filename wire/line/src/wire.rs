@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Segments to and from the line's bytes.
 //!
 //! Responsible for: finding segments between zeros, and giving out an encoded one piece by piece.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two ends over a line that drops, flips, duplicates and delays bytes.
 
 mod harm;

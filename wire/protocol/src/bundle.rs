@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How a bundle is recognised by its first page, and offered.
 
 use guest_bundle::Bundle;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why a request is refused, and why a move does not take place, as it travels.
 
 use super::MoveId;

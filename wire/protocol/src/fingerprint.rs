@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Fingerprints of pages, and checks of everything else.
 //!
 //! Responsible for: telling fast and surely whether a page of guest RAM is what it was. Must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Frames: how messages lie in a stream of bytes.
 //!
 //! Responsible for: cutting a byte stream into messages, and finding the next one after anything

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How much memory `migration-pd` works in, which is set aside when a board's image is built.
 
 use lz4_flex::block::get_maximum_output_size;

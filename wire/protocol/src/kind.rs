@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The numbers of all messages: a frame's kind.
 //!
 //! A kind is never given a new meaning; a message that changes gets a new one, or all get a new

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What travels on a board's link: frames, and the messages in them.
 //!
 //! Responsible for: the one definition of every message between the operator's program and a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the operator's program and a board say to each other.
 //!
 //! Responsible for: requests, answers and events, with their encoding. Every request has one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How fast a board's link is, and what has to be allowed for because of it.
 //!
 //! Responsible for: every time and size that depends on the speed of a line, for both boards and the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Pages as they lie in a [`Transfer::Pages`](super::Transfer::Pages) message.
 //!
 //! Responsible for: packing and unpacking pages. Must never: give out a page whose contents are

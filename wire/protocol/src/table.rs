@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is known of each page: its fingerprint when last looked at, whether that was sent, and
 //! for how long the page should rest before it is.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How long boards and the host wait for each other.
 //!
 //! Responsible for: every such time that does not follow from a link's speed ([`Pace`] has those, and what it says of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a source and a destination say to each other in a move, relayed by the host.
 //!
 //! Responsible for: the messages of the hand-over and of the data that precedes it. Must never:

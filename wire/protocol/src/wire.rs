@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Canonical postcard: one value, one encoding.
 //!
 //! Responsible for: turning messages into bytes and back. Must never: accept bytes that it would

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What each register of the table may hold, for a 64-bit guest at EL1 and EL0.
 //!
 //! Responsible for: one rule for every row of the table, and what the rule says in words. Whoever turns the rules into

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The register table: every AArch64 register that belongs to a vCPU, once.
 //!
 //! Responsible for: name, public identifier, width, class, place of capture and restore policy of each register

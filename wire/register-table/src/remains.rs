@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest can change and that is still there when something else runs, and why it does no harm.
 //!
 //! Responsible for: an answer for each kernel and for every register of the table, every other register that EL1 or EL0 of

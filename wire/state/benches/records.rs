@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How long records take to encode and decode on the host, and how large they are: `cargo bench -p state`.
 
 mod largest;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whether a machine may move: what a guest would notice is refused, what it cannot notice is allowed.
 //!
 //! Responsible for: comparing two descriptions, the machine's and the destination board's, by the policies of the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest may rely on of its processor.
 //!
 //! Responsible for: the description of the processor that a guest was started on, and the implementations that it was

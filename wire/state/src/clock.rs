@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The clock of the day's part of `vmm-pd`'s record: a PL031 (DDI 0224).
 //!
 //! Responsible for: the registers of the clock that the guest sees, and what ties it to the guest's count. Never: a time of

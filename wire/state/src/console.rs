@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console device's part of `vmm-pd`'s record: a PL011 (DDI 0183).
 //!
 //! Responsible for: the registers and FIFO contents of the UART that the guest sees, and what was typed and waits for room

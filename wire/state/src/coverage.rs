@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Features of a processor whose state no record carries.
 //!
 //! Responsible for: which fields of the identification registers (DDI 0487, D24.2) announce state at EL1 or EL0 that the

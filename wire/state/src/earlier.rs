@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Payloads of earlier versions, read and compared as if what later versions added at the end followed as zeros.
 //!
 //! Responsible for: the zeros, without a copy of the payload. Never: knows what they mean

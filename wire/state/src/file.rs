@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A set of registers with their values.
 //!
 //! Responsible for: getting and setting registers by name or identifier, and the one order and form in which they

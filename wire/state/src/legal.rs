@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Whether a register's value is one that a guest could have.
 //!
 //! Responsible for: holding everything that comes from a file, from another board or from the operator to the rules of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The register table and the canonical records of a virtual machine's state.
 //!
 //! Responsible for: which registers belong to a vCPU and what is done with each ([`register_table!`], [`Register`]);

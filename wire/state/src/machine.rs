@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record that describes a machine: what it is, not what it does.
 //!
 //! Responsible for: everything of a board that a guest can notice and that does not change while it runs. Never:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Records: the one encoding of each domain's part of a machine's state.
 //!
 //! Responsible for: a header that can be read without decoding what follows, and a payload that has exactly one

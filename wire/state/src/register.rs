@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A register of the table: its name, public identifier, and what is done with it.
 //!
 //! Responsible for: turning the table's rows into values. Identifiers are those of Linux's `KVM_GET_ONE_REG`

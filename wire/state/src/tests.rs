@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Tests of what belongs to several modules; what they need to make records up.
 
 mod admission;

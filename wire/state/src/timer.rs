@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record of `timer-pd`: the machine's time, and each vCPU's virtual timer.
 //!
 //! Responsible for: time as the guest sees it (DDI 0487, D11.2). Never: an offset, or a board's own count.

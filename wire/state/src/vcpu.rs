@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record of `vmm-pd`: the vCPUs, the console device, and the clock.
 //!
 //! Responsible for: what a vCPU is while it is paused. Never: its interrupts (`vgic-pd`'s record) or its timer

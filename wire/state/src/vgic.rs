@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The record of `vgic-pd`: the interrupt controller as the architecture defines its state (IHI 0048B).
 //!
 //! Responsible for: each interrupt's and each CPU interface's state. Never: list registers, or anything else that

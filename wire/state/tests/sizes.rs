@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How large records get: what a link carries while a guest is paused.
 
 #[path = "../benches/largest/mod.rs"]

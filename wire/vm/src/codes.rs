@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Enumerations with written-out numbers on the wire.
 
 /// Defines an enumeration of codes: one byte on the wire, a word in a message between domains; unknown values are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest's machine is, to everybody who speaks of it: domains, records, messages, the operator's program.
 //!
 //! Responsible for: the one place of each fact that several of them need (how many vCPUs, where RAM begins, how large a

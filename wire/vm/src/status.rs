@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is said of a machine as a whole.
 
 use core::fmt;

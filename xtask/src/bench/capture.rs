@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What it costs to capture and to restore one vCPU: the way that every snapshot and every move takes.
 //!
 //! A guest is paused and resumed again and again on a board whose `vmm-pd` is built to look at the counter

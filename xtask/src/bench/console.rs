@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a byte on the console costs, in both directions, beside a plain QEMU `virt` with the same guest.
 //!
 //! The guest is Debian's kernel with a BusyBox shell. It prints lines of text, and reads what is typed with its terminal in

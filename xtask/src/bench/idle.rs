@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What an idle Linux guest costs the host.
 
 use std::io::{BufRead, BufReader};

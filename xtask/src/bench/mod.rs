@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `cargo xtask bench`: what exits cost, in instructions and in time, what a capture and a restore of a vCPU cost in
 //! instructions, what an idle guest costs, what a byte on the console costs, and what live moves cost.
 //!

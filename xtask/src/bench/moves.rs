@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What live moves cost: the demonstration's guest, which rewrites 8 MiB of its 128 all the time, there and back.
 
 use std::fmt;

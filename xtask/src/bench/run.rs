@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! One run of the benchmark guest.
 
 use std::io::{BufRead, BufReader};

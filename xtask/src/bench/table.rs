@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The figures, side by side with what they should be.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A mini UART that behaves as BCM2711 ARM Peripherals says, with the errata.
 
 #![allow(

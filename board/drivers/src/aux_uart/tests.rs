@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The driver against a mini UART that behaves as the manual and its errata say.
 
 use super::fake::Fake;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A UART that behaves as UG1085 and UG1087 say.
 
 #![allow(

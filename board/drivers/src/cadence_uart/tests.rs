@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The driver against a UART that behaves as UG1085 and UG1087 say.
 
 use super::fake::{DEPTH, Fake};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A UART that behaves as the S905 datasheet says.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The driver against a UART that behaves as the S905 datasheet says.
 
 use super::fake::{DEPTH, Fake};

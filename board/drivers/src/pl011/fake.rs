@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A PL011 that behaves as DDI 0183G says.
 
 #![allow(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The driver against a PL011 that behaves as DDI 0183G says.
 
 use super::fake::Fake;

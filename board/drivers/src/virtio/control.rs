@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The control queues of a virtio console, which open a port (Virtio 1.2, 5.3.6.2).
 //!
 //! Responsible for: opening one port as soon as the device has it, and noticing when the other end

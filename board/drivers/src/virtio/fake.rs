@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A virtio console device for tests on the host, as little obliging as the standard allows.
 //!
 //! Responsible for: the device's side of Virtio 1.2, 5.3, with a port 1, and with the program's own

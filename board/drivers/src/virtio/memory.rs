@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The memory that a virtio console and the driver of its port share.
 //!
 //! Responsible for: the layout of split virtqueues (Virtio 1.2, 2.7) and receive buffers. Must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A port of a virtio console (Virtio 1.2, 5.3).
 //!
 //! Responsible for: sending from any physical memory without a copy, several buffers under way at

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A split virtqueue of single buffers (Virtio 1.2, 2.7).
 //!
 //! Responsible for: handing buffers to the device and taking them back, and for telling each

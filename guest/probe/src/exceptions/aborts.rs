@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Access where nothing is, and to registers that a guest need not have.
 
 use core::arch::asm;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! SMC and HVC.
 
 use core::arch::asm;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every way to access an emulated device: sizes, pairs, write-back, the zero register.
 //!
 //! On the distributor's priority registers, which can be accessed by byte, and the console's identification registers.

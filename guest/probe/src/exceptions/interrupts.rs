@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The interrupt controller's corners, on one vCPU.
 //!
 //! With interrupts masked in `PSTATE`, what is delivered is seen by reading `GICC_IAR`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `exceptions`: what trips up hypervisors, a case each.
 //!
 //! Lines: `probe: <case> ok`, or `probe: <case> FAILED: …` for each thing that is not as it should be. `only=<case>,…`

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What takes a second vCPU: targets of shared interrupts, and switching it off and on.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Doing something that may be answered with an exception, and seeing which.
 
 use core::cell::UnsafeCell;

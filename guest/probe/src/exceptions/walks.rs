@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! With the MMU on: unaligned access to a device, and tables that are not there.
 
 use core::arch::asm;

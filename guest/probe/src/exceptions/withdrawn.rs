@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Interrupts that change while they are pending, before anybody has taken them.
 //!
 //! With interrupts masked in `PSTATE`, so that a controller that is emulated has given them to a list register already.

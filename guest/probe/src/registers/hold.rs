@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! All general and FP/SIMD registers, held at once.
 //!
 //! The registers are loaded from a frame, both stack pointers and the flags included, and stay loaded while the vCPU

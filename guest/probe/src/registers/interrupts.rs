@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A state of interrupts that survives a move or does not: active ones nested by priority, active and pending again,
 //! active with their priority dropped, pending behind a running priority, behind a mask, from several sources, and
 //! disabled.

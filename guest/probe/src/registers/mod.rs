@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mode `registers`: every vCPU fills every register it has with values of its own, holds them for a while, compares.
 //!
 //! A round, on all vCPUs together: set up a state of interrupts, some active, some pending ([`interrupts`]); a few

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! System registers: random values in, the same values out.
 //!
 //! What a register does not implement of a value it does not keep: expected is what it reads as when all are written.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every register of the table that is a vCPU's state: how the probe reads, fills and compares it.
 //!
 //! The accesses are generated from the register table, so that a new row is filled and compared without anybody having

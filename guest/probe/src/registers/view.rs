@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest can read about its interrupts.
 
 use guest_runtime::gic::{self, cpu_interface, distributor};

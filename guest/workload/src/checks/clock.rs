@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Time goes forwards, on every CPU and between them, and every clock tells the same.
 //!
 //! A thread on each CPU wakes every two milliseconds. It compares the virtual counter and `CLOCK_MONOTONIC` with the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! FP/SIMD registers keep what is in them, and arithmetic comes out as it did the first time.
 //!
 //! A thread on each CPU. The registers hold random 128-bit patterns across time slices, interrupts and system calls;

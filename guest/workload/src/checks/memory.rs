@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Memory holds what was written into it: 8 MiB, verified and rewritten without a pause, page by page.
 
 use std::hint::black_box;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The checks, a file each, and what they share.
 
 mod clock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two processes count together through a pipe: each word is answered once, in order.
 //!
 //! Each side carries a sum over everything that was said. A word lost, repeated or altered makes the sums differ for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Sleeps last as long as was asked for: never shorter, and not absurdly longer.
 
 use std::sync::atomic::Ordering;

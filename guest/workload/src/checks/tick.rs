@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A sign of life every 100 ms, numbered, with every clock's reading.
 
 use std::sync::atomic::Ordering;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest asks a terminal.
 //!
 //! Responsible for: leaving out of what is shown for the second time what a terminal would answer: the answer would be

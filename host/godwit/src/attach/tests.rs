@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Somebody at a console, with this test in place of the keeper.
 
 use std::thread::{self, JoinHandle};

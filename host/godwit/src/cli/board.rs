@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Boards as they are named on the command line.
 
 use anyhow::Context as _;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit boards`.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit demo`, also `cargo demo`.
 
 use std::io::Read as _;

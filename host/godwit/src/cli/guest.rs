@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Arguments that say what a board boots, for every command that builds an image.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit image`.
 
 use std::path::{Path, PathBuf};

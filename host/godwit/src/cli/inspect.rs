@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit inspect` and `godwit diff`.
 
 use std::path::PathBuf;

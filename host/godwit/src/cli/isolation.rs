@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit isolation`.
 
 use std::path::PathBuf;

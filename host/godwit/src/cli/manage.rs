@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit status`, `pause`, `resume`, `discard` and `statistics`.
 
 use std::time::Duration;

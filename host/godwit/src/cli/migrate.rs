@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit migrate` and `godwit resolve`.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The command line: what can be typed, and which function of this library does it.
 //!
 //! Responsible for: arguments, messages for people, and exit statuses. Never: does anything that a program using this

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A move's progress: a bar for a person, a line a round for everything else.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit reg list`, `godwit reg get` and `godwit reg set`.
 
 use std::path::{Path, PathBuf};

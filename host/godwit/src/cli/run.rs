@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit run`, `console` and `end`: a board, and the terminals that watch it.
 
 use std::os::unix::net::UnixStream;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The demonstration on a screen: two consoles with coloured margins, a progress bar below them, steps in between.
 //!
 //! Responsible for: showing each piece of a line as it arrives, and a sentence that continues elsewhere where it left

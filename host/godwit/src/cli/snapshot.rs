@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `godwit snapshot` and `godwit restore`.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How messages look: marked and coloured for a person at a terminal, plain for everything else.
 
 use std::io::{IsTerminal as _, Write as _};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why a board did not do what was asked.
 //!
 //! Responsible for: saying which board, what was attempted, and what the operator can do. Must never: blame a board that

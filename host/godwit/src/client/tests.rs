@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A client of a board that does not mean well.
 
 use std::os::unix::net::UnixListener;

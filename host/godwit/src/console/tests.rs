@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A real pseudo-terminal, and what is typed at one.
 
 use std::fs::File;

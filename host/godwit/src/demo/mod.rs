@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The demonstration: Debian's Linux leaves one board while it runs, and carries on, in mid-sentence, on another.
 //!
 //! Responsible for: the order of events from an empty machine to the guest's own report, each wait with a bound, and

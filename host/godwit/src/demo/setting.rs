@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The stage for the demonstration: two boards that differ in what a guest must not notice.
 //!
 //! Responsible for: the options, and the images and QEMU machines that follow from them. Never: moves anything.

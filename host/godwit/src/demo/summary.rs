@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What comes out of the demonstration.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the demonstration shows, and to whom.
 //!
 //! Responsible for: the boundary between what happens and how it looks. Never: decides what happens.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! One accessor for all registers: by name or identifier, get and set.
 //!
 //! Responsible for: finding a register in whichever record holds it. Never: lets a constant be changed, which a restore

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What differs between two snapshots.
 //!
 //! Responsible for: naming every value that differs, and the pages. Never: says that two machines are the same when a

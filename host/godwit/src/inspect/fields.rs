@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Registers' fields, where a person wants them apart (DDI 0487, D19 and D24).
 //!
 //! Responsible for: names and meanings of fields. Never: needed to restore anything.

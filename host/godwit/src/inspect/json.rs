@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A snapshot as JSON.
 //!
 //! Values of registers are strings in hexadecimal, because JSON's numbers end at 53 bits. Names are those of the records

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The register table, as a person or a program reads it.
 
 use std::fmt::Write as _;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A paused guest on its board: its registers, read and set.
 //!
 //! Responsible for: what `godwit reg` does to a board. The domains' records are read as they are; a value is checked here,

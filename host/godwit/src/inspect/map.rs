@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guest RAM as a picture.
 //!
 //! Responsible for: what is zero, used, the same as elsewhere, or changed, in a few lines whatever the size. Never: reads

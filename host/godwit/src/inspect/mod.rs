@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Looking at a machine's state: what a snapshot holds, as people and programs read it.
 //!
 //! Responsible for: registers by name or identifier, with their fields where that helps; interrupts, timers and memory in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is shown is what is there.
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A snapshot as a person wants to read it.
 
 use std::fmt::{self, Write as _};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! State in words, the same wherever it is shown.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest has said on its console, as far as it is kept.
 //!
 //! Responsible for: the last bytes, each with its place since the board began. Never: grows without end.

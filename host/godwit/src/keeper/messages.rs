@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a keeper and those who watch its board say to each other, over a Unix socket.
 //!
 //! Responsible for: the one definition of these messages. Both ends are the same program; a keeper of another version

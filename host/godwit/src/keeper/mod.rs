@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The process that keeps a board: QEMU, its console and its link.
 //!
 //! Responsible for: a board living as long as somebody wants it to, and not as long as a terminal; its console for any

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a person should know of what a board says of itself.
 
 use protocol::MoveFailure;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A few words with a board's keeper, for whoever does not stay to watch.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Those who watch a board's console.
 //!
 //! Responsible for: each hearing everything that the guest says, in order and with notices where they belong, as fast as

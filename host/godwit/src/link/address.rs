@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Where a board's link is: what the operator types, and what messages say.
 
 use std::fmt;

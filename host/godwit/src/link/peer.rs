@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The other end of a link, for tests that play a board or a client.
 
 use std::io::{Read as _, Write as _};

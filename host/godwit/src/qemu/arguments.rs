@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What QEMU is started with.
 //!
 //! Responsible for: filling in a board's template for a machine, and what only some versions of QEMU want to hear. Never:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The processor that QEMU emulates, where somebody wants another than the board's file names.
 //!
 //! Responsible for: which there are, on this board and in this QEMU, and the argument that asks for one. Never: decides

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Starting a process that does not outlive this one.
 //!
 //! Responsible for: QEMU ending with whoever started it, even if that is killed. Never: tied to the thread that asks,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 use super::*;
 use image::{Board, Kernel, workspace};
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Ending the doubt about a move: by the boards' own word where they have one, else by the operator's.
 //!
 //! Responsible for: saying what is known, and handing the operator's verdict to the source. Must never: decide by itself,

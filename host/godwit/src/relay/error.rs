@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why a move did not take place.
 
 use super::GuestLocation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How long a move over a line will take, before it begins.
 //!
 //! Responsible for: bounds from the line's rate and the guest's RAM, and a guess between them. Nobody knows how much of its

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Where a guest is after a move that did not go as it should.
 //!
 //! Responsible for: concluding that from what the boards say of themselves. Must never: place a guest on a board because

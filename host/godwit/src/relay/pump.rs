@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The relay's loop: one thread for each direction, and one that follows the move.
 
 use super::rate::Rate;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How fast a move is, for people to read.
 //!
 //! Responsible for: averages over a time that means something. Two reports may come at once, with megabytes between them,

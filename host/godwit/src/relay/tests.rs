@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Moves between two boards in this process, over sockets, and what they say when they fail.
 
 mod board;

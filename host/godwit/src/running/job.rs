@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a command is doing with a board that others must not disturb.
 //!
 //! Responsible for: at most one move, snapshot or restore at a time on a board, as far as it is run from this machine, and

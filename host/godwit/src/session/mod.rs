@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board under a program's control: started, its console listened to and typed at, its link at hand.
 //!
 //! Responsible for: what the demo and the system tests do with a board, each wait with a bound, and each error with the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a console has said so far, and waiting for what it will say.
 //!
 //! Responsible for: keeping every byte but carriage returns, and waking whoever waits for a text. Never: loses or

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest is started from, as a snapshot holds it: pages that follow those of guest RAM.
 //!
 //! Responsible for: holding them to what the guest's record says. Never: sends or stores them.

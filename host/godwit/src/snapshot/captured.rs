@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guest RAM, and what the guest is started from, as they come from a board.
 
 use std::collections::BTreeMap;

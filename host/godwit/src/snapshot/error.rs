@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Why a snapshot cannot be taken, read or restored.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A snapshot's file, read a piece at a time and written whole.
 //!
 //! Responsible for: telling a file that is cut off from one that is damaged, from one that is something else, and from

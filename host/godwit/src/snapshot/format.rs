@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! How a snapshot lies in its file.
 //!
 //! Responsible for: the layout, and finding out what is wrong with bytes that should be one. Never: reads or writes a

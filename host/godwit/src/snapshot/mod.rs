@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Snapshots: a guest in a file.
 //!
 //! Responsible for: taking a guest's state and memory off a board while it runs or is paused, keeping them in a file,

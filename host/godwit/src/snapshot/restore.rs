@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Restoring a snapshot: the host as the source of a move.
 //!
 //! Responsible for: offering what a file holds to an empty board, and saying whether the guest is there now. Never:

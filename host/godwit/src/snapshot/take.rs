@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Taking a snapshot: the host as the destination of a move that it calls off.
 //!
 //! Responsible for: receiving what a source sends, exactly as a board would, and then resuming the guest there.

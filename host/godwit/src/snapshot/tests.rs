@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What snapshots' tests share, and the tests of the file.
 
 mod boards;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Those who share a board's link.
 //!
 //! Responsible for: which frame from the board goes to whom, and tags that two clients may have chosen alike. Never: lets

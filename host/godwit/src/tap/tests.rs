@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A tapped link between a board and clients, all of them this test.
 
 use protocol::management::{Figures, Phase, Stage};

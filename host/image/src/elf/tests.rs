@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Writer};
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 use std::collections::BTreeMap;
 
 use kernel_image::{Description, MachineLimits};

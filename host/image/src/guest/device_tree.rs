@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The device tree of the guest's machine.
 //!
 //! Responsible for: describing exactly what `vmm-pd` and `vgic-pd` emulate, the same on every board. Never: contains

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Linux's arm64 `Image`, as Documentation/arch/arm64/booting.rst describes it.
 //!
 //! Responsible for: unpacking what distributions ship (plain, gzip, or an EFI "zboot" image that holds a gzip), and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Guests: from a kernel or a flat binary to the bundle that `vmm-pd` loads.
 //!
 //! Responsible for: where in guest RAM things go, the device tree that describes the guest's machine, and saying what

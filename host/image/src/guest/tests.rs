@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 use guest_bundle::Bundle;
 
 use super::linux::tests::{gzip, image};

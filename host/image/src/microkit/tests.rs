@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! SDKs that can be used and that cannot.
 
 use super::*;

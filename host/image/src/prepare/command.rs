@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Running other programs, quietly unless they fail.
 //!
 //! Responsible for: what they said being in the error, and a full disk being an error even where a program waits for it to

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The initramfs: a cpio archive in the format that Linux unpacks at boot.
 //!
 //! Responsible for: writing the "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst) and reading

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Programs of Debian's with the libraries that they need, as an archive to follow an initramfs.
 //!
 //! Responsible for: which files of unpacked packages a dynamically linked program needs (System V ABI, `DT_NEEDED`), and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What has to be there before a guest can be built and run: compilers' targets, QEMU, and Debian's arm64 packages.
 //!
 //! Responsible for: having `setup/bring` install what is missing, or saying with its words what to type; a Linux guest

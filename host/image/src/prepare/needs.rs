@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What this machine has to have: programs, packages, Rust's targets.
 //!
 //! Responsible for: naming what is needed, and passing on what `setup/bring` says, which knows what that means and how to

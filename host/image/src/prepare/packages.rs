@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Packages of Debian's archive, of the guests' architectures, without installing them.
 //!
 //! Responsible for: fetching and unpacking single files with apt and dpkg, from the system's own sources and checked

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Which board can send its guests to which, as far as the boards' files can tell.
 //!
 //! Responsible for: one row and one column for all boards with the same processor, and a reason wherever a guest stays.

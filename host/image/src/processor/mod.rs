@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What boards' processors are, from the boards' files: for questions that are asked before a board runs.
 //!
 //! Responsible for: `board/processors.toml` and the processors of `board/*/board.toml` as baselines ([`Named`]), what

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What several processors have in common, for a guest that is to go between them.
 //!
 //! Responsible for: the baseline that a guest is promised, what that costs it, and how it is kept from using the rest: no

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What has to hold between elements of a description.
 //!
 //! Responsible for: names and identifiers that are unique, addresses that do not overlap, calls that cannot deadlock.

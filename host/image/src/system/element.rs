@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! An element of a description, with what it takes to say where it stands.
 //!
 //! Responsible for: attributes and children, their values and ranges, and errors that name the element. Never: knows

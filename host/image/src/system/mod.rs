@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The system description: which domains there are, what each may touch, and whom it may call.
 //!
 //! Responsible for: reading the part of Microkit 2.3.0's format that Godwit uses, refusing what Microkit's tool would

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! From XML to typed structures.
 //!
 //! Responsible for: which elements and attributes there are, what they mean, and names that refer to regions and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a capability in a thread's slot lets it do.
 //!
 //! Responsible for: a fact for each, with the object that it leads to. Never: passes over one that it does not understand.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Facts of the image for seL4: every frame, mapping and capability that Microkit's tool puts into it.
 //!
 //! Responsible for: reading the tool's capDL description (`--capdl-json`) and following it from each thread: its address

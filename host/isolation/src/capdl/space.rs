@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Address spaces, from the root of a thread's page tables down to the frames, and what the frames are.
 //!
 //! Responsible for: a fact for each frame that somebody can reach, under the name of its region. Never: takes memory for a

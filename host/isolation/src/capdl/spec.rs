@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The form of Microkit's capDL description, as far as it bears rights.
 //!
 //! Responsible for: objects and capabilities as its tool writes them (`--capdl-json`, Microkit 2.3.0). A kind of object or

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The capDL description that Microkit 2.3.0 would emit for a description: the same objects, slots and rights.
 
 use std::collections::BTreeMap;

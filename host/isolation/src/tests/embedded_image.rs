@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The embedded kernel's image: read back from its bytes, and compared with a description that it was not built from.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The review reviewed: what it must accept, and what it must find, with the right element to blame.
 
 mod capdl_mutations;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mutations of `system.xml`: each widens, moves or loses a right, and must be blamed on the element that does so.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the guest is started from, sent along: it does not change, so it goes once and before guest RAM.
 //!
 //! Responsible for: sending its pages in order, in slices that the guest's share of the board's time allows. Must never:

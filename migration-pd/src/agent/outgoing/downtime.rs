@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! When the guest is to be paused, and when it must not be, or not any longer.
 //!
 //! Responsible for: what the pre-copy rounds over RAM have taken; what the last one and the pages that are left will take, held

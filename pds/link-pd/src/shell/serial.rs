@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The link's device where it is a UART, from the variables that the image holds.
 
 use drivers::Mmio;

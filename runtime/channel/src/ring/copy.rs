@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Reading bytes that another domain may be writing.
 //!
 //! Responsible for: one copy, each byte read once. Must never: create a reference to memory that

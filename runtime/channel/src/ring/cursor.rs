@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A position in a ring.
 //!
 //! Responsible for: turning counts of bytes into places within a region. Must never: yield a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two domains in one program, for tests on the host.
 
 extern crate std;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The rings, checked exhaustively on the functions that the domains run.
 //!
 //! Responsible for: two models, each over every order of steps within its bounds. In [`honest`], two domains pass bytes

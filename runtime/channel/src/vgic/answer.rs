@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What `vgic-pd` answers: a value and what to inject, who sits in the list registers, what to restore.
 
 use super::{CpuInterface, LIST_REGISTERS};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two honest sides behave as a bounded queue.
 
 use super::{Region, attach};

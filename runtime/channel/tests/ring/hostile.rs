@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A peer domain that writes anything into its region at any time.
 
 use super::{Region, attach};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The rings between domains: against a plain queue, a hostile peer domain, and two threads.
 
 mod honest;

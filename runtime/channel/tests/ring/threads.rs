@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two threads that sleep whenever the ring says so: bytes arrive whole and in order, and no
 //! wake-up is lost.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `#[protection_domain]`: names the function that initialises a domain.
 //!
 //! Responsible for finding the function's name, and nothing else; the rest is

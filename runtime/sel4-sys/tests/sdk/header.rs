@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! As much of C as seL4's headers are written in: conditions on the kernel's options, enumerations, fields of
 //! structures, numbers.
 //!

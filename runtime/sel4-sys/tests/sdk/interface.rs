@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The descriptions of invocations that come with seL4, and where they put each parameter.
 //!
 //! Responsible for: the rule by which seL4's stubs pack parameters. Parameters smaller than a word share one, each

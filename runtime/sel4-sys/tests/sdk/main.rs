@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Compares every number of this crate with what an installed Microkit SDK says of each board and configuration.
 //!
 //! The boards are those under `board/` that run seL4, the configurations all that the SDK has for them. The SDK is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A kernel with one processor that runs the stub: what the stub's code does, said in Rust.
 
 mod hardware;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A GICv2 virtual CPU interface, register by register (IHI 0048B, chapter 5).
 //!
 //! Responsible for: what a guest's accesses do to list registers, `GICH_VMCR` and `GICH_APR`, what seL4's one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! List registers, active priorities and `GICH_VMCR` become a record and come back, whatever they are.
 //!
 //! Responsible for: every value that they can have. Which those are is not assumed: the first test finds every value

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A guest that is cut anywhere between two accesses to its interrupts finds what it would have found.
 //!
 //! Responsible for: every state that a guest can bring its interrupts into by raising, acknowledging, nesting,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! One vCPU's interrupts: the real `vgic-pd`, the real capture and restore, and a CPU interface register by register.
 //!
 //! Responsible for: what a guest, its devices and the kernel do to them, and the cut: capture, record, bytes, record,

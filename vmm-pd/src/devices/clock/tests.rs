@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The clock as a guest sees it.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The UART's registers: where they are, what their bits mean, and what those that never change hold.
 //!
 //! Responsible for: the manual's tables (DDI 0183G). Never: state.

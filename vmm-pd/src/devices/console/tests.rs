@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The console as a guest and as `serial-pd`'s ring see it.
 
 mod drivers;

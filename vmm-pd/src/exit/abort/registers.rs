@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The general registers of a vCPU whose instruction is carried out for it.
 //!
 //! Responsible for: what register 31 is, the stack pointer or zero. Must never: write anything to the vCPU but its `SP_EL1`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Debug registers and performance monitor on a machine that has neither breakpoints nor counters.
 //!
 //! Responsible for: what an access to one of their registers gives, as the architecture allows for such a machine

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the guest may rely on: taken down when it starts, told when it asks.
 //!
 //! Responsible for: the baseline of a guest that is started here, and the answers to the calls by which it learns of the

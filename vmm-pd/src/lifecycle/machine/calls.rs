@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Calls by `SMC`: PSCI and the SMC calling convention (DEN 0022D.b, DEN 0028D).
 //!
 //! Responsible for: what a vCPU gets for an answer, and switching vCPUs on and off. Must never: carry out a call whose

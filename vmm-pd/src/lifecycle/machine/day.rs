@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The clock of the day, with the machine around it.
 //!
 //! Responsible for: the guest's count for the clock, its interrupt line, its alarm at `timer-pd`, and what becomes of it

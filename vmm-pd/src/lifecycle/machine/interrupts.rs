@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Interrupts on their way between the kernel, `vgic-pd` and list registers.
 //!
 //! Responsible for: telling `vgic-pd` what has happened, carrying out what it wants injected, and keeping the books of what

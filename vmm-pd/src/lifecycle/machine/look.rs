@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A look at a vCPU, whether it hangs, for an operator who asks.
 //!
 //! Responsible for: the registers that [`hang`] judges by, of a vCPU that runs as of one that is paused. Must never: stop

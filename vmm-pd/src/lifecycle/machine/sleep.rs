@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! vCPUs that wait, for an interrupt or for each other, and what wakes them.
 //!
 //! Responsible for: who runs next on the one core, and telling `timer-pd` who sleeps until when. Must never: leave a vCPU

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest starts from, loaded.
 //!
 //! Responsible for: guest RAM before a start. When the board starts, RAM is zero and gets the guest's segments. When a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! List registers that hold the wrong interrupts: emptied, and filled with the right ones.
 //!
 //! Responsible for: one vCPU at a time of which `vgic-pd` says (`Answer::rearrange`) that a list register holds what may be

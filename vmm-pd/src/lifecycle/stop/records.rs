@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a paused machine is to others: records of its vCPUs and console, a register, a description.
 //!
 //! Responsible for: the export region, and what comes in by the import region. Must never: touch a vCPU; a restore does

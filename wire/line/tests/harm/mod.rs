@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A line that drops, flips, duplicates and delays bytes, by a seed.
 //!
 //! Responsible for: the harm. Included by the tests of whoever sends something over a line.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Fingerprints tell pages apart whose differences are of the kinds that guests produce.
 
 use super::*;

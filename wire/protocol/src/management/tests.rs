@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Every request, answer and event keeps its bytes.
 
 use super::*;

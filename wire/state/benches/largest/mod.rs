@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The largest records that a machine on a Cortex-A53 can have, for whoever measures records.
 //!
 //! Responsible for: four vCPUs, 256 shared interrupts, every register that such a processor has (DDI 0500) with all bits

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Admission: boards that a guest cannot tell apart, and boards that it can.
 
 use crate::admission::{self, OtherCore, Refusal, Side};

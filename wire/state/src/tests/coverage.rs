@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Processors with state that the records do not carry.
 
 use crate::coverage::{announced_by, beyond_records};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! `docs/state.md` says what the table says.
 //!
 //! The chapter between the two marks is written from the table: `GODWIT_UPDATE_DOCS=1 cargo test -p state` does it, and

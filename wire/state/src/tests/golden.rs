@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Golden bytes: every version of each record, as every build from now on must read it, and write the last.
 //!
 //! A test here that fails says that the format has changed. Then the version must change too.

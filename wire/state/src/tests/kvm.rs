@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The table against what KVM lists for a vCPU of a Cortex-A53 class CPU: each identifier is in the table, or absent for
 //! a reason that stands here.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What a guest could have, and what it could not.
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Decoders against bytes that are almost records: what real ones become when bytes are changed, lost, added or swapped
 //! and the header is made to fit. No panic, and nothing is accepted that is not how we would have written it.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! The table: identifiers against the numbers that Linux publishes, and nothing twice.
 
 use crate::{Policy, REGISTER_COUNT, Register, RegisterFile, Source, Width};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Records: what goes in comes out, in one form only.
 
 use crate::baseline::MAX_IMPLEMENTATIONS;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What people are told, by what a board says.
 
 use protocol::MoveId;

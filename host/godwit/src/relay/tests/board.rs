@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board in a thread: the real agent on the model of a board that its own tests use.
 
 use crate::link::Address;

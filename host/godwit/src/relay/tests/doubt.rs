@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Doubts about a move, and who ends them.
 
 use protocol::RequestError;

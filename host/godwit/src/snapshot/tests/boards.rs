@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Snapshots of and to boards in this process: the real agent, behind a socket, with peer domains that keep records.
 
 mod board;

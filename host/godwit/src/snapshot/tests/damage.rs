@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Files that are no snapshots, no longer, or not yet known: told apart, whatever is in them.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 use super::*;
 use crate::processor::Cores;
 use crate::{Board, workspace};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What could be wrong with everything but memory: capabilities, interrupts, channels, threads.
 
 use serde_json::json;

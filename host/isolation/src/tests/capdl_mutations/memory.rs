@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What could be wrong with memory: a mapping too many, a right too wide, a frame in another place.
 
 use serde_json::json;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Mutations of the capDL description: what a faulty or malicious tool could put into an image behind the description's
 //! back. Each must be found, and blamed on the element that it betrays.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Two honest domains: every byte arrives, in order, and neither sleeps for ever.
 
 use super::{CAPACITY, Private, Region, with};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A peer domain that writes anything: we stay within the ring, and our own counts go forward only.
 
 use super::{CAPACITY, HEADER_LENGTH, Private, Region, with};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What the stub's code does to a CPU interface that is modelled register by register.
 //!
 //! Responsible for: the accesses of `stub.rs`, in its order, and the events that the kernel makes of them. Never: knows

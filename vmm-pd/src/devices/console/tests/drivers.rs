@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! Drivers as guests have them, and how many accesses they take to send.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! What is typed before a driver listens, while it starts, and while it clears and switches things.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 //! A board in this process: the real agent, behind a socket, with peer domains that keep records.
 
 use std::collections::VecDeque;
