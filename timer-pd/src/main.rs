@@ -14,12 +14,11 @@ mod external_timer;
 mod generic_timer;
 
 use channel::{Message, ids, microkit};
-use core::ptr::NonNull;
-use core::slice;
 #[cfg(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer"))]
 use external_timer::ExternalTimer as Board;
 #[cfg(not(any(feature = "bcm-timer", feature = "ttc", feature = "meson-timer")))]
 use generic_timer::GenericTimer as Board;
+use region::Region;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, IrqAckError, MessageInfo, debug_println, memory_region_symbol,
     protection_domain,
@@ -33,28 +32,22 @@ const _: () = assert!(MAX_RECORD <= RECORD_REGION);
 
 /// The regions as they are mapped.
 struct Memory {
-    export: NonNull<u8>,
-    import: NonNull<u8>,
+    export: Region,
+    import: Region,
     /// What was imported last, out of the peer domain's reach.
     copy: [u8; MAX_RECORD],
 }
 
 impl Regions for Memory {
     fn export(&mut self) -> &mut [u8] {
-        // SAFETY: the region is mapped, writable and as long; no other domain can write it
-        // (`system.xml`), and this domain only through the slice that borrows `self`.
-        unsafe { slice::from_raw_parts_mut(self.export.as_ptr(), RECORD_REGION) }
+        // SAFETY: no other domain can write the region (`system.xml`), and this domain only through the slice that
+        // borrows `self`.
+        unsafe { self.export.owned() }
     }
 
     fn import(&mut self, length: usize) -> Option<&[u8]> {
         let copy = self.copy.get_mut(..length)?;
-        for (offset, byte) in copy.iter_mut().enumerate() {
-            // SAFETY: `offset` is below MAX_RECORD, and the region is mapped, readable and at
-            // least as long. Volatile, because the peer domain may write meanwhile: each byte is
-            // read once, and what it says is checked afterwards.
-            *byte = unsafe { self.import.add(offset).read_volatile() };
-        }
-        Some(copy)
+        self.import.get(0, copy).then_some(&*copy)
     }
 }
 
@@ -69,9 +62,11 @@ struct Timer {
 
 #[protection_domain]
 fn init() -> Timer {
+    // SAFETY: the regions are mapped and as long (`system.xml`), and no reference points into them.
+    let record = |base| unsafe { Region::new(base, RECORD_REGION) };
     let memory = Memory {
-        export: memory_region_symbol!(timer_export: *mut u8),
-        import: memory_region_symbol!(timer_import: *mut u8),
+        export: record(memory_region_symbol!(timer_export: *mut u8)),
+        import: record(memory_region_symbol!(timer_import: *mut u8)),
         copy: [0; MAX_RECORD],
     };
     let device = memory_region_symbol!(timer_device: *mut u32);

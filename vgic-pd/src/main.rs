@@ -9,8 +9,8 @@
 use channel::vgic::DISTRIBUTOR_SIZE;
 use channel::{MAX_VCPUS, Message, VcpuId, ids, microkit};
 use core::ptr::NonNull;
-use core::slice;
 use memory_functions as _;
+use region::Region;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, protection_domain,
 };
@@ -26,8 +26,8 @@ const _: () = assert!(MAX_RECORD <= RECORD_REGION);
 /// The regions as they are mapped.
 struct Memory {
     view: NonNull<[u32]>,
-    export: NonNull<u8>,
-    import: NonNull<u8>,
+    export: Region,
+    import: Region,
     /// What was imported last, out of the peer domain's reach.
     copy: [u8; MAX_RECORD],
 }
@@ -44,20 +44,14 @@ impl Regions for Memory {
     }
 
     fn export(&mut self) -> &mut [u8] {
-        // SAFETY: the region is mapped, writable and as long; no other domain can write it
-        // (`system.xml`), and this domain only through the slice that borrows `self`.
-        unsafe { slice::from_raw_parts_mut(self.export.as_ptr(), RECORD_REGION) }
+        // SAFETY: no other domain can write the region (`system.xml`), and this domain only through the slice that
+        // borrows `self`.
+        unsafe { self.export.owned() }
     }
 
     fn import(&mut self, length: usize) -> Option<&[u8]> {
         let copy = self.copy.get_mut(..length)?;
-        for (offset, byte) in copy.iter_mut().enumerate() {
-            // SAFETY: `offset` is below MAX_RECORD, and the region is mapped, readable and at
-            // least as long. Volatile, because the peer domain may write meanwhile: each byte is
-            // read once, and what it says is checked afterwards.
-            *byte = unsafe { self.import.add(offset).read_volatile() };
-        }
-        Some(copy)
+        self.import.get(0, copy).then_some(&*copy)
     }
 }
 
@@ -70,11 +64,13 @@ struct Vgic {
 
 #[protection_domain]
 fn init() -> Vgic {
+    // SAFETY: the regions are mapped and as long (`system.xml`), and no reference points into them.
+    let record = |base| unsafe { Region::new(base, RECORD_REGION) };
     Vgic {
         service: Service::new(Memory {
             view: memory_region_symbol!(vgic_view: *mut [u32], n = MAX_VCPUS * PAGE / 4),
-            export: memory_region_symbol!(vgic_export: *mut u8),
-            import: memory_region_symbol!(vgic_import: *mut u8),
+            export: record(memory_region_symbol!(vgic_export: *mut u8)),
+            import: record(memory_region_symbol!(vgic_import: *mut u8)),
             copy: [0; MAX_RECORD],
         }),
         message: Message::new(0),

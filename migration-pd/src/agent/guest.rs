@@ -22,8 +22,7 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn phase(&self) -> Phase {
-        self.status
-            .map_or(Phase::Starting, |status| status.phase.into())
+        self.status.map_or(Phase::Starting, |status| status.phase)
     }
 
     /// The identity of the bundle that it is started from, if that is known.
@@ -116,7 +115,7 @@ impl Core<'_> {
         StatusReport {
             phase: self.guest.phase(),
             vcpus: status.map_or(0, |status| status.vcpus),
-            failure: status.map_or(Failure::None, |status| status.failure.into()),
+            failure: status.map_or(Failure::None, |status| status.failure),
             detail: status.map_or(0, |status| status.detail),
             program_counter: status.map_or(0, |status| status.program_counter),
             ram_bytes: ram_bytes(port),

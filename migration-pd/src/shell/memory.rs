@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The memory regions of this domain, as `system.xml` maps them.
+//! Guest RAM and the bundles, as `system.xml` maps them.
 //!
-//! Responsible for: every access to memory that others share: guest RAM with the guest and
-//! `vmm-pd`, records with their domains. Each access stays within its region; nothing is assumed
-//! about what is read.
+//! Responsible for: every access to pages that the guest and `vmm-pd` share. Each access stays within its region; nothing is
+//! assumed about what is read.
 
 use core::arch::asm;
 use core::ptr::NonNull;
 use migration_pd::ram::GuestRam;
 use protocol::fingerprint::{Fingerprint, Key, PAGE_SIZE, Page};
+use region::cache;
 
-/// Bytes of a cache line that every board has at least: `DC` operations step by this much.
-const CACHE_LINE: usize = 64;
 /// 64-bit words of a page.
 const WORDS: usize = PAGE_SIZE / 8;
 /// Words that are looked at before the search for one that is not zero may end.
@@ -74,7 +72,7 @@ impl GuestRam for Ram {
             // SAFETY: a page has so many words, and the region is writable.
             unsafe { start.add(index).write_volatile(u64::from_ne_bytes(*word)) };
         }
-        clean(start.addr().get());
+        cache::clean(start.addr().get(), PAGE_SIZE);
     }
 
     fn clear(&mut self, page: u32) -> bool {
@@ -82,12 +80,12 @@ impl GuestRam for Ram {
             return false;
         };
         // A guest with its caches off wrote past ours: what they hold is not what is there.
-        clean_and_invalidate(start.addr().get());
+        cache::clean_and_invalidate(start.addr().get(), PAGE_SIZE);
         let is_used = !self.is_zero(page);
         if is_used {
             // SAFETY: a page of the region, which is writable.
             unsafe { zero(start) };
-            clean(start.addr().get());
+            cache::clean(start.addr().get(), PAGE_SIZE);
         }
         is_used
     }
@@ -121,27 +119,6 @@ impl GuestRam for Ram {
     }
 }
 
-/// Writes a page back from the caches to memory, for a guest that reads or executes it with its
-/// own caches off or stale (DDI 0487, D7.5.9).
-fn clean(start: usize) {
-    for line in (start..start + PAGE_SIZE).step_by(CACHE_LINE) {
-        // SAFETY: cache maintenance by address does not change memory's contents.
-        unsafe { asm!("dc cvac, {}", in(reg) line, options(nostack, preserves_flags)) };
-    }
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
-}
-
-/// Writes a page back and drops it from the caches, so that the next read is of memory.
-fn clean_and_invalidate(start: usize) {
-    for line in (start..start + PAGE_SIZE).step_by(CACHE_LINE) {
-        // SAFETY: cache maintenance by address does not change memory's contents.
-        unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) };
-    }
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
-}
-
 /// How many bytes `DC ZVA` zeroes at once, if this domain may use it (DDI 0487, D24.2.39 `DCZID_EL0`).
 fn zeroed_at_once() -> Option<usize> {
     let identity: u64;
@@ -171,68 +148,5 @@ unsafe fn zero(start: NonNull<u64>) {
     for address in (start..start + PAGE_SIZE).step_by(block) {
         // SAFETY: a block of the page, which is aligned to more than a block's size.
         unsafe { asm!("dc zva, {}", in(reg) address, options(nostack, preserves_flags)) };
-    }
-}
-
-/// A region that another domain writes.
-pub(crate) struct Inbound {
-    base: NonNull<u8>,
-    length: usize,
-}
-
-impl Inbound {
-    /// The region of `length` bytes at `base`.
-    ///
-    /// # Safety
-    ///
-    /// The region is mapped and readable for `length` bytes until the program ends, and no Rust
-    /// reference points into it.
-    pub(crate) const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
-        Self { base, length }
-    }
-
-    /// Copies the region's beginning; false if `into` is longer than the region.
-    pub(crate) fn copy_out(&self, into: &mut [u8]) -> bool {
-        if into.len() > self.length {
-            return false;
-        }
-        for (offset, byte) in into.iter_mut().enumerate() {
-            // SAFETY: `offset` is within the region. Volatile, because the peer domain may write
-            // meanwhile: each byte is read once, and what it says is checked afterwards.
-            *byte = unsafe { self.base.add(offset).read_volatile() };
-        }
-        true
-    }
-}
-
-/// A region that this domain alone writes.
-pub(crate) struct Outbound {
-    base: NonNull<u8>,
-    length: usize,
-}
-
-impl Outbound {
-    /// The region of `length` bytes at `base`.
-    ///
-    /// # Safety
-    ///
-    /// The region is mapped and writable for `length` bytes until the program ends, no other
-    /// domain writes it, and no Rust reference points into it.
-    pub(crate) const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
-        Self { base, length }
-    }
-
-    /// Copies `bytes` to the region's beginning; false if they do not fit.
-    pub(crate) fn copy_in(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() > self.length {
-            return false;
-        }
-        // SAFETY: they fit, the region is writable, and `bytes` cannot overlap it.
-        unsafe {
-            self.base
-                .as_ptr()
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        }
-        true
     }
 }

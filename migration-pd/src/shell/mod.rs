@@ -5,13 +5,14 @@ mod memory;
 
 use channel::ring::Duplex;
 use channel::{Message, ProtocolError, ids, microkit, timer, vgic, vmm};
-use memory::{Inbound, Outbound, Ram};
+use memory::Ram;
 use migration_pd::copier::Compressor;
 use migration_pd::port::{Place, Port};
 use migration_pd::ram::GuestRam;
 use protocol::fingerprint::Page;
 use protocol::heap::MAX_RECORD;
 use protocol::{Domain, Pace};
+use region::Region;
 use sel4_microkit::{Channel, memory_region_symbol, var};
 
 /// Bytes of `timer-pd`'s regions (`system.xml`); those of the others have [`MAX_RECORD`].
@@ -23,8 +24,8 @@ pub(crate) struct Shell {
     image: Ram,
     store: Ram,
     rings: Duplex,
-    exports: [Inbound; 3],
-    imports: [Outbound; 3],
+    exports: [Region; 3],
+    imports: [Region; 3],
 }
 
 impl Shell {
@@ -87,30 +88,30 @@ fn rings() -> Duplex {
     rings.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn exports() -> [Inbound; 3] {
+fn exports() -> [Region; 3] {
     let vmm = memory_region_symbol!(vmm_export: *mut u8);
     let vgic = memory_region_symbol!(vgic_export: *mut u8);
     let timer = memory_region_symbol!(timer_export: *mut u8);
     // SAFETY: `system.xml` maps these regions for reading, with these sizes.
     unsafe {
         [
-            Inbound::new(vmm, MAX_RECORD),
-            Inbound::new(vgic, MAX_RECORD),
-            Inbound::new(timer, TIMER_RECORD),
+            Region::new(vmm, MAX_RECORD),
+            Region::new(vgic, MAX_RECORD),
+            Region::new(timer, TIMER_RECORD),
         ]
     }
 }
 
-fn imports() -> [Outbound; 3] {
+fn imports() -> [Region; 3] {
     let vmm = memory_region_symbol!(vmm_import: *mut u8);
     let vgic = memory_region_symbol!(vgic_import: *mut u8);
     let timer = memory_region_symbol!(timer_import: *mut u8);
     // SAFETY: `system.xml` maps these regions with these sizes, for this domain alone to write.
     unsafe {
         [
-            Outbound::new(vmm, MAX_RECORD),
-            Outbound::new(vgic, MAX_RECORD),
-            Outbound::new(timer, TIMER_RECORD),
+            Region::new(vmm, MAX_RECORD),
+            Region::new(vgic, MAX_RECORD),
+            Region::new(timer, TIMER_RECORD),
         ]
     }
 }
@@ -164,11 +165,11 @@ impl Port for Shell {
     }
 
     fn exported(&mut self, domain: Domain, into: &mut [u8]) -> bool {
-        choose(&mut self.exports, domain).copy_out(into)
+        choose(&mut self.exports, domain).get(0, into)
     }
 
     fn import(&mut self, domain: Domain, record: &[u8]) -> bool {
-        choose(&mut self.imports, domain).copy_in(record)
+        choose(&mut self.imports, domain).put(0, record)
     }
 
     #[inline]

@@ -5,7 +5,6 @@
 
 #[cfg(feature = "measure")]
 mod measure;
-mod memory;
 #[cfg(not(feature = "measure"))]
 mod no_measure;
 pub(crate) mod stub;
@@ -24,9 +23,9 @@ use vmm_pd::port::{Frame, KernelError, Operation, Port, VcpuRegister};
 
 #[cfg(feature = "measure")]
 use measure::Clock;
-use memory::Region;
 #[cfg(not(feature = "measure"))]
 use no_measure::Clock;
+use region::Region;
 
 /// The first slot of the threads of a domain's virtual machine (Microkit 2.3.0).
 const VM_THREAD_SLOT: u64 = sel4_sys::microkit::VM_TCB_BASE_SLOT;
@@ -196,7 +195,8 @@ impl Shell {
             "the capture stub does not fit"
         );
         self.capture_code.set_words64(0, code);
-        self.capture_code.clean(0, self.capture_code.length());
+        self.capture_code
+            .clean_and_invalidate(0, self.capture_code.length());
     }
 
     /// What the board boots: nothing if its image's bundle is empty; a boot that cannot be if that is not a bundle.
@@ -241,12 +241,14 @@ impl DataPage for Shell {
     fn write_page(&mut self, vcpu: VcpuId, first: usize, words: &[u64]) {
         let offset = page_offset(vcpu, first);
         self.capture_data.set_words64(offset, words);
-        self.capture_data.clean(offset, 8 * words.len());
+        self.capture_data
+            .clean_and_invalidate(offset, 8 * words.len());
     }
 
     fn read_page(&mut self, vcpu: VcpuId, first: usize, words: &mut [u64]) {
         let offset = page_offset(vcpu, first);
-        self.capture_data.clean(offset, 8 * words.len());
+        self.capture_data
+            .clean_and_invalidate(offset, 8 * words.len());
         if !self.capture_data.words64(offset, words) {
             words.fill(0);
         }
@@ -460,14 +462,14 @@ impl Port for Shell {
                 }
             }
         }
-        self.rom.clean(0, self.rom.length());
+        self.rom.clean_and_invalidate(0, self.rom.length());
     }
 
     fn ram_flush(&mut self, slice: usize) -> bool {
         let Some((offset, length)) = slice_of(slice, self.ram.length()) else {
             return false;
         };
-        self.ram.clean(offset, length);
+        self.ram.clean_and_invalidate(offset, length);
         true
     }
 
@@ -504,7 +506,7 @@ impl Port for Shell {
         let offset = index(offset).saturating_add(first);
         let at = index(segment.offset).saturating_add(first);
         self.ram.copy(offset, from, at, length);
-        self.ram.clean(offset, length);
+        self.ram.clean_and_invalidate(offset, length);
         true
     }
 

@@ -69,10 +69,12 @@ impl GuestRam for Ram {
         self.pages[usize::try_from(page).unwrap()] = *from;
     }
 
-    fn clear(&mut self, page: u32) {
-        if !self.is_zero(page) {
+    fn clear(&mut self, page: u32) -> bool {
+        let is_used = !self.is_zero(page);
+        if is_used {
             self.write(page, &[0; PAGE_SIZE]);
         }
+        is_used
     }
 
     fn is_zero(&self, page: u32) -> bool {
