@@ -176,6 +176,36 @@ fn a_board_whose_guest_moves_says_so_and_the_move_is_left_alone() -> anyhow::Res
     shell.is_clean()
 }
 
+/// What `resize` asks a terminal (`guest/initramfs/resize`).
+const QUESTION: &str = "\x1b[999;999H\x1b[6n";
+
+#[test]
+fn a_guest_can_ask_a_terminal_that_has_changed_or_is_another_one() -> anyhow::Result<()> {
+    let shell = Shell::new()?;
+    let mut first = shell.start_at_terminal(&["run", "--name", "sized"], (33, 101))?;
+    first.expect(READY, BOOT)?;
+    first.send("resize; stty size\n")?;
+    first.expect(QUESTION, ANSWER)?;
+    first.send("\x1b[40;120R")?;
+    first.expect("40 120", ANSWER)?;
+    // What was asked of one is not asked again of the next, which sees what was said before.
+    first.send("\x1dd")?;
+    ensure!(first.child.wait()?.success());
+    let mut second = shell.start_at_terminal(&["console", "sized"], (25, 80))?;
+    second.expect("40 120", ANSWER)?;
+    ensure!(!second.text().contains(QUESTION), "{}", second.text());
+    second.send("resize; stty size\n")?;
+    second.expect(QUESTION, ANSWER)?;
+    second.send("\x1b[25;80R")?;
+    second.expect("25 80", ANSWER)?;
+    // One that does not answer changes nothing.
+    second.send("resize || stty size | tr ' ' x\n")?;
+    second.expect("does not say how large it is", ANSWER)?;
+    second.expect("25x80", ANSWER)?;
+    shell.succeeds(&["end", "sized"])?;
+    shell.is_clean()
+}
+
 #[test]
 fn a_guest_knows_how_large_its_terminal_is_and_its_last_screen_moves_with_it() -> anyhow::Result<()>
 {
