@@ -19,7 +19,7 @@ use crate::running::{Facts, Registration, Registry, RegistryError};
 use crate::timeouts::START;
 use image::{ImageError, ImageRequest, Kernel, build_image, target_directory, workspace};
 
-/// What the directories of running boards' images begin with.
+/// What the directories of running boards' images begin with; the process that builds one follows, and the board's name.
 const IMAGES: &str = "run-";
 /// How long to wait before connecting is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -117,7 +117,7 @@ pub fn start(options: &RunOptions) -> Result<Started, RunError> {
             source: Box::new(source),
         })?;
     prune(&registry, &images);
-    let directory = images.join(format!("{IMAGES}{name}"));
+    let directory = images.join(image_name(&name));
     let begun = Begun::new(&entry, &directory).map_err(failed("preparing to build it"))?;
     let order = order(options, &name)?;
     let mut keeper = spawn(&order, &entry).map_err(failed("starting its keeper"))?;
@@ -186,21 +186,36 @@ impl Drop for Begun {
     }
 }
 
-/// Removes images of boards that do not run any more.
+/// What the image is called of a board that this process builds.
+fn image_name(name: &str) -> String {
+    format!("{IMAGES}{}-{name}", std::process::id())
+}
+
+/// Removes images of boards that do not run any more. Boards of other users, or with another `XDG_RUNTIME_DIR`, are not in
+/// this registry: what they are built of is theirs until QEMU has it.
 fn prune(registry: &Registry, images: &Path) {
     for entry in std::fs::read_dir(images).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let board = name.to_str().and_then(|name| name.strip_prefix(IMAGES));
-        if board.is_some_and(|board| registry.find(board).is_err()) {
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(IMAGES)) else {
+            continue;
+        };
+        let (process, board) = rest.split_once('-').unwrap_or(("", rest));
+        let is_built = process.parse::<u32>().is_ok_and(is_there);
+        if !is_built && registry.find(board).is_err() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
+/// Whether there is such a process.
+fn is_there(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
 /// Builds the board's image.
 fn order(options: &RunOptions, name: &str) -> Result<Order, RunError> {
     let request = ImageRequest {
-        name: format!("{IMAGES}{name}"),
+        name: image_name(name),
         ..options.request.clone()
     };
     let image = build_image(&request).map_err(|source| RunError::Image {
@@ -244,5 +259,31 @@ fn connect(socket: &Path, keeper: &mut Child) -> std::io::Result<UnixStream> {
             return Err(std::io::Error::other(text));
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Scratch;
+
+    // Pitfall: two registries share the images, and each board that started removed what the other was being built of.
+    #[test]
+    fn images_go_with_the_board_and_with_the_process_that_builds_them() {
+        let scratch = Scratch::new().unwrap();
+        let registry = Registry::at(&scratch.path().join("run")).unwrap();
+        let images = scratch.path().join("images");
+        // No process has a number as high (Linux, `PID_MAX_LIMIT`).
+        let (built, gone) = (image_name("elsewhere"), format!("{IMAGES}4194305-gone"));
+        for name in [&built, &gone, "programs"] {
+            std::fs::create_dir_all(images.join(name)).unwrap();
+        }
+        prune(&registry, &images);
+        let mut left: Vec<_> = std::fs::read_dir(&images)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["programs".to_owned(), built]);
     }
 }

@@ -104,7 +104,8 @@ fn nothing_is_left_behind_however_and_whenever_a_board_is_ended() -> anyhow::Res
     let images = target_directory(&workspace()?)?.join("images");
     let left: Vec<_> = std::fs::read_dir(images)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with("run-ended-") || name == "run-last")
+        .filter(|name| name.starts_with("run-"))
+        .filter(|name| name.contains("-ended-") || name.ends_with("-last"))
         .collect();
     ensure!(left.is_empty(), "{left:?}");
     Ok(())
