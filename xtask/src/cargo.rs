@@ -7,14 +7,58 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 
 use crate::tally::Results;
-use crate::workspace;
+use crate::workspace::{self, BARE_PROFILE, BARE_TARGET, LINUX_TARGET, Program};
 
 /// Runs cargo with `arguments`; whether it succeeded.
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
+    run_with(&[], arguments)
+}
+
+/// Runs cargo with `arguments`, and with what the environment is to have besides; whether it succeeded.
+pub(crate) fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<bool> {
     let status = command(arguments)
+        .envs(environment.iter().copied())
         .status()
         .with_context(|| format!("cannot run cargo {}", arguments.join(" ")))?;
     Ok(status.success())
+}
+
+/// Whether cargo has this command, which is a program of its own.
+pub(crate) fn has(command_name: &str) -> bool {
+    command(&[command_name, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Runs a cargo command for a program without an operating system.
+pub(crate) fn for_bare(command: &str, program: &Program, last: &[&str]) -> anyhow::Result<bool> {
+    let features = program.features.join(",");
+    let first = [
+        command,
+        "--quiet",
+        "--package",
+        program.package,
+        "--features",
+        &features,
+    ];
+    let target = ["--target", BARE_TARGET, "--profile", BARE_PROFILE];
+    run(&[&first[..], &target, last].concat())
+}
+
+/// Runs a cargo command for a program of the Linux guest.
+pub(crate) fn for_linux(command: &str, package: &str, last: &[&str]) -> anyhow::Result<bool> {
+    let first = [
+        command,
+        "--quiet",
+        "--release",
+        "--package",
+        package,
+        "--target",
+        LINUX_TARGET,
+    ];
+    run(&[&first[..], last].concat())
 }
 
 /// Runs cargo with `arguments`, which end in tests; what they said.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Counting: what libtest prints, and checks of our own.
 
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Numbers of tests, and the names of those that failed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,16 @@ impl Results {
             results.failed.push(name.to_owned());
         }
         results
+    }
+
+    /// Adds a check.
+    pub(crate) fn add(&mut self, name: &str, passed: bool) {
+        let Self {
+            passed: count,
+            failed,
+        } = Self::check(name, passed);
+        self.passed += count;
+        self.failed.extend(failed);
     }
 
     /// Takes in one line of libtest's output.
@@ -65,12 +76,22 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Adds a step.
-    pub(crate) fn add(&mut self, step: &str, results: Results, time: Duration) {
+    fn add(&mut self, step: &str, results: Results, time: Duration) {
         self.steps.push((step.to_owned(), results, time));
     }
 
+    /// Prints the report, and says how the program ends.
+    pub(crate) fn conclude(&self) -> ExitCode {
+        println!("\n{}", self.report());
+        if self.ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+
     /// Whether nothing failed, and something passed.
-    pub(crate) fn ok(&self) -> bool {
+    fn ok(&self) -> bool {
         self.failed() == 0 && self.passed() > 0
     }
 
@@ -89,7 +110,7 @@ impl Tally {
     }
 
     /// Each step's numbers, each failure's name, and the sum as the last line.
-    pub(crate) fn report(&self) -> String {
+    fn report(&self) -> String {
         let mut text = String::new();
         for (step, results, time) in &self.steps {
             let Results { passed, failed } = results;
@@ -109,6 +130,19 @@ impl Tally {
         ));
         text
     }
+}
+
+/// Runs a step, under its name, and adds it.
+pub(crate) fn step(
+    tally: &mut Tally,
+    name: &str,
+    run: impl FnOnce() -> anyhow::Result<Results>,
+) -> anyhow::Result<()> {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let results = run()?;
+    tally.add(name, results, start.elapsed());
+    Ok(())
 }
 
 #[cfg(test)]

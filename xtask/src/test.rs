@@ -5,28 +5,25 @@
 //! a formatting run, a lint run, a cross build and a size limit count as one test each.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Args;
 use image::prepare::{self, Need};
 
-use crate::cargo;
+use crate::cargo::{self, for_bare, for_linux};
+use crate::lint;
 use crate::size;
-use crate::tally::{Results, Tally};
-use crate::workspace::{
-    ALONE, BARE_PROFILE, BARE_TARGET, LINUX, LINUX_TARGET, NO_SDK, Program, SYSTEM_TESTS,
-    microkit_sdk, programs, root,
-};
+use crate::tally::{Results, Tally, step};
+use crate::workspace::{ALONE, LINUX, NO_SDK, SYSTEM_TESTS, microkit_sdk, programs, root};
 
 /// What to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Only what needs no QEMU.
     #[arg(long)]
-    host_only: bool,
-    /// Only the system tests in QEMU.
-    #[arg(long, conflicts_with = "host_only")]
-    system_only: bool,
+    host: bool,
+    /// Only the system tests in QEMU: those whose names contain one of these, or all.
+    #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with_all = ["host", "filter"])]
+    system: Option<Vec<String>>,
     /// System tests at a time, but for those that want the machine to themselves. An emulated board waits as often as it
     /// computes, so that an otherwise idle machine with two processors has time for two.
     #[arg(long, default_value_t = 1)]
@@ -37,80 +34,22 @@ pub(crate) struct Options {
 
 /// Runs the steps; success if nothing failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let needs: &[_] = if options.host_only {
+    let needs: &[_] = if options.host {
         &[Need::Image, Need::Debian, Need::Check]
     } else {
         &[Need::Test]
     };
     prepare::prerequisites(root(), needs, &|step| println!("{step}"))?;
     let mut tally = Tally::default();
-    if !options.system_only {
-        step(&mut tally, "formatting", format)?;
-        step(&mut tally, "lints", lints)?;
+    if options.system.is_none() {
+        lint::steps(&mut tally)?;
         step(&mut tally, "host tests", || host_tests(options))?;
         step(&mut tally, "cross builds", cross_builds)?;
     }
-    if !options.host_only {
+    if !options.host {
         step(&mut tally, "system tests", || system_tests(options))?;
     }
-    println!("\n{}", tally.report());
-    Ok(if tally.ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-fn step(
-    tally: &mut Tally,
-    name: &str,
-    run: impl FnOnce() -> anyhow::Result<Results>,
-) -> anyhow::Result<()> {
-    println!("\n== {name}");
-    let start = Instant::now();
-    let results = run()?;
-    tally.add(name, results, start.elapsed());
-    Ok(())
-}
-
-fn format() -> anyhow::Result<Results> {
-    Ok(Results::check(
-        "cargo fmt --all --check",
-        cargo::run(&["fmt", "--all", "--check"])?,
-    ))
-}
-
-fn lints() -> anyhow::Result<Results> {
-    let deny = ["--", "-D", "warnings"];
-    let mut results = Results::default();
-    let host = ["clippy", "--quiet", "--workspace", "--all-targets"];
-    add(
-        &mut results,
-        "clippy for the host",
-        cargo::run(&[&host[..], &deny].concat())?,
-    );
-    for program in &programs()? {
-        add(
-            &mut results,
-            &format!("clippy of {program}"),
-            for_bare("clippy", program, &deny)?,
-        );
-    }
-    for package in LINUX {
-        add(
-            &mut results,
-            &format!("clippy of {package}"),
-            for_linux("clippy", package, &deny)?,
-        );
-    }
-    let flags = "build.rustdocflags=['-D', 'warnings']";
-    let documentation = ["doc", "--quiet", "--workspace", "--no-deps"];
-    add(
-        &mut results,
-        "cargo doc",
-        cargo::run(&[&documentation[..], &["--config", flags]].concat())?,
-    );
-    Ok(results)
+    Ok(tally.conclude())
 }
 
 fn host_tests(options: &Options) -> anyhow::Result<Results> {
@@ -152,54 +91,21 @@ fn cross_builds() -> anyhow::Result<Results> {
     let mut results = Results::default();
     for program in &programs()? {
         let built = for_bare("build", program, &[])?;
-        add(&mut results, &format!("build of {program}"), built);
+        results.add(&format!("build of {program}"), built);
         if let (true, Some(limit)) = (built, program.limit) {
             let size = size::loaded(program)?;
             println!("{program}: {size} of {limit} bytes");
-            add(
-                &mut results,
-                &format!("{program} has {size} bytes, more than {limit}"),
-                size < limit,
-            );
+            let name = format!("{program} has {size} bytes, more than {limit}");
+            results.add(&name, size < limit);
         }
     }
     for package in LINUX {
-        add(
-            &mut results,
+        results.add(
             &format!("build of {package}"),
             for_linux("build", package, &[])?,
         );
     }
     Ok(results)
-}
-
-/// Runs a cargo command for a program without an operating system.
-fn for_bare(command: &str, program: &Program, last: &[&str]) -> anyhow::Result<bool> {
-    let features = program.features.join(",");
-    let first = [
-        command,
-        "--quiet",
-        "--package",
-        program.package,
-        "--features",
-        &features,
-    ];
-    let target = ["--target", BARE_TARGET, "--profile", BARE_PROFILE];
-    cargo::run(&[&first[..], &target, last].concat())
-}
-
-/// Runs a cargo command for a program of the Linux guest.
-fn for_linux(command: &str, package: &str, last: &[&str]) -> anyhow::Result<bool> {
-    let first = [
-        command,
-        "--quiet",
-        "--release",
-        "--package",
-        package,
-        "--target",
-        LINUX_TARGET,
-    ];
-    cargo::run(&[&first[..], last].concat())
 }
 
 /// Tests that need seL4 are those with `sel4` in their name, those that need rust-sel4 have `upstream` there too.
@@ -216,9 +122,11 @@ fn system_tests(options: &Options) -> anyhow::Result<Results> {
         println!("rust-sel4's own crates: skipped, RUST_SEL4 names no checkout");
         skipped.push("upstream");
     }
-    let (jobs, filter) = (options.jobs, options.filter.as_deref());
-    if jobs == 1 || filter.is_some() {
-        return system_tests_with(jobs, filter.as_slice(), &skipped);
+    let jobs = options.jobs;
+    let names = options.system.iter().flatten().chain(&options.filter);
+    let wanted: Vec<&str> = names.map(String::as_str).collect();
+    if jobs == 1 || !wanted.is_empty() {
+        return system_tests_with(jobs, &wanted, &skipped);
     }
     let together = [&skipped[..], &ALONE].concat();
     let mut results = system_tests_with(jobs, &[], &together)?;
@@ -236,13 +144,4 @@ fn system_tests_with(jobs: usize, wanted: &[&str], skipped: &[&str]) -> anyhow::
     arguments.extend(wanted);
     arguments.extend(skipped.iter().flat_map(|name| ["--skip", name]));
     cargo::test(&arguments)
-}
-
-fn add(results: &mut Results, name: &str, passed: bool) {
-    let Results {
-        passed: count,
-        failed,
-    } = Results::check(name, passed);
-    results.passed += count;
-    results.failed.extend(failed);
 }

@@ -296,6 +296,6 @@ fn the_documentation_has_the_table_of_moves_that_the_board_files_give() {
     }
     assert!(
         text == wanted || std::env::var_os("GODWIT_UPDATE_DOCS").is_some(),
-        "docs/boards.md is not current: GODWIT_UPDATE_DOCS=1 cargo test -p image --test boards"
+        "docs/boards.md is not current: run `cargo xtask docs`"
     );
 }

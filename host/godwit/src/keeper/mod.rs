@@ -6,7 +6,7 @@
 //! kept; and leaving nothing behind when it ends. Never: has a terminal, or anything to say to people but through those
 //! who watch.
 //!
-//! A board has an owner, with whom it ends, until he [detaches] messages::Say::Detach). It ends with its guest, unless it
+//! A board has an owner, with whom it ends, until he [detaches](messages::Say::Detach). It ends with its guest, unless it
 //! has no owner and the guest was stopped for a fault: then somebody will want to see why.
 
 mod history;

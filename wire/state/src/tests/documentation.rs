@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! `docs/state.md` says what the table says.
 //!
-//! The chapter between the two marks is written from the table: `GODWIT_UPDATE_DOCS=1 cargo test -p state` does it, and
-//! without that variable the test says that it has to be done.
+//! The chapter between the two marks is written from the table: the test does it where `GODWIT_UPDATE_DOCS` is set, as
+//! `cargo xtask docs` has it, and says otherwise that it has to be done.
 
 use crate::{Class, Policy, Register, Source};
 use core::fmt::Write as _;
@@ -118,7 +118,7 @@ fn the_register_reference_is_what_the_table_says() {
     }
     assert!(
         found == current,
-        "docs/state.md is not what the table says: run `GODWIT_UPDATE_DOCS=1 cargo test -p state documentation`"
+        "docs/state.md is not what the table says: run `cargo xtask docs`"
     );
 }
 
