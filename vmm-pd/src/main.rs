@@ -47,6 +47,8 @@ impl Handler for Vmm {
         if let Some(vcpu) = VcpuId::new(child.index()) {
             let exit = Exit::decode(info.label(), get_mr);
             self.machine.exit(&mut self.shell, vcpu, exit);
+            #[cfg(feature = "printing")]
+            self.shell.end_exit(vcpu);
             self.shell.flush();
         }
         // vCPUs are resumed through their thread capabilities, in the machine's own order.

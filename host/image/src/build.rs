@@ -27,6 +27,9 @@ use crate::io::{read, write};
 const KERNEL: (&str, &str) = ("kernel", "bare");
 /// The feature that has it leave a guest its debug registers, and give each vCPU its own.
 const GUEST_DEBUG: &str = "guest-debug";
+/// The feature that has a domain use the console of a kernel that prints, and the packages that have it.
+const PRINTING: &str = "printing";
+const PRINT: [&str; 4] = ["vmm-pd", "timer-pd", "serial-pd", "link-pd"];
 /// The file that the description prefills a region from.
 const BUNDLE: &str = "guest.bundle";
 
@@ -296,6 +299,13 @@ fn padded(mut bundle: Vec<u8>) -> Vec<u8> {
     bundle
 }
 
+/// Whether a domain of this image has something to say on the console of a kernel that prints.
+fn prints(request: &ImageRequest, package: &str) -> bool {
+    let kernel_prints = request.kernel == Kernel::Sel4 && request.config == Config::Debug;
+    // rust-sel4's own crates always print.
+    kernel_prints && request.sel4_crates == Sel4Crates::Ours && PRINT.contains(&package)
+}
+
 /// The programs of the description's domains in order, and the kernel if it is ours.
 ///
 /// # Errors
@@ -313,6 +323,7 @@ pub fn programs(
             let package = package(&domain.program);
             let chosen = ["domain"]
                 .into_iter()
+                .chain(prints(request, package).then_some(PRINTING))
                 .chain(board.features(package))
                 .map(str::to_owned);
             features.insert(package.to_owned(), chosen.collect());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use godwit::session::Scratch;
-use image::Kernel;
+use image::{Config, ImageRequest, Kernel};
 use protocol::management::Phase;
 use tests::board::Board;
 use tests::guests::{self, TestGuest};
@@ -29,6 +29,29 @@ on_both_kernels! {
 
     fn a_guest_boots_to_its_prompt_with_4_cpus(kernel) {
         boots_to_its_prompt(kernel, 4)
+    }
+
+    /// seL4's debug configuration says by which interrupt the timer comes, and nothing of vCPUs that sleep. (The embedded
+    /// kernel has one configuration, which says neither.)
+    fn a_debug_kernels_console_is_for_what_goes_wrong(kernel) {
+        let scratch = Scratch::new()?;
+        let guest = TestGuest::linux("shell", 2);
+        let image = guests::build(&ImageRequest {
+            name: format!("test-{kernel}-debug"),
+            kernel,
+            config: Config::Debug,
+            guest: Some(guest.build()?),
+            ram_mib: guest.ram_mib(),
+            ..ImageRequest::default()
+        })?;
+        let mut board = Board::start("a", &image, &scratch)?;
+        board.expect_linux()?;
+        let said = board.said();
+        let quoted = said.lines().find(|line| line.contains("unexecuted reply"));
+        ensure!(quoted.is_none(), "{quoted:?}");
+        let timer = said.contains("timer-pd: the timer interrupts by number 10");
+        ensure!(timer == (kernel == Kernel::Sel4), "{said}");
+        Ok(())
     }
 }
 
