@@ -14,6 +14,7 @@
 mod message;
 #[cfg(feature = "microkit")]
 pub mod microkit;
+mod request;
 pub mod ring;
 pub mod timer;
 mod types;

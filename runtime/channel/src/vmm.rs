@@ -8,41 +8,42 @@ use hang::Hang;
 pub use vm::{Failure, Phase, Refusal, Statistics};
 
 use crate::message::ANSWER;
+use crate::request::requests;
 use crate::{Message, ProtocolError, VcpuId};
 
-/// A request to `vmm-pd`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant says what its fields are")]
-pub enum Request {
-    /// Answered with [`Status`].
-    Status,
-    /// Stop and capture all vCPUs. Accepted while running; ends in [`Phase::Stopped`].
-    Stop,
-    /// Continue after [`Phase::Stopped`] or [`Phase::Imported`]; ends in [`Phase::Running`].
-    Resume,
-    /// Writes the record of the vCPUs and the console into the export region. Only while the guest
-    /// is paused. Answer: its length in bytes.
-    Export,
-    /// Takes over the record of `length` bytes in the import region, all or nothing. Only while
-    /// empty; ends in [`Phase::Imported`].
-    Import { length: u32 },
-    /// Discards the guest (stopped, imported, off or failed); ends in [`Phase::Empty`].
-    Discard,
-    /// Writes what this board is to a guest (identification registers, cache geometry, counter
-    /// frequency, RAM layout) into the export region. Answer: its length.
-    Describe,
-    /// Counters of exits since start, by cause; answered with [`Statistics`].
-    Statistics,
-    /// Gives a register of a paused vCPU another value, at the operator's word:
-    /// `register` is its key in records. Only one that was captured and that a restore writes, and
-    /// not one of the timer's, which is `timer-pd`'s.
-    SetRegister {
-        vcpu: VcpuId,
-        register: u32,
-        value: u128,
-    },
-    /// Whether a vCPU hangs, as far as its registers tell at this moment; answered with [`encode_hang`]. It runs on.
-    Look { vcpu: VcpuId },
+requests! {
+    /// A request to `vmm-pd`.
+    pub enum Request {
+        /// Answered with [`Status`].
+        Status = 1,
+        /// Stop and capture all vCPUs. Accepted while running; ends in [`Phase::Stopped`].
+        Stop = 2,
+        /// Continue after [`Phase::Stopped`] or [`Phase::Imported`]; ends in [`Phase::Running`].
+        Resume = 3,
+        /// Writes the record of the vCPUs and the console into the export region. Only while the guest
+        /// is paused. Answer: its length in bytes.
+        Export = 4,
+        /// Takes over the record of `length` bytes in the import region, all or nothing. Only while
+        /// empty; ends in [`Phase::Imported`].
+        Import { length: u32 } = 5,
+        /// Discards the guest (stopped, imported, off or failed); ends in [`Phase::Empty`].
+        Discard = 6,
+        /// Writes what this board is to a guest (identification registers, cache geometry, counter
+        /// frequency, RAM layout) into the export region. Answer: its length.
+        Describe = 7,
+        /// Counters of exits since start, by cause; answered with [`Statistics`].
+        Statistics = 8,
+        /// Gives a register of a paused vCPU another value, at the operator's word:
+        /// `register` is its key in records. Only one that was captured and that a restore writes, and
+        /// not one of the timer's, which is `timer-pd`'s.
+        SetRegister {
+            vcpu: VcpuId,
+            register: u32,
+            value: u128,
+        } = 9,
+        /// Whether a vCPU hangs, as far as its registers tell at this moment; answered with [`encode_hang`]. It runs on.
+        Look { vcpu: VcpuId } = 10,
+    }
 }
 
 /// The answer to [`Request::Status`].
@@ -61,75 +62,6 @@ pub struct Status {
     /// The identity of the bundle that the guest was started from, here or on another board; 0 if that is not known, or
     /// there is none.
     pub bundle: u64,
-}
-
-const STATUS: u64 = 1;
-const STOP: u64 = 2;
-const RESUME: u64 = 3;
-const EXPORT: u64 = 4;
-const IMPORT: u64 = 5;
-const DISCARD: u64 = 6;
-const DESCRIBE: u64 = 7;
-const STATISTICS: u64 = 8;
-const SET_REGISTER: u64 = 9;
-const LOOK: u64 = 10;
-
-impl Request {
-    /// The message that makes this request.
-    pub fn encode(&self) -> Message {
-        match *self {
-            Self::Status => Message::new(STATUS),
-            Self::Stop => Message::new(STOP),
-            Self::Resume => Message::new(RESUME),
-            Self::Export => Message::new(EXPORT),
-            Self::Import { length } => Message::new(IMPORT).with(length.into()),
-            Self::Discard => Message::new(DISCARD),
-            Self::Describe => Message::new(DESCRIBE),
-            Self::Statistics => Message::new(STATISTICS),
-            Self::SetRegister {
-                vcpu,
-                register,
-                value,
-            } => {
-                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-                let (low, high) = (value as u64, (value >> 64) as u64);
-                Message::new(SET_REGISTER)
-                    .with(vcpu.index() as u64)
-                    .with(register.into())
-                    .with(low)
-                    .with(high)
-            }
-            Self::Look { vcpu } => Message::new(LOOK).with(vcpu.index() as u64),
-        }
-    }
-
-    /// The request that a message makes.
-    pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
-        let mut reader = message.reader();
-        let request = match message.label() {
-            STATUS => Self::Status,
-            STOP => Self::Stop,
-            RESUME => Self::Resume,
-            EXPORT => Self::Export,
-            IMPORT => Self::Import {
-                length: reader.word32("length")?,
-            },
-            DISCARD => Self::Discard,
-            DESCRIBE => Self::Describe,
-            STATISTICS => Self::Statistics,
-            SET_REGISTER => Self::SetRegister {
-                vcpu: reader.field()?,
-                register: reader.word32("register")?,
-                value: u128::from(reader.word()?) | u128::from(reader.word()?) << 64,
-            },
-            LOOK => Self::Look {
-                vcpu: reader.field()?,
-            },
-            label => return Err(ProtocolError::UnknownLabel { label }),
-        };
-        reader.finish()?;
-        Ok(request)
-    }
 }
 
 impl Status {

@@ -3,6 +3,7 @@
 
 use super::{CpuInterface, LIST_REGISTERS};
 use crate::message::ANSWER;
+use crate::request::Field as _;
 use crate::{Intid, MAX_VCPUS, Message, ProtocolError, Reader, VcpuId};
 
 /// The most injections that one answer carries. When more are due, [`Answer::more`] says so, and
@@ -244,16 +245,17 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The message that gives this answer.
     pub fn encode(&self) -> Message {
-        self.active.injections.iter().take(self.active.count).fold(
-            self.interface.write(Message::new(ANSWER)),
-            |message, word| message.with(*word),
-        )
+        let mut message = Message::new(ANSWER);
+        self.interface.put(&mut message);
+        let injections = self.active.injections.iter().take(self.active.count);
+        injections.for_each(|word| message.push(*word));
+        message
     }
 
     /// The answer that a message gives.
     pub fn decode(message: &Message) -> Result<Self, ProtocolError> {
         let mut reader = message.answer()?;
-        let interface = CpuInterface::read(&mut reader)?;
+        let interface = CpuInterface::take(&mut reader, "CPU interface")?;
         let mut active = Answer::new(0);
         active.read_injections(&mut reader)?;
         Ok(Self { interface, active })
