@@ -219,7 +219,7 @@ mod tests {
             label in 0..20_u64,
             words in prop::collection::vec(prop_oneof![0..5_u64, any::<u64>()], 0..=crate::MAX_WORDS),
         ) {
-            whatever_is_understood_has_one_encoding(&Message::received(label, &words).unwrap());
+            whatever_is_understood_has_one_encoding(&Message::received(label, &words).expect("few words"));
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let mut understood = [Vec::new(), Vec::new(), Vec::new()];
         for label in 0..20 {
             for length in 0..=crate::MAX_WORDS {
-                let message = Message::received(label, &vec![0; length]).unwrap();
+                let message = Message::received(label, &vec![0; length]).expect("few words");
                 let channels = whatever_is_understood_has_one_encoding(&message);
                 for (labels, is) in understood.iter_mut().zip(channels) {
                     labels.extend(is.then_some(label));

@@ -247,7 +247,12 @@ mod tests {
 
     #[test]
     fn most_messages_are_none_and_every_request_is_among_the_others() {
-        for (callee, requests) in [(Callee::Vmm, 10), (Callee::Vgic, 13), (Callee::Timer, 12)] {
+        let all = [
+            (Callee::Vmm, vmm::Request::ALL),
+            (Callee::Vgic, vgic::Request::ALL),
+            (Callee::Timer, timer::Request::ALL),
+        ];
+        for (callee, requests) in all {
             let none = Tally::due(|raw| due_to_vmm(callee, raw));
             assert!(none.not_understood > 4000, "{callee:?}: {none:?}");
             let mut labels: Vec<u64> = (0..MESSAGES)
@@ -257,7 +262,7 @@ mod tests {
                 .collect();
             labels.sort_unstable();
             labels.dedup();
-            assert_eq!(labels.len(), requests, "{callee:?}: {labels:?}");
+            assert_eq!(labels.len(), requests.len(), "{callee:?}: {labels:?}");
         }
     }
 

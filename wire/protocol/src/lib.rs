@@ -37,6 +37,7 @@ pub mod frame;
 pub mod heap;
 pub mod kind;
 pub mod management;
+mod messages;
 pub mod pace;
 pub mod pages;
 pub mod table;

@@ -7,7 +7,7 @@
 //! of a paused guest.
 
 use super::failure::{Domain, MoveFailure, RequestError};
-use super::wire::{WireError, decode, encode};
+use super::messages::messages;
 use super::{MoveId, Pace, kind};
 use hang::Hang;
 use serde::{Deserialize, Serialize};
@@ -94,37 +94,38 @@ pub struct StartMove {
     pub accept_core: bool,
 }
 
-/// A request to a board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    /// Who are you? Answered with [`Welcome`].
-    Hello,
-    /// Answered with [`StatusReport`].
-    Status,
-    /// Pauses the guest; a [`Event::PhaseChanged`] says when it does.
-    Pause,
-    /// Resumes the guest after a pause, or start where it arrived.
-    Resume,
-    /// Answered with [`Statistics`].
-    Statistics,
-    /// Answered with the machine's description.
-    Describe,
-    /// Discards the guest.
-    Discard,
-    /// Moves the guest away.
-    Start(StartMove),
-    /// Calls a move off, unless it may have happened already.
-    Cancel(MoveId),
-    /// Answered with [`MoveReport`].
-    Query(MoveId),
-    /// Resolves the doubt about a move.
-    Resolve(MoveId, Verdict),
-    /// Answered with a domain's record of a paused guest.
-    Examine(Domain),
-    /// Gives a register of a paused guest another value.
-    SetRegister(SetRegister),
-    /// Whether vCPUs hang, of a guest that runs or is paused. Answered with [`Looked`].
-    Look,
+messages! {
+    /// A request to a board.
+    pub enum Request {
+        /// Who are you? Answered with [`Welcome`].
+        Hello = kind::HELLO,
+        /// Answered with [`StatusReport`].
+        Status = kind::STATUS,
+        /// Pauses the guest; a [`Event::PhaseChanged`] says when it does.
+        Pause = kind::PAUSE,
+        /// Resumes the guest after a pause, or start where it arrived.
+        Resume = kind::RESUME,
+        /// Answered with [`Statistics`].
+        Statistics = kind::STATISTICS,
+        /// Answered with the machine's description.
+        Describe = kind::DESCRIBE,
+        /// Discards the guest.
+        Discard = kind::DISCARD,
+        /// Moves the guest away.
+        Start(start: StartMove) = kind::START,
+        /// Calls a move off, unless it may have happened already.
+        Cancel(id: MoveId) = kind::CANCEL,
+        /// Answered with [`MoveReport`].
+        Query(id: MoveId) = kind::QUERY,
+        /// Resolves the doubt about a move.
+        Resolve(id: MoveId, verdict: Verdict) = kind::RESOLVE,
+        /// Answered with a domain's record of a paused guest.
+        Examine(domain: Domain) = kind::EXAMINE,
+        /// Gives a register of a paused guest another value.
+        SetRegister(set: SetRegister) = kind::SET_REGISTER,
+        /// Whether vCPUs hang, of a guest that runs or is paused. Answered with [`Looked`].
+        Look = kind::LOOK,
+    }
 }
 
 /// What each vCPU hangs in, as far as its registers tell at one moment.
@@ -212,214 +213,39 @@ pub struct Figures {
     pub downtime_us: u64,
 }
 
-/// A board's answer to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer<'a> {
-    /// To [`Request::Hello`].
-    Welcome(Welcome),
-    /// To [`Request::Status`].
-    Status(StatusReport),
-    /// To a request that asks for nothing but action: it was begun.
-    Accepted,
-    /// To [`Request::Statistics`].
-    Statistics(Statistics),
-    /// To [`Request::Describe`]: the machine's record.
-    Description(&'a [u8]),
-    /// To [`Request::Examine`]: the domain, and its record.
-    Examined(Domain, &'a [u8]),
-    /// To [`Request::Look`].
-    Looked(Looked),
-    /// To [`Request::Query`].
-    Move(MoveReport),
-    /// To any: it is refused.
-    Refused(RequestError),
-}
-
-/// What a board says without being asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The machine's phase has changed.
-    PhaseChanged(StatusReport),
-    /// A move continues.
-    Progress(MoveReport),
-    /// A move is over on this board.
-    MoveEnded(MoveReport),
-}
-
-impl Request {
-    /// The request's number.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::Hello => kind::HELLO,
-            Self::Status => kind::STATUS,
-            Self::Pause => kind::PAUSE,
-            Self::Resume => kind::RESUME,
-            Self::Statistics => kind::STATISTICS,
-            Self::Describe => kind::DESCRIBE,
-            Self::Discard => kind::DISCARD,
-            Self::Start(_) => kind::START,
-            Self::Cancel(_) => kind::CANCEL,
-            Self::Query(_) => kind::QUERY,
-            Self::Resolve(..) => kind::RESOLVE,
-            Self::Examine(_) => kind::EXAMINE,
-            Self::SetRegister(_) => kind::SET_REGISTER,
-            Self::Look => kind::LOOK,
-        }
-    }
-
-    /// Writes the payload; returns its length.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::TooLong`].
-    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
-        let kind = self.kind();
-        match self {
-            Self::Hello
-            | Self::Status
-            | Self::Pause
-            | Self::Resume
-            | Self::Statistics
-            | Self::Describe
-            | Self::Look
-            | Self::Discard => Ok(0),
-            Self::Start(start) => encode(kind, start, out),
-            Self::Cancel(id) | Self::Query(id) => encode(kind, id, out),
-            Self::Resolve(id, verdict) => encode(kind, &(id, verdict), out),
-            Self::Examine(domain) => encode(kind, domain, out),
-            Self::SetRegister(set) => encode(kind, set, out),
-        }
-    }
-
-    /// The request that a frame makes.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError`] unless it is one, exactly.
-    pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
-        let nothing = || decode::<()>(kind, payload);
-        Ok(match kind {
-            kind::HELLO => nothing().map(|()| Self::Hello)?,
-            kind::STATUS => nothing().map(|()| Self::Status)?,
-            kind::PAUSE => nothing().map(|()| Self::Pause)?,
-            kind::RESUME => nothing().map(|()| Self::Resume)?,
-            kind::STATISTICS => nothing().map(|()| Self::Statistics)?,
-            kind::DESCRIBE => nothing().map(|()| Self::Describe)?,
-            kind::DISCARD => nothing().map(|()| Self::Discard)?,
-            kind::START => Self::Start(decode(kind, payload)?),
-            kind::CANCEL => Self::Cancel(decode(kind, payload)?),
-            kind::QUERY => Self::Query(decode(kind, payload)?),
-            kind::RESOLVE => {
-                let (id, verdict) = decode(kind, payload)?;
-                Self::Resolve(id, verdict)
-            }
-            kind::EXAMINE => Self::Examine(decode(kind, payload)?),
-            kind::SET_REGISTER => Self::SetRegister(decode(kind, payload)?),
-            kind::LOOK => nothing().map(|()| Self::Look)?,
-            kind => return Err(WireError::UnknownKind { kind }),
-        })
+messages! {
+    /// A board's answer to a request.
+    pub enum Answer<'a> {
+        /// To [`Request::Hello`].
+        Welcome(welcome: Welcome) = kind::WELCOME,
+        /// To [`Request::Status`].
+        Status(status: StatusReport) = kind::STATUS_REPORT,
+        /// To a request that asks for nothing but action: it was begun.
+        Accepted = kind::ACCEPTED,
+        /// To [`Request::Statistics`].
+        Statistics(statistics: Statistics) = kind::STATISTICS_REPORT,
+        /// To [`Request::Describe`]: the machine's record.
+        Description(; record: &'a [u8]) = kind::DESCRIPTION,
+        /// To [`Request::Examine`]: the domain, and its record.
+        Examined(domain: Domain; record: &'a [u8]) = kind::EXAMINED,
+        /// To [`Request::Look`].
+        Looked(looked: Looked) = kind::LOOKED,
+        /// To [`Request::Query`].
+        Move(report: MoveReport) = kind::MOVE_REPORT,
+        /// To any: it is refused.
+        Refused(error: RequestError) = kind::REFUSED,
     }
 }
 
-impl<'a> Answer<'a> {
-    /// The answer's number.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::Welcome(_) => kind::WELCOME,
-            Self::Status(_) => kind::STATUS_REPORT,
-            Self::Accepted => kind::ACCEPTED,
-            Self::Statistics(_) => kind::STATISTICS_REPORT,
-            Self::Description(_) => kind::DESCRIPTION,
-            Self::Examined(..) => kind::EXAMINED,
-            Self::Looked(_) => kind::LOOKED,
-            Self::Move(_) => kind::MOVE_REPORT,
-            Self::Refused(_) => kind::REFUSED,
-        }
-    }
-
-    /// Writes the payload; returns its length.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::TooLong`].
-    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
-        let kind = self.kind();
-        match self {
-            Self::Welcome(welcome) => encode(kind, welcome, out),
-            Self::Status(status) => encode(kind, status, out),
-            Self::Accepted => Ok(0),
-            Self::Statistics(statistics) => encode(kind, statistics, out),
-            Self::Description(record) => super::wire::encode_with_body(kind, &(), record, out),
-            Self::Examined(domain, record) => {
-                super::wire::encode_with_body(kind, domain, record, out)
-            }
-            Self::Looked(looked) => encode(kind, looked, out),
-            Self::Move(report) => encode(kind, report, out),
-            Self::Refused(error) => encode(kind, error, out),
-        }
-    }
-
-    /// The answer that a frame gives.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError`] unless it is one, exactly.
-    pub fn decode(kind: u8, payload: &'a [u8]) -> Result<Self, WireError> {
-        Ok(match kind {
-            kind::WELCOME => Self::Welcome(decode(kind, payload)?),
-            kind::STATUS_REPORT => Self::Status(decode(kind, payload)?),
-            kind::ACCEPTED => decode(kind, payload).map(|()| Self::Accepted)?,
-            kind::STATISTICS_REPORT => Self::Statistics(decode(kind, payload)?),
-            kind::DESCRIPTION => Self::Description(payload),
-            kind::EXAMINED => {
-                let (domain, record) = super::wire::decode_with_body(kind, payload)?;
-                Self::Examined(domain, record)
-            }
-            kind::LOOKED => Self::Looked(decode(kind, payload)?),
-            kind::MOVE_REPORT => Self::Move(decode(kind, payload)?),
-            kind::REFUSED => Self::Refused(decode(kind, payload)?),
-            kind => return Err(WireError::UnknownKind { kind }),
-        })
-    }
-}
-
-impl Event {
-    /// The event's number.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::PhaseChanged(_) => kind::PHASE_CHANGED,
-            Self::Progress(_) => kind::PROGRESS,
-            Self::MoveEnded(_) => kind::MOVE_ENDED,
-        }
-    }
-
-    /// Writes the payload; returns its length.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::TooLong`].
-    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
-        match self {
-            Self::PhaseChanged(status) => encode(self.kind(), status, out),
-            Self::Progress(report) | Self::MoveEnded(report) => encode(self.kind(), report, out),
-        }
-    }
-
-    /// The event that a frame brings.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError`] unless it is one, exactly.
-    pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
-        Ok(match kind {
-            kind::PHASE_CHANGED => Self::PhaseChanged(decode(kind, payload)?),
-            kind::PROGRESS => Self::Progress(decode(kind, payload)?),
-            kind::MOVE_ENDED => Self::MoveEnded(decode(kind, payload)?),
-            kind => return Err(WireError::UnknownKind { kind }),
-        })
+messages! {
+    /// What a board says without being asked.
+    pub enum Event {
+        /// The machine's phase has changed.
+        PhaseChanged(status: StatusReport) = kind::PHASE_CHANGED,
+        /// A move continues.
+        Progress(report: MoveReport) = kind::PROGRESS,
+        /// A move is over on this board.
+        MoveEnded(report: MoveReport) = kind::MOVE_ENDED,
     }
 }
 

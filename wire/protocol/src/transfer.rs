@@ -5,7 +5,7 @@
 //! be needed in the clear by the host, which relays frames by their [`kind`] alone.
 
 use super::failure::{Domain, MoveFailure};
-use super::wire::{WireError, decode, decode_with_body, encode, encode_with_body};
+use super::messages::messages;
 use super::{Incarnation, MoveId, kind};
 use serde::{Deserialize, Serialize};
 
@@ -37,135 +37,116 @@ pub struct Offer {
     pub bundle: Option<OfferedBundle>,
 }
 
-/// A message between two boards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfer<'a> {
-    /// Source: will you take this machine?
-    Offer {
-        /// What it is.
-        offer: Offer,
-        /// The source's machine description.
-        machine: &'a [u8],
-    },
-    /// Destination: yes, and this is my name in this move.
-    Accept {
-        /// The move.
-        id: MoveId,
-        /// Who accepts.
-        incarnation: Incarnation,
-        /// Whether the bundle is to be sent, because it is not there yet.
-        send_bundle: bool,
-    },
-    /// Destination: no.
-    Refuse {
-        /// The move.
-        id: MoveId,
-        /// Why.
-        failure: MoveFailure,
-    },
-    /// Source: pages of guest RAM, or of what the guest is started from; see [`pages`](super::pages).
-    Pages {
-        /// The move.
-        id: MoveId,
-        /// Counts pages and records messages of this move, from 0.
-        index: u32,
-        /// The pages.
-        body: &'a [u8],
-    },
-    /// Source: a domain's record.
-    Record {
-        /// The move.
-        id: MoveId,
-        /// Counts on from the pages.
-        index: u32,
-        /// Whose record.
-        domain: Domain,
-        /// The record.
-        body: &'a [u8],
-    },
-    /// Destination: all messages below `next` are taken over.
-    Acknowledge {
-        /// The move.
-        id: MoveId,
-        /// The index of the next message.
-        next: u32,
-    },
-    /// Source: that was all.
-    Prepare {
-        /// The move.
-        id: MoveId,
-        /// Counts on from the records.
-        index: u32,
-        /// Over the fingerprints of all pages.
-        digest: [u64; 2],
-    },
-    /// Destination: all is here, checked, and can run.
-    Prepared {
-        /// The move.
-        id: MoveId,
-        /// Who is prepared.
-        incarnation: Incarnation,
-    },
-    /// Source: the guest is yours. Sent again until it is answered.
-    Commit {
-        /// The move.
-        id: MoveId,
-        /// Whom it is for.
-        incarnation: Incarnation,
-        /// By how much its time is to have advanced since it was stopped, in µs; 0 leaves it frozen.
-        advance_us: u64,
-    },
-    /// Destination: the guest is mine.
-    Committed {
-        /// The move.
-        id: MoveId,
-        /// Who has it.
-        incarnation: Incarnation,
-    },
-    /// Source: the move is off.
-    Abort {
-        /// The move.
-        id: MoveId,
-        /// Why.
-        failure: MoveFailure,
-    },
-    /// Destination: the move is off, and I shall never run that guest.
-    Aborted {
-        /// The move.
-        id: MoveId,
-        /// Who promises that.
-        incarnation: Incarnation,
-        /// Why.
-        failure: MoveFailure,
-    },
-    /// Destination: I am not whom you were talking to, or no longer.
-    Unknown {
-        /// The move.
-        id: MoveId,
-    },
+messages! {
+    /// A message between two boards.
+    pub enum Transfer<'a> {
+        /// Source: will you take this machine?
+        Offer {
+            /// What it is.
+            offer: Offer,
+            ; /// The source's machine description.
+            machine
+        } = kind::OFFER,
+        /// Destination: yes, and this is my name in this move.
+        Accept {
+            /// The move.
+            id: MoveId,
+            /// Who accepts.
+            incarnation: Incarnation,
+            /// Whether the bundle is to be sent, because it is not there yet.
+            send_bundle: bool,
+        } = kind::ACCEPT,
+        /// Destination: no.
+        Refuse {
+            /// The move.
+            id: MoveId,
+            /// Why.
+            failure: MoveFailure,
+        } = kind::REFUSE,
+        /// Source: pages of guest RAM, or of what the guest is started from; see [`pages`](super::pages).
+        Pages {
+            /// The move.
+            id: MoveId,
+            /// Counts pages and records messages of this move, from 0.
+            index: u32,
+            ; /// The pages.
+            body
+        } = kind::PAGES,
+        /// Source: a domain's record.
+        Record {
+            /// The move.
+            id: MoveId,
+            /// Counts on from the pages.
+            index: u32,
+            /// Whose record.
+            domain: Domain,
+            ; /// The record.
+            body
+        } = kind::RECORD,
+        /// Destination: all messages below `next` are taken over.
+        Acknowledge {
+            /// The move.
+            id: MoveId,
+            /// The index of the next message.
+            next: u32,
+        } = kind::ACKNOWLEDGE,
+        /// Source: that was all.
+        Prepare {
+            /// The move.
+            id: MoveId,
+            /// Counts on from the records.
+            index: u32,
+            /// Over the fingerprints of all pages.
+            digest: [u64; 2],
+        } = kind::PREPARE,
+        /// Destination: all is here, checked, and can run.
+        Prepared {
+            /// The move.
+            id: MoveId,
+            /// Who is prepared.
+            incarnation: Incarnation,
+        } = kind::PREPARED,
+        /// Source: the guest is yours. Sent again until it is answered.
+        Commit {
+            /// The move.
+            id: MoveId,
+            /// Whom it is for.
+            incarnation: Incarnation,
+            /// By how much its time is to have advanced since it was stopped, in µs; 0 leaves it frozen.
+            advance_us: u64,
+        } = kind::COMMIT,
+        /// Destination: the guest is mine.
+        Committed {
+            /// The move.
+            id: MoveId,
+            /// Who has it.
+            incarnation: Incarnation,
+        } = kind::COMMITTED,
+        /// Source: the move is off.
+        Abort {
+            /// The move.
+            id: MoveId,
+            /// Why.
+            failure: MoveFailure,
+        } = kind::ABORT,
+        /// Destination: the move is off, and I shall never run that guest.
+        Aborted {
+            /// The move.
+            id: MoveId,
+            /// Who promises that.
+            incarnation: Incarnation,
+            /// Why.
+            failure: MoveFailure,
+        } = kind::ABORTED,
+        /// Destination: I am not whom you were talking to, or no longer.
+        Unknown {
+            /// The move.
+            id: MoveId,
+        } = kind::UNKNOWN,
+    }
 }
 
-impl<'a> Transfer<'a> {
-    /// The message's number.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::Offer { .. } => kind::OFFER,
-            Self::Accept { .. } => kind::ACCEPT,
-            Self::Refuse { .. } => kind::REFUSE,
-            Self::Pages { .. } => kind::PAGES,
-            Self::Record { .. } => kind::RECORD,
-            Self::Acknowledge { .. } => kind::ACKNOWLEDGE,
-            Self::Prepare { .. } => kind::PREPARE,
-            Self::Prepared { .. } => kind::PREPARED,
-            Self::Commit { .. } => kind::COMMIT,
-            Self::Committed { .. } => kind::COMMITTED,
-            Self::Abort { .. } => kind::ABORT,
-            Self::Aborted { .. } => kind::ABORTED,
-            Self::Unknown { .. } => kind::UNKNOWN,
-        }
-    }
-
+impl Transfer<'_> {
     /// The move that the message belongs to.
     #[must_use]
     pub const fn id(&self) -> MoveId {
@@ -184,130 +165,6 @@ impl<'a> Transfer<'a> {
             | Self::Aborted { id, .. }
             | Self::Unknown { id } => *id,
         }
-    }
-
-    /// Writes the payload; returns its length.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::TooLong`].
-    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
-        let kind = self.kind();
-        match *self {
-            Self::Offer { offer, machine } => encode_with_body(kind, &offer, machine, out),
-            Self::Pages { id, index, body } => encode_with_body(kind, &(id, index), body, out),
-            Self::Record {
-                id,
-                index,
-                domain,
-                body,
-            } => encode_with_body(kind, &(id, index, domain), body, out),
-            Self::Acknowledge { id, next } => encode(kind, &(id, next), out),
-            Self::Prepare { id, index, digest } => encode(kind, &(id, index, digest), out),
-            Self::Accept {
-                id,
-                incarnation,
-                send_bundle,
-            } => encode(kind, &(id, incarnation, send_bundle), out),
-            Self::Prepared { id, incarnation } | Self::Committed { id, incarnation } => {
-                encode(kind, &(id, incarnation), out)
-            }
-            Self::Commit {
-                id,
-                incarnation,
-                advance_us,
-            } => encode(kind, &(id, incarnation, advance_us), out),
-            Self::Refuse { id, failure } | Self::Abort { id, failure } => {
-                encode(kind, &(id, failure), out)
-            }
-            Self::Aborted {
-                id,
-                incarnation,
-                failure,
-            } => encode(kind, &(id, incarnation, failure), out),
-            Self::Unknown { id } => encode(kind, &id, out),
-        }
-    }
-
-    /// The message that a frame brings.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError`] unless it is one, exactly.
-    pub fn decode(kind: u8, payload: &'a [u8]) -> Result<Self, WireError> {
-        Ok(match kind {
-            kind::OFFER => {
-                let (offer, machine) = decode_with_body(kind, payload)?;
-                Self::Offer { offer, machine }
-            }
-            kind::PAGES => {
-                let ((id, index), body) = decode_with_body(kind, payload)?;
-                Self::Pages { id, index, body }
-            }
-            kind::RECORD => {
-                let ((id, index, domain), body) = decode_with_body(kind, payload)?;
-                Self::Record {
-                    id,
-                    index,
-                    domain,
-                    body,
-                }
-            }
-            kind::ACKNOWLEDGE => {
-                let (id, next) = decode(kind, payload)?;
-                Self::Acknowledge { id, next }
-            }
-            kind::PREPARE => {
-                let (id, index, digest) = decode(kind, payload)?;
-                Self::Prepare { id, index, digest }
-            }
-            kind::ABORTED => {
-                let (id, incarnation, failure) = decode(kind, payload)?;
-                Self::Aborted {
-                    id,
-                    incarnation,
-                    failure,
-                }
-            }
-            kind::UNKNOWN => Self::Unknown {
-                id: decode(kind, payload)?,
-            },
-            kind::COMMIT => {
-                let (id, incarnation, advance_us) = decode(kind, payload)?;
-                Self::Commit {
-                    id,
-                    incarnation,
-                    advance_us,
-                }
-            }
-            kind::ACCEPT => {
-                let (id, incarnation, send_bundle) = decode(kind, payload)?;
-                Self::Accept {
-                    id,
-                    incarnation,
-                    send_bundle,
-                }
-            }
-            kind::PREPARED | kind::COMMITTED => Self::with_incarnation(kind, payload)?,
-            kind::REFUSE | kind::ABORT => Self::with_failure(kind, payload)?,
-            kind => return Err(WireError::UnknownKind { kind }),
-        })
-    }
-
-    fn with_incarnation(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
-        let (id, incarnation) = decode(kind, payload)?;
-        Ok(match kind {
-            kind::PREPARED => Self::Prepared { id, incarnation },
-            _ => Self::Committed { id, incarnation },
-        })
-    }
-
-    fn with_failure(kind: u8, payload: &[u8]) -> Result<Self, WireError> {
-        let (id, failure) = decode(kind, payload)?;
-        Ok(match kind {
-            kind::REFUSE => Self::Refuse { id, failure },
-            _ => Self::Abort { id, failure },
-        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! Every request, answer and event keeps its bytes.
 
 use super::*;
+use crate::WireError;
 use hang::{Hang, Taken};
 use proptest::prelude::*;
 
