@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context as _, ensure};
 
 use crate::tally::Results;
 use crate::workspace::{self, BARE_PROFILE, BARE_TARGET, LINUX_TARGET, Program};
@@ -21,6 +21,20 @@ pub(crate) fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> anyh
         .status()
         .with_context(|| format!("cannot run cargo {}", arguments.join(" ")))?;
     Ok(status.success())
+}
+
+/// What cargo with `arguments` writes to its standard output.
+pub(crate) fn output(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let output = command(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run cargo {}", arguments.join(" ")))?;
+    ensure!(
+        output.status.success(),
+        "cargo {} failed",
+        arguments.join(" ")
+    );
+    Ok(output.stdout)
 }
 
 /// Whether cargo has this command, which is a program of its own.

@@ -22,9 +22,9 @@ codes! {
         Resuming = 5,
         /// The guest switched itself off (PSCI `SYSTEM_OFF`).
         Off = 6,
-        /// The guest was stopped for a fault; [`Status::detail`] says which.
+        /// The guest was stopped for a fault; `Status::detail` says which.
         Failed = 7,
-        /// Records were imported; [`Request::Resume`] starts the guest.
+        /// Records were imported; `Request::Resume` starts the guest.
         Imported = 8,
     }
 }
@@ -95,7 +95,7 @@ pub enum Refusal {
     BadRecord = 2,
     /// The register was not captured, or is not for writing, or the value is too wide for it.
     BadRegister = 3,
-    /// A register cannot have that value; the answer says which and why ([`Message::illegal_value`]).
+    /// A register cannot have that value; the answer says which and why (`Message::illegal_value`).
     IllegalValue = 4,
     /// The guest has firmware, and what this board starts a guest from is not that guest's.
     NoFirmware = 5,
