@@ -70,6 +70,20 @@ fn a_guest_keeps_what_it_was_started_on_and_takes_it_along() {
 }
 
 #[test]
+fn a_guest_comes_back_from_a_core_where_linux_set_what_its_own_has_not() {
+    let mut record = record_with(elsewhere());
+    let state = record.vcpus[0].registers.word(Register::PSTATE).unwrap();
+    assert!(
+        record.vcpus[0]
+            .registers
+            .set_word(Register::PSTATE, state | 1 << 12)
+    );
+    let (mut there, mut other) = arrived(&encoded(&record));
+    let back: VcpusRecordV4 = record::decode(&record_of(&mut there, &mut other)).unwrap();
+    assert_eq!(back.vcpus[0].registers.word(Register::PSTATE), Some(state));
+}
+
+#[test]
 fn a_guest_of_which_nobody_knows_what_it_was_started_on_relies_on_the_board_that_took_it() {
     let unknown = record_with(BaselineV1::default());
     let (mut there, mut machine) = arrived(&encoded(&unknown));

@@ -158,6 +158,31 @@ impl Processor {
         }
     }
 
+    /// Drops from a record what this processor has not, and the guest does not rely on: `PSTATE.SSBS`. Linux sets it for every
+    /// program (`arch/arm64/kernel/proton-pack.c`, `spectre_v4_enable_task_mitigation`), whether or not there is such a bit:
+    /// where there is none it is ignored (RES0), and a guest that came from there to a core that has it comes back with it.
+    /// Without it, loads are not speculated past stores: slower, and never wrong.
+    pub fn adopt(&self, record: &mut VcpusRecordV4) {
+        if record.baseline.constants.is_empty() {
+            return;
+        }
+        let guest = Self::of(&record.baseline.constants);
+        for vcpu in &mut record.vcpus {
+            let Some(state) = vcpu.registers.word(Register::PSTATE) else {
+                continue;
+            };
+            let bit = match state & MODE {
+                USER => SSBS_OF_32_BIT,
+                _ => SSBS,
+            };
+            let dropped = bit & guest.wrong_state(state) & self.wrong_state(state);
+            if dropped != 0 {
+                // It has room: it was there.
+                let _ = vcpu.registers.set_word(Register::PSTATE, state & !dropped);
+            }
+        }
+    }
+
     /// Whether a guest on this processor could have all of a record's registers.
     ///
     /// # Errors

@@ -87,7 +87,10 @@ pub fn restore(
         SnapshotError::Incompatible { address, refusal }
     })?;
     let processor = Processor::of(&here.baseline.constants);
-    processor.check(&file.state().vcpus).map_err(|illegal| {
+    // As the board will.
+    let mut vcpus = file.state().vcpus.clone();
+    processor.adopt(&mut vcpus);
+    processor.check(&vcpus).map_err(|illegal| {
         let address = board.address().clone();
         SnapshotError::Illegal { address, illegal }
     })?;

@@ -53,10 +53,12 @@ impl Machine {
         let decoded = port
             .import_region(usize::try_from(length).unwrap_or(usize::MAX))
             .and_then(|bytes| record::decode::<VcpusRecordV4>(bytes).ok());
-        let Some(record) = decoded else {
+        let Some(mut record) = decoded else {
             return Message::refused(Refusal::BadRecord as u64);
         };
-        if let Err(illegal) = self.processor().check(&record) {
+        let processor = self.processor();
+        processor.adopt(&mut record);
+        if let Err(illegal) = processor.check(&record) {
             return refused(illegal);
         }
         // Before anything of it counts: a register that this board keeps from its guest, or that its processor lacks.

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 
 use crate::legal::{Illegal, Processor, check_timer_change, legal};
 use crate::register::Policy;
-use crate::{PowerV1, Register, RegisterFile, TimerRecordV1, VcpuTimerV1, VcpuV1, VcpusRecordV4};
+use crate::{
+    BaselineV1, PowerV1, Register, RegisterFile, TimerRecordV1, VcpuTimerV1, VcpuV1, VcpusRecordV4,
+};
 
 /// A Cortex-A53 as QEMU has it: AArch32 at EL0, no feature beyond Armv8.0.
 fn small() -> RegisterFile {
@@ -277,5 +279,41 @@ proptest! {
         if register.policy() == Policy::Write && set(&small(), register, value).is_ok() {
             prop_assert_eq!(recorded(&small(), &[(register, value)]), Ok(()));
         }
+    }
+}
+
+/// What becomes of a `PSTATE` on a processor, of a guest that relies on another one.
+fn adopted(guest: Option<&RegisterFile>, here: &RegisterFile, state: u64) -> u64 {
+    let mut vcpu = VcpuV1 {
+        power: PowerV1::On,
+        registers: registers(),
+        ..VcpuV1::default()
+    };
+    assert!(vcpu.registers.set_word(Register::PSTATE, state));
+    let mut record = VcpusRecordV4 {
+        vcpus: [vcpu].into_iter().collect(),
+        baseline: guest.map_or_else(BaselineV1::default, BaselineV1::of),
+        ..VcpusRecordV4::default()
+    };
+    Processor::of(here).adopt(&mut record);
+    record.vcpus[0].registers.word(Register::PSTATE).unwrap()
+}
+
+// Pitfall: Linux sets SSBS for every program, and a guest that had been on a core with SSBS could not go back.
+#[test]
+fn what_linux_sets_for_every_program_is_dropped_where_it_does_nothing() {
+    const SSBS: u64 = 1 << 12;
+    let (small, large) = (small(), large());
+    assert_eq!(adopted(Some(&small), &small, SSBS | 1 << 29), 1 << 29);
+    assert_eq!(adopted(Some(&small), &small, SSBS << 11 | 0x10), 0x10);
+    // Where there is such a bit, the guest keeps it.
+    assert_eq!(adopted(Some(&small), &large, SSBS), SSBS);
+    // A guest that relies on it, or of which nobody knows, is not changed, and refused.
+    assert_eq!(adopted(Some(&large), &small, SSBS), SSBS);
+    assert_eq!(adopted(None, &small, SSBS), SSBS);
+    assert!(recorded(&small, &[(Register::PSTATE, SSBS)]).is_err());
+    // Nothing else goes: PAN, UAO, and the bit that means UAO in AArch64.
+    for bit in [22, 23] {
+        assert_eq!(adopted(Some(&small), &small, 1 << bit), 1 << bit);
     }
 }
