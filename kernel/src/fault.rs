@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Faults: who hears of what a thread did, and what an answer changes.
 //!
-//! Responsible for the messages' words, which are seL4's (`sel4_sys::fault`), and for the fate of
+//! Responsible for the messages' words, which are seL4's (`sel4_sys::fault`), and for what becomes of
 //! a domain that nobody answers for: it is stopped and reported, all others continue.
 
 use sel4_sys::fault::{unknown_syscall, user_exception};

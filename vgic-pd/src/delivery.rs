@@ -99,7 +99,7 @@ impl Gic {
     }
 
     /// The kernel reported the end of what was in a list register. Answers with its INTID, or
-    /// [`Answer::NOTHING_ENDED`] if the shadow have nothing there: seL4 may report an end twice,
+    /// [`Answer::NOTHING_ENDED`] if the shadow has nothing there: seL4 may report an end twice,
     /// or one that a capture has seen already.
     ///
     /// The virtual timer's line goes low with it: the kernel masked the timer when it reported

@@ -355,7 +355,7 @@ fn nothing_is_injected_between_capture_and_refill() {
 }
 
 #[test]
-fn a_capture_that_contradicts_the_books_is_refused_and_changes_nothing() {
+fn a_capture_that_contradicts_the_shadow_is_refused_and_changes_nothing() {
     use channel::vgic::{CpuInterface, ListRegisterState};
     let mut machine = Machine::enabled(1);
     machine.set_line(0, 40, true);

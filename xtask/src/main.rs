@@ -18,6 +18,8 @@ mod lint;
 mod size;
 mod tally;
 mod test;
+#[cfg(test)]
+mod words;
 mod workspace;
 
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use crate::sibling::Sibling;
 
 /// For how long vCPU 0 may get no further, in microseconds of the guest's clock, until it is taken for lost: where it
 /// may be, and where it must not be.
-const PATIENCE_DEADLY: u64 = 3_000_000;
+const TIMEOUT_DEADLY: u64 = 3_000_000;
 const TIMEOUT: u64 = 40_000_000;
 
 /// The longest line.
@@ -99,11 +99,7 @@ fn order(
     sibling.begin();
     let number = ORDER.get() + 1;
     ORDER.set(number);
-    let timeout = timer::ticks(if deadly == 0 {
-        TIMEOUT
-    } else {
-        PATIENCE_DEADLY
-    });
+    let timeout = timer::ticks(if deadly == 0 { TIMEOUT } else { TIMEOUT_DEADLY });
     let (mut progress, mut since) = (0, timer::counter());
     while DONE.get() != number && timer::counter() - since < timeout {
         sibling.beat();

@@ -158,7 +158,7 @@ fn a_link_that_is_cut_leaves_no_half_bundle_and_the_next_move_sends_all_of_it() 
         });
         let id = world.start(Side::A).unwrap();
         assert_eq!(world.ended(Side::A, id).stage, Stage::Failed);
-        world.run_for(crate::AFTER_ALL_PATIENCE);
+        world.run_for(crate::AFTER_ALL_TIMEOUTS);
         let [before, after] = [2, 1].map(|seed| is_at(&world.b.hardware, seed));
         let there = has_one_in_store(&world.b.hardware);
         assert_eq!(there, before || after, "cut at {cut}");

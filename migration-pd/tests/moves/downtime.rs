@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! How long the guest may be paused. A tick of the models' clocks is a microsecond.
 
-use crate::AFTER_ALL_PATIENCE;
+use crate::AFTER_ALL_TIMEOUTS;
 use crate::harm::NO_HARM;
 use crate::serial::{BAUD, Serial};
 use crate::world::{Action, PAGES, Side, World};
@@ -34,7 +34,7 @@ fn called_off_at_the_limit(world: &mut World, limit: u32, report: &MoveReport) {
     let limit = u64::from(limit) * 1000;
     let stood = report.figures.downtime_us;
     assert!((limit..limit + 2000).contains(&stood), "{report:?}");
-    world.run_for(AFTER_ALL_PATIENCE);
+    world.run_for(AFTER_ALL_TIMEOUTS);
     world.runs_at(Side::A);
 }
 

@@ -22,7 +22,7 @@ const CUT: Harm = Harm {
     delay: 1,
 };
 /// Longer than everybody waits.
-const AFTER_ALL_PATIENCE: u64 = 60_000_000;
+const AFTER_ALL_TIMEOUTS: u64 = 60_000_000;
 
 #[test]
 fn a_guest_goes_there_and_back_over_a_harmful_line_and_loses_nothing() {
@@ -57,7 +57,7 @@ fn little_is_under_way_on_a_line_so_that_questions_are_answered() {
     let begun = world.clock.get();
     while world.b.hardware.received.is_empty() && transferred(&world) < 100_000 {
         world.run_for(1000);
-        assert!(world.clock.get() - begun < AFTER_ALL_PATIENCE);
+        assert!(world.clock.get() - begun < AFTER_ALL_TIMEOUTS);
     }
     let asked = world.clock.get();
     world.status(Side::B);
@@ -85,7 +85,7 @@ fn a_guest_that_would_be_paused_for_longer_than_allowed_stays_and_runs() {
     };
     assert!(pages >= 30 && expected_ms > 1500, "{report:?}");
     assert_eq!(report.figures.downtime_us, 0, "it was never stopped");
-    world.run_for(AFTER_ALL_PATIENCE);
+    world.run_for(AFTER_ALL_TIMEOUTS);
     world.runs_at(Side::A);
     let report = start(&mut world, 2, 4000);
     assert_eq!(report.stage, Stage::Gone, "{report:?}");
@@ -99,12 +99,12 @@ fn wherever_a_line_is_cut_the_guest_continues_and_a_later_attempt_succeeds() {
     for cut in [1, 20, 60] {
         let mut world = World::over(Serial::new(HARM, 5));
         let id = world.start(Side::A).unwrap();
-        let end = world.clock.get() + AFTER_ALL_PATIENCE;
+        let end = world.clock.get() + AFTER_ALL_TIMEOUTS;
         assert!(world.run_until(end, |world| world.frames > cut));
         set_harm(&mut world, CUT);
         let report = world.ended(Side::A, id);
         assert_eq!(report.stage, Stage::Failed, "cut after {cut}: {report:?}");
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         set_harm(&mut world, HARM);
         world.link = Box::new(|_, _, _| Action::Arrives);
         world.succeed(Side::A);

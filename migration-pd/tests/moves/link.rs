@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What a link may do to an agent: stop in the middle of a frame, lose, repeat, reorder, and say anything.
 
-use crate::AFTER_ALL_PATIENCE;
+use crate::AFTER_ALL_TIMEOUTS;
 use crate::world::{Action, Side, World};
 use proptest::prelude::*;
 use protocol::management::{Phase, Stage};
@@ -49,7 +49,7 @@ fn an_idle_board_asks_for_no_heartbeat() {
     world.status(Side::A);
     assert_eq!(world.a.hardware.heartbeat, None);
     world.succeed(Side::A);
-    world.run_for(AFTER_ALL_PATIENCE);
+    world.run_for(AFTER_ALL_TIMEOUTS);
     assert_eq!(
         (world.a.hardware.heartbeat, world.b.hardware.heartbeat),
         (None, None)
@@ -80,7 +80,7 @@ proptest! {
         for _ in 0..3 {
             let id = world.start(at).unwrap();
             let report = world.ended(at, id);
-            world.run_for(AFTER_ALL_PATIENCE);
+            world.run_for(AFTER_ALL_TIMEOUTS);
             if report.stage == Stage::Gone {
                 at = at.other();
             }
@@ -109,7 +109,7 @@ proptest! {
             world.b.hardware.received.extend(&frame[..length]);
             world.run_for(1000);
         }
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         world.runs_at(Side::A);
         world.succeed(Side::A);
     }

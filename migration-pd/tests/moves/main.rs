@@ -28,7 +28,7 @@ use vm::PAGE_SIZE;
 use world::{Action, GUEST, PAGES, Side, TIMEOUT_MS, World, options};
 
 /// Long enough for every timeout.
-const AFTER_ALL_PATIENCE: u64 = 20 * 1000 * TIMEOUT_MS as u64;
+const AFTER_ALL_TIMEOUTS: u64 = 20 * 1000 * TIMEOUT_MS as u64;
 
 #[test]
 fn a_busy_guest_arrives_whole() {
@@ -94,7 +94,7 @@ fn wherever_the_link_is_cut_the_guest_continues_and_a_second_attempt_succeeds() 
             _ => Action::Arrives,
         });
         let id = world.start(Side::A).unwrap();
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         let stage = world.status(Side::A).last_move.unwrap().stage;
         cut_in.insert(u8::from(stage));
         match stage {
@@ -105,7 +105,7 @@ fn wherever_the_link_is_cut_the_guest_continues_and_a_second_attempt_succeeds() 
         // The link comes back, and nobody has to do anything.
         world.link = Box::new(|_, _, _| Action::Arrives);
         let report = world.ended(Side::A, id);
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         if report.stage == Stage::Gone {
             world.runs_at(Side::B);
         } else {
@@ -138,7 +138,7 @@ fn a_commit_that_comes_after_the_destination_gave_up_is_answered_so() {
             "{request:?}"
         );
     }
-    world.run_for(AFTER_ALL_PATIENCE);
+    world.run_for(AFTER_ALL_TIMEOUTS);
     assert_eq!(world.status(Side::B).phase, Phase::Empty);
     assert_eq!(
         world.status(Side::A).last_move.unwrap().stage,
@@ -176,7 +176,7 @@ fn the_operator_resolves_a_doubt_that_no_board_can() {
             _ => Action::Arrives,
         });
         let id = world.start(Side::A).unwrap();
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         (world, id)
     };
     let (mut world, id) = stuck();
@@ -300,7 +300,7 @@ fn whoever_refuses_in_the_last_moment_leaves_the_guest_where_it_was() {
         let id = world.start(Side::A).unwrap();
         let failure = world.ended(Side::A, id).failure.unwrap();
         assert!(matches!(failure, MoveFailure::Export { domain: of, .. } if of == domain));
-        world.run_for(AFTER_ALL_PATIENCE);
+        world.run_for(AFTER_ALL_TIMEOUTS);
         world.runs_at(Side::A);
         world.a.hardware.faults.export = None;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the guest's clock does while the guest is paused. A tick of the models' clocks is a microsecond.
 
-use super::AFTER_ALL_PATIENCE;
+use super::AFTER_ALL_TIMEOUTS;
 use super::hardware::COUNT;
 use super::world::{Action, Side, World};
 use channel::vmm::Phase;
@@ -120,7 +120,7 @@ fn a_clock_that_cannot_be_set_leaves_the_guest_at_its_source() {
         matches!(failure, Some(MoveFailure::Record { domain: found, .. }) if found == domain),
         "{failure:?}"
     );
-    world.run_for(AFTER_ALL_PATIENCE);
+    world.run_for(AFTER_ALL_TIMEOUTS);
     world.runs_but_for_its_time(Side::A);
     assert_eq!(world.b.hardware.phase, Phase::Empty);
 }

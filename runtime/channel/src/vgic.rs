@@ -3,7 +3,7 @@
 //!
 //! `vmm-pd` forwards what the guest does to its interrupt controller and carries out the
 //! [`Injection`]s that come back; `vgic-pd` alone decides what is pending where, and keeps the
-//! books of which interrupt sits in which list register, because seL4's own copy is stale while a
+//! shadow of which interrupt sits in which list register, because seL4's own copy is stale while a
 //! vCPU is loaded.
 
 mod answer;
@@ -121,7 +121,7 @@ requests! {
         /// Takes over the record of `length` bytes in the import region, all or nothing, vCPUs
         /// included. Only with no machine ([`Request::Reset`] to zero vCPUs) or all of it captured.
         Import { length: u32 } = 10,
-        /// Back to the state after reset, for a machine of `vcpus` vCPUs; zero for none. The books are
+        /// Back to the state after reset, for a machine of `vcpus` vCPUs; zero for none. The shadow is
         /// forgotten: empty the list registers first if anything has run.
         Reset { vcpus: u8 } = 11,
     }

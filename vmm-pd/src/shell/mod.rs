@@ -193,7 +193,7 @@ impl Shell {
         }
     }
 
-    /// An exit of this vCPU is handled; where it has not gone on, its thread is suspended. It stands still in either case, but
+    /// An exit of this vCPU is handled; where it has not been resumed, its thread is suspended. It is suspended in either case, but
     /// its fault would be unanswered when `vmm-pd` waits for the next event with the same reply object, and a debug kernel
     /// says so, each time ("Reply object already has unexecuted reply!"), before it does the same.
     #[cfg(feature = "printing")]

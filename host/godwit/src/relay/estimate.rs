@@ -29,8 +29,8 @@ pub struct Estimate {
     known: bool,
     /// If all of the RAM is in use and cannot be compressed, and the guest changes nothing meanwhile.
     most: Duration,
-    /// For how long the guest will stand still at least.
-    standstill: Duration,
+    /// For how long the guest will be paused at least.
+    downtime: Duration,
 }
 
 impl Estimate {
@@ -54,7 +54,7 @@ impl Estimate {
             likely: time(last.map_or(JUST_BOOTED, |last| last.bytes).min(all)),
             known: last.is_some(),
             most: time(all),
-            standstill: time(few + under_way + u64::from(guest.vcpus) * RECORDS),
+            downtime: time(few + under_way + u64::from(guest.vcpus) * RECORDS),
         })
     }
 
@@ -75,11 +75,11 @@ impl fmt::Display for Estimate {
         write!(
             formatter,
             "a line of {} bits a second: about {}, {basis}, and {} if all of its memory is in use; paused for about {:.1} s, and \
-             longer if it goes on changing memory",
+             longer if it keeps changing memory",
             self.baud,
             span(self.likely),
             span(self.most),
-            self.standstill.as_secs_f64()
+            self.downtime.as_secs_f64()
         )
     }
 }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(
             estimate.to_string(),
             "a line of 500000 bits a second: about 8 min, what a Linux takes that has just booted, and 45 min if all of its \
-             memory is in use; paused for about 0.9 s, and longer if it goes on changing memory"
+             memory is in use; paused for about 0.9 s, and longer if it keeps changing memory"
         );
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Interrupts on their way between the kernel, `vgic-pd` and list registers.
 //!
-//! Responsible for: telling `vgic-pd` what has happened, carrying out what it wants injected, and keeping the books of what
+//! Responsible for: telling `vgic-pd` what has happened, carrying out what it wants injected, and keeping the shadow of what
 //! is in which list register. Must never: decide which interrupt a vCPU gets; that is `vgic-pd`'s.
 
 use super::sleep::requeue_at_head;
@@ -210,7 +210,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Keeps the books of what is in which list register.
+    /// Keeps the shadow of what is in which list register.
     pub(crate) fn note_injection(&mut self, injection: Injection) {
         let state = self.vcpu(injection.vcpu);
         if let Some(slot) = state.injected.get_mut(usize::from(injection.list_register)) {
