@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Mode `physical_timer`: takes the EL1 physical timer, which the board's own `timer-pd` may need, and does not let go.
+//! Mode `physical_timer`: takes the EL1 physical timer, which the board's own `timer-pd` may need, and does not give it back.
 //!
 //! With its own interrupts masked, it switches the timer off again and again, never sleeps, and leaves the guest only to
 //! say that it continues. It ends when `q` is typed. First line: `probe: the physical timer is there`, or `… is undefined` if
