@@ -3,7 +3,7 @@
 //!
 //! Responsible for: what the pre-copy rounds over RAM have taken; what the last one and the pages that are left will take, held
 //! against what the operator wants and allows; the end of a pause that lasts longer than that.
-//! Must never: stop the guest or resume it; that is for [`Source`](crate::handover::Source).
+//! Must never: stop the guest or resume it; that is for [`Source`].
 
 use super::Core;
 use crate::copier::{Copier, Limits};
