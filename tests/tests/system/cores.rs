@@ -14,9 +14,9 @@ use image::{self, Image, ImageRequest, Kernel, workspace};
 use protocol::management::Phase;
 use state::Register;
 use state::admission::{self, OtherCore};
-use tests::ANSWER;
 use tests::board::{Board, move_guest, move_guest_with};
 use tests::guests::{self, TestGuest};
+use tests::{ANSWER, BOOT};
 
 use crate::on_both_kernels;
 
@@ -41,6 +41,24 @@ on_both_kernels! {
             move_guest(other, &mut a53)?;
             a53.expect_all_checks()?;
         }
+        Ok(())
+    }
+
+    // Pitfall: Linux sets PSTATE.SSBS for every program that it starts, and the core before had no such bit.
+    fn a_program_that_was_started_on_another_core_comes_back_from_it(kernel) {
+        let scratch = Scratch::new()?;
+        let guest = TestGuest::linux("shell", 1);
+        let empty = guests::empty_image(kernel, guest.ram_mib())?;
+        let mut a53 = Board::start("a53", &guests::image(kernel, &guest)?, &scratch)?;
+        let mut a76 = with_core("cortex-a76", &empty, &scratch)?;
+        a53.expect_linux()?;
+        a53.session.expect("/ # ", BOOT)?;
+        move_guest_with(&mut a53, &mut a76, &accepting(), &mut |_| {})?;
+        // It neither sleeps nor calls the kernel, so that it is what stands still.
+        a76.shell("sh -c 'while :; do :; done' & echo $! > /spins")?;
+        move_guest(&mut a76, &mut a53)?;
+        let alive = a53.shell("kill $(cat /spins) && echo kill''ed")?;
+        ensure!(alive.contains("killed"), "{alive}");
         Ok(())
     }
 
