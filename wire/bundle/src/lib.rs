@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The guest bundle: what `vmm-pd` loads into guest RAM at boot.
 //!
-//! One file: a header, a table of segments, the segments' bytes. The host writes it ([`encode()`], feature `encode`) and
+//! One file: a header, a table of segments, the segments' bytes. The host writes it (`encode`, feature `encode`) and
 //! prefills the memory region `guest_bundle` with it; `migration-pd` sends it along with its guest and keeps one that
 //! comes in the region `bundle_store`; `vmm-pd` reads it from either ([`Bundle::read`]).
 //!
