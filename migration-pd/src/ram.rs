@@ -15,9 +15,9 @@ pub trait GuestRam {
     fn read(&self, page: u32, into: &mut Page);
     /// Fills a page, so that the guest finds it so even before it turns its caches on.
     fn write(&mut self, page: u32, from: &Page);
-    /// Makes a page zero, whatever a guest left there by whatever mapping. Cheap where it is already: writing what nobody
-    /// used would make a host, or a board's caches, hold it. True if it was not.
-    fn clear(&mut self, page: u32) -> bool;
+    /// Makes a part of a page zero that is not, whatever a guest left there by whatever mapping; false if all of it is.
+    /// Cheap then: writing what nobody used would make a host, or a board's caches, hold it.
+    fn clear_some(&mut self, page: u32) -> bool;
     /// Whether a page is all zero as it is. Exact, and cheaper than a fingerprint: most pages of
     /// most guests are, and stay so.
     fn is_zero(&self, page: u32) -> bool;

@@ -35,7 +35,8 @@ const FRAMES_A_TURN: usize = 4;
 /// Pages looked at in a slice: a third of a millisecond under emulation, less on a board.
 const SLICE: u32 = 256;
 /// After so long a slice that clears pages ends, in ms: a page may take far longer than the rest. Under QEMU one does that
-/// held a guest's programs, because each store to it has all that was translated from that page looked through.
+/// held a guest's programs, because each store to it has all that was translated from that page looked through. So a page
+/// is cleared in parts.
 const SLICE_MS: u64 = 1;
 /// What woke the domain; the link is always looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -278,9 +279,8 @@ impl Core<'_> {
         let end = self.cleared.saturating_add(SLICE).min(pages);
         let mut until = None;
         while self.cleared < end {
-            let written = port.ram().clear(self.cleared);
-            self.cleared += 1;
-            if !written {
+            if !port.ram().clear_some(self.cleared) {
+                self.cleared += 1;
                 continue;
             }
             let now = port.now();

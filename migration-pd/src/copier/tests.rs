@@ -54,7 +54,7 @@ impl GuestRam for Ram {
         panic!("a source's RAM is not written");
     }
 
-    fn clear(&mut self, page: u32) -> bool {
+    fn clear_some(&mut self, page: u32) -> bool {
         let is_used = !self.is_zero(page);
         if is_used {
             self.write(page, &[0; PAGE_SIZE]);

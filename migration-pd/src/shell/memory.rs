@@ -14,6 +14,11 @@ use region::cache;
 const WORDS: usize = PAGE_SIZE / 8;
 /// Words that are looked at before the search for one that is not zero may end.
 const STRIDE: usize = 16;
+/// Bytes of a page that are cleared at once: few enough that others are heard in between even where each store takes
+/// milliseconds, as it may under QEMU; no less than what `DC ZVA` zeroes on any processor of a board's.
+const PART_SIZE: usize = 512;
+/// Words of that.
+const PART: usize = PART_SIZE / 8;
 
 /// Guest RAM.
 pub(crate) struct Ram {
@@ -75,19 +80,22 @@ impl GuestRam for Ram {
         cache::clean(start.addr().get(), PAGE_SIZE);
     }
 
-    fn clear(&mut self, page: u32) -> bool {
+    fn clear_some(&mut self, page: u32) -> bool {
         let Some(start) = self.page(page) else {
             return false;
         };
         // A guest with its caches off wrote past ours: what they hold is not what is there.
         cache::clean_and_invalidate(start.addr().get(), PAGE_SIZE);
-        let is_used = !self.is_zero(page);
-        if is_used {
-            // SAFETY: a page of the region, which is writable.
-            unsafe { zero(start) };
-            cache::clean(start.addr().get(), PAGE_SIZE);
+        if self.is_zero(page) {
+            return false;
         }
-        is_used
+        // SAFETY: a page has so many words. Volatile, as in `read`.
+        let used = (0..WORDS).find(|word| unsafe { start.add(*word).read_volatile() } != 0);
+        let part = used.unwrap_or(0) / PART;
+        // SAFETY: a part of a page of the region, which is writable.
+        unsafe { zero(start.add(part * PART)) };
+        cache::clean(start.addr().get() + part * PART_SIZE, PART_SIZE);
+        true
     }
 
     #[inline]
@@ -128,25 +136,25 @@ fn zeroed_at_once() -> Option<usize> {
     }
     let is_prohibited = identity & 1 << 4 != 0;
     let bytes = 4 << (identity & 0xf);
-    (!is_prohibited && bytes <= PAGE_SIZE).then_some(bytes)
+    (!is_prohibited && bytes <= PART_SIZE).then_some(bytes)
 }
 
-/// Fills a page with zeros.
+/// Fills a part of a page with zeros.
 ///
 /// # Safety
 ///
-/// `start` is that of a writable page that no Rust reference points into.
+/// `start` is that of [`PART`] writable words that no Rust reference points into, aligned to as much.
 unsafe fn zero(start: NonNull<u64>) {
     let Some(block) = zeroed_at_once() else {
-        for index in 0..WORDS {
-            // SAFETY: within the page.
+        for index in 0..PART {
+            // SAFETY: within the part.
             unsafe { start.add(index).write_volatile(0) };
         }
         return;
     };
     let start = start.addr().get();
-    for address in (start..start + PAGE_SIZE).step_by(block) {
-        // SAFETY: a block of the page, which is aligned to more than a block's size.
+    for address in (start..start + PART_SIZE).step_by(block) {
+        // SAFETY: a block of the part, which is aligned to no less than a block's size.
         unsafe { asm!("dc zva, {}", in(reg) address, options(nostack, preserves_flags)) };
     }
 }
