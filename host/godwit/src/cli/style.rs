@@ -3,6 +3,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use anstyle::{AnsiColor, Effects, Style};
+
 /// Colours, where somebody sees them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint {
@@ -22,37 +24,37 @@ impl Paint {
         Self::new(std::io::stderr().is_terminal())
     }
 
-    /// ECMA-48 "select graphic rendition".
-    fn render(self, parameter: u8, text: &str) -> String {
+    fn render(self, style: impl Into<Style>, text: &str) -> String {
         if self.coloured {
-            format!("\x1b[{parameter}m{text}\x1b[0m")
+            let style = style.into();
+            format!("{style}{text}{style:#}")
         } else {
             text.to_owned()
         }
     }
 
     pub(super) fn bold(self, text: &str) -> String {
-        self.render(1, text)
+        self.render(Effects::BOLD, text)
     }
 
     pub(super) fn dim(self, text: &str) -> String {
-        self.render(2, text)
+        self.render(Effects::DIMMED, text)
     }
 
     pub(super) fn red(self, text: &str) -> String {
-        self.render(31, text)
+        self.render(AnsiColor::Red.on_default(), text)
     }
 
     pub(super) fn green(self, text: &str) -> String {
-        self.render(32, text)
+        self.render(AnsiColor::Green.on_default(), text)
     }
 
     pub(super) fn magenta(self, text: &str) -> String {
-        self.render(35, text)
+        self.render(AnsiColor::Magenta.on_default(), text)
     }
 
     pub(super) fn cyan(self, text: &str) -> String {
-        self.render(36, text)
+        self.render(AnsiColor::Cyan.on_default(), text)
     }
 }
 
@@ -102,6 +104,14 @@ fn message(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_coloured_for_terminals_only() {
+        let (seen, unseen) = (Paint { coloured: true }, Paint { coloured: false });
+        assert_eq!(seen.dim("── a"), "\x1b[2m── a\x1b[0m");
+        assert_eq!(seen.red("a"), "\x1b[31ma\x1b[0m");
+        assert_eq!(unseen.red("a"), "a");
+    }
 
     #[test]
     fn a_cause_is_told_once() {

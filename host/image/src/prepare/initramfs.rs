@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The initramfs: a cpio archive in the format that Linux unpacks at boot.
 //!
-//! Responsible for: writing the "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst) and reading
-//! lists of contents in the format of the kernel's own `usr/gen_init_cpio.c`. Never: takes anything from the file
-//! system but the files' bytes, so that the same files give the same archive.
+//! Responsible for: what the records of the "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst)
+//! say of each file, and reading lists of contents in the format of the kernel's own `usr/gen_init_cpio.c`. Never: takes
+//! anything from the file system but the files' bytes, so that the same files give the same archive.
 
+use std::io::{self, Write as _};
 use std::path::Path;
+
+use cpio::newc::{Builder, ModeFileType, trailer};
 
 use super::{PrepareError, Result, file};
 
@@ -44,57 +47,50 @@ pub enum EntryKind {
     },
 }
 
-impl EntryKind {
-    /// Its bits of `st_mode`, from `include/uapi/linux/stat.h`.
-    const fn mode(&self) -> u32 {
-        match self {
-            Self::Directory => 0o040_000,
-            Self::File(_) => 0o100_000,
-            Self::Link(_) => 0o120_000,
-            Self::Device { block: true, .. } => 0o060_000,
-            Self::Device { block: false, .. } => 0o020_000,
-        }
-    }
-}
-
 /// Writes an archive.
+///
+/// # Panics
+///
+/// A file has 4 GiB or more.
 #[must_use]
 pub fn initramfs(entries: &[Entry]) -> Vec<u8> {
-    let mut archive = Vec::new();
-    for (inode, entry) in (1..).zip(entries) {
-        let (content, major, minor): (&[u8], u32, u32) = match &entry.kind {
-            EntryKind::Directory => (&[], 0, 0),
-            EntryKind::File(bytes) => (bytes, 0, 0),
-            EntryKind::Link(target) => (target.as_bytes(), 0, 0),
-            EntryKind::Device { major, minor, .. } => (&[], *major, *minor),
-        };
-        let links = if entry.kind == EntryKind::Directory {
-            2
-        } else {
-            1
-        };
-        let mode = entry.kind.mode() | entry.mode;
-        let numbers = [inode, mode, entry.user, entry.group, links, 0];
-        write(&mut archive, numbers, content, [major, minor], &entry.name);
-    }
-    write(&mut archive, [0, 0, 0, 0, 1, 0], &[], [0, 0], "TRAILER!!!");
-    archive
+    let written = (1..)
+        .zip(entries)
+        .try_fold(Vec::new(), |archive, (inode, entry)| {
+            write(archive, inode, entry)
+        });
+    written
+        .and_then(trailer)
+        .expect("memory takes whatever the format can hold")
 }
 
-/// One record: inode, mode, user, group, links and time; size; device of the file (none) and of a device file; name.
-fn write(archive: &mut Vec<u8>, numbers: [u32; 6], content: &[u8], device: [u32; 2], name: &str) {
-    archive.extend_from_slice(b"070701");
-    let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
-    let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-    let rest = [size, 0, 0, device[0], device[1], name_size, 0];
-    for number in numbers.into_iter().chain(rest) {
-        archive.extend_from_slice(format!("{number:08x}").as_bytes());
+fn write(archive: Vec<u8>, inode: u32, entry: &Entry) -> io::Result<Vec<u8>> {
+    let (file_type, content): (_, &[u8]) = match &entry.kind {
+        EntryKind::Directory => (ModeFileType::Directory, &[]),
+        EntryKind::File(bytes) => (ModeFileType::Regular, bytes),
+        EntryKind::Link(target) => (ModeFileType::Symlink, target.as_bytes()),
+        EntryKind::Device { block: true, .. } => (ModeFileType::Block, &[]),
+        EntryKind::Device { block: false, .. } => (ModeFileType::Char, &[]),
+    };
+    let links = if entry.kind == EntryKind::Directory {
+        2
+    } else {
+        1
+    };
+    let mut record = Builder::new(&entry.name)
+        .ino(inode)
+        .mode(entry.mode)
+        .set_mode_file_type(file_type)
+        .uid(entry.user)
+        .gid(entry.group)
+        .nlink(links);
+    if let EntryKind::Device { major, minor, .. } = entry.kind {
+        record = record.rdev_major(major).rdev_minor(minor);
     }
-    archive.extend_from_slice(name.as_bytes());
-    archive.push(0);
-    archive.resize(archive.len().next_multiple_of(4), 0);
-    archive.extend_from_slice(content);
-    archive.resize(archive.len().next_multiple_of(4), 0);
+    let size = u32::try_from(content.len()).map_err(io::Error::other)?;
+    let mut record = record.write(archive, size);
+    record.write_all(content)?;
+    record.finish()
 }
 
 /// Packs what a list of contents names.
@@ -178,35 +174,30 @@ fn number(text: &str, radix: u32) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use cpio::newc::Reader;
+
     use super::*;
 
     /// Name, mode, content and device number of a file.
     type Record = (String, u32, Vec<u8>, (u32, u32));
 
     /// An archive, read back.
-    fn records(archive: &[u8]) -> Vec<Record> {
+    fn records(mut archive: &[u8]) -> Vec<Record> {
         let mut records = Vec::new();
-        let mut at = 0;
         loop {
-            assert_eq!(&archive[at..at + 6], b"070701", "a record begins at {at}");
-            let field = |index: usize| {
-                let start = at + 6 + index * 8;
-                u32::from_str_radix(std::str::from_utf8(&archive[start..start + 8]).unwrap(), 16)
-                    .unwrap()
-            };
-            let (size, name_size) = (field(6) as usize, field(11) as usize);
-            let name_at = at + 110;
-            let name = std::str::from_utf8(&archive[name_at..name_at + name_size - 1])
-                .unwrap()
-                .to_owned();
-            let content_at = (name_at + name_size).next_multiple_of(4);
-            let content = archive[content_at..content_at + size].to_vec();
-            if name == "TRAILER!!!" {
-                assert_eq!(content_at, archive.len());
+            let mut reader = Reader::new(archive).unwrap();
+            if reader.entry().is_trailer() {
+                assert!(reader.finish().unwrap().is_empty());
                 return records;
             }
-            records.push((name, field(1), content, (field(9), field(10))));
-            at = (content_at + size).next_multiple_of(4);
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).unwrap();
+            let entry = reader.entry();
+            let device = (entry.rdev_major(), entry.rdev_minor());
+            records.push((entry.name().to_owned(), entry.mode(), content, device));
+            archive = reader.finish().unwrap();
         }
     }
 
