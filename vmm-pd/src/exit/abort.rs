@@ -143,10 +143,10 @@ impl Machine {
         if syndrome.is_cache_maintenance() && !fetch && !syndrome.is_table_walk() {
             return self.advance(port, vcpu, true);
         }
-        self.nothing_there(port, vcpu, place)
+        self.external_abort(port, vcpu, place)
     }
 
-    /// A load or store of one register, as its syndrome describes it.
+    /// A load or store of one register, as its syndrome says (`ISV` is 1).
     #[inline]
     fn isv_valid<P: Port>(
         &mut self,
@@ -156,7 +156,7 @@ impl Machine {
         access: Access,
     ) -> Result<(), MachineError> {
         let Some(device) = Device::answering(place.ipa, access.width) else {
-            return self.nothing_there(port, vcpu, place);
+            return self.external_abort(port, vcpu, place);
         };
         let count = count_for(access.register);
         // A store of zero needs nothing, and only AArch64 has the zero register.
@@ -166,7 +166,7 @@ impl Machine {
             P::Frame::default()
         };
         if is_32_bit(frame.state()) {
-            return self.nothing_there(port, vcpu, place);
+            return self.external_abort(port, vcpu, place);
         }
         let next = place.program_counter.wrapping_add(4);
         if access.write {
@@ -177,6 +177,9 @@ impl Machine {
                 0
             };
             frame.set_program_counter(next);
+            // One invocation moves the vCPU past the instruction and resumes it. It runs nothing before the store is done: its
+            // priority is below this domain's (`system.xml`). Afterwards, the frame would have to be kept across the store,
+            // and whatever the store injects would meet a thread that is still at the instruction.
             port.write(vcpu, &mut frame, 1, true)?;
             self.store(port, vcpu, device, access.width, value)
         } else {
@@ -288,7 +291,7 @@ impl Machine {
         }
     }
 
-    /// A load or store whose abort carries no description: the instruction says what it does. It may have been changed
+    /// A load or store whose syndrome says nothing (`ISV` is 0): the instruction says what it does. It may have been changed
     /// meanwhile, and must be one that could have aborted like this.
     fn isv_not_valid<P: Port>(
         &mut self,
@@ -303,11 +306,11 @@ impl Machine {
             regime(port, vcpu)?.instruction(place.program_counter, |ipa| port.ram_read(ipa))
         };
         let Some(instruction) = word.and_then(Instruction::decode) else {
-            return self.nothing_there(port, vcpu, place);
+            return self.external_abort(port, vcpu, place);
         };
         let base = registers.base(instruction.base);
         let Some(transfers) = transfers(&instruction, base, place) else {
-            return self.nothing_there(port, vcpu, place);
+            return self.external_abort(port, vcpu, place);
         };
         let state = registers.frame.state();
         for (access, device) in transfers.into_iter().flatten() {
@@ -334,8 +337,8 @@ impl Machine {
         Ok(port.write(vcpu, &mut frame, COUNT_ALL, true)?)
     }
 
-    /// Nothing answers at this address, or to such an access: the guest takes an external abort.
-    fn nothing_there<P: Port>(
+    /// No device answers at this address, or to such an access: the guest takes an external abort.
+    fn external_abort<P: Port>(
         &mut self,
         port: &mut P,
         vcpu: VcpuId,
