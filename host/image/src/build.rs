@@ -161,7 +161,8 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         let system = System::parse("system.xml", &xml, &prefill)?;
         Ok::<_, ImageError>((xml, system))
     };
-    let (_, system) = describe(&parameters)?;
+    let (_, system) = describe(&capacity::describable(&parameters))?;
+    capacity::check_window(&system, &board, &memory, &parameters)?;
     parameters.bundle_room = capacity::bundle_room_beside(&system, &board, &memory, &parameters);
     let (xml, system) = describe(&parameters)?;
     capacity::check(&system, &board, &memory, &parameters)?;
@@ -272,15 +273,13 @@ fn parameters(request: &ImageRequest, board: &Board) -> Result<Parameters, Image
         Placement::Named(name) => Some(board.placement(name)?),
         Placement::At(address) => Some(*address),
     };
-    let address = guest_ram_at.unwrap_or(0);
-    if guest_ram == 0
-        || !guest_ram.is_multiple_of(LARGE_PAGE)
-        || !address.is_multiple_of(LARGE_PAGE)
-    {
-        return Err(ImageError::GuestRam {
-            size: guest_ram,
-            address,
+    if guest_ram == 0 || !guest_ram.is_multiple_of(LARGE_PAGE) {
+        return Err(ImageError::GuestRamSize {
+            mib: request.ram_mib,
         });
+    }
+    if let Some(address) = guest_ram_at.filter(|address| !address.is_multiple_of(LARGE_PAGE)) {
+        return Err(ImageError::GuestRamPlace { address });
     }
     Ok(Parameters {
         guest_ram,
@@ -464,15 +463,15 @@ mod tests {
         assert_eq!(placed.guest_ram_at, Some(0xa000_0000));
         assert!(matches!(
             parameters(63, Placement::Anywhere),
-            Err(ImageError::GuestRam { .. })
+            Err(ImageError::GuestRamSize { mib: 63 })
         ));
         assert!(matches!(
             parameters(0, Placement::Anywhere),
-            Err(ImageError::GuestRam { .. })
+            Err(ImageError::GuestRamSize { mib: 0 })
         ));
         assert!(matches!(
             parameters(64, Placement::At(0x8010_0000)),
-            Err(ImageError::GuestRam { .. })
+            Err(ImageError::GuestRamPlace { .. })
         ));
         let unknown = parameters(64, Placement::Named("nowhere".to_owned()))
             .unwrap_err()

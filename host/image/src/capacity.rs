@@ -60,6 +60,8 @@ pub(super) fn emulated(
     };
     let usual = qemu.ram_bytes()?;
     let start = qemu.ram_start;
+    // More is refused later, with the largest that fits.
+    let guest_ram = guest_ram.min(WINDOW);
     let least = match kernel {
         Kernel::Embedded => (board.load_address - start + 2 * OVERHEAD).next_multiple_of(1 << 20),
         Kernel::Sel4 => usual,
@@ -82,7 +84,7 @@ pub(super) fn emulated(
         });
     }
     if kernel == Kernel::Embedded {
-        board.ram.end = start + ram;
+        board.ram.end = start.saturating_add(ram);
     }
     Ok((board, Some(ram)))
 }
@@ -113,6 +115,31 @@ pub(super) fn bundle_room_beside(
     ));
     let room = parameters.bundle_room.saturating_sub(lacking);
     room.max(LARGE_PAGE)
+}
+
+/// The same machine with no more guest RAM than the description can be written for.
+pub(super) fn describable(parameters: &Parameters) -> Parameters {
+    Parameters {
+        guest_ram: parameters.guest_ram.min(WINDOW),
+        ..*parameters
+    }
+}
+
+/// Refuses more guest RAM than any description holds. `system` is that of what is [`describable`].
+///
+/// # Errors
+///
+/// [`ImageError::TooMuchRam`].
+pub(super) fn check_window(
+    system: &System,
+    board: &Board,
+    memory: &[Range<u64>],
+    parameters: &Parameters,
+) -> Result<(), ImageError> {
+    match parameters.guest_ram > WINDOW {
+        true => check(system, board, memory, parameters),
+        false => Ok(()),
+    }
 }
 
 /// Refuses guest RAM that does not fit. `memory` is what domains can have.
@@ -240,6 +267,27 @@ mod tests {
                 panic!("{error}")
             };
             assert!(emulated(qemu(), kernel, 128 << 20, Some(least)).is_ok());
+        }
+    }
+
+    #[test]
+    fn whatever_is_asked_for_is_described_or_refused_with_the_largest() {
+        for ram_mib in [
+            WINDOW / LARGE_PAGE * 2 + 2,
+            5000,
+            8192,
+            262_144,
+            u64::MAX >> 21 << 1,
+        ] {
+            let request = crate::ImageRequest {
+                ram_mib,
+                ..crate::ImageRequest::default()
+            };
+            let error = crate::build_image(&request).unwrap_err();
+            let ImageError::TooMuchRam { asked, largest, .. } = error else {
+                panic!("{ram_mib}: {error}")
+            };
+            assert!((512..=WINDOW >> 20).contains(&largest) && asked > largest);
         }
     }
 

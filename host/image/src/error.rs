@@ -133,14 +133,18 @@ pub enum ImageError {
         /// What it runs.
         known: Vec<String>,
     },
-    /// A size or address of guest RAM that cannot be mapped in whole large pages.
+    /// A size of guest RAM that cannot be mapped in whole large pages.
     #[error(
-        "guest RAM of {size:#x} bytes at {address:#x}: both must be multiples of 2 MiB, and the size not zero"
+        "a guest cannot have {mib} MiB of RAM: it has to be a multiple of 2, and more than none"
     )]
-    GuestRam {
-        /// Bytes.
-        size: u64,
-        /// Physical address, 0 if it is the builder's choice.
+    GuestRamSize {
+        /// What was asked for, in MiB.
+        mib: u64,
+    },
+    /// A place for guest RAM that cannot be mapped in whole large pages.
+    #[error("guest RAM cannot lie at {address:#x}: that is no multiple of 2 MiB")]
+    GuestRamPlace {
+        /// The physical address.
         address: u64,
     },
     /// The guest is to have more RAM than the board holds.
