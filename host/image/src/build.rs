@@ -141,7 +141,8 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         Kernel::Embedded => None,
         Kernel::Sel4 => Some(Sdk::find(&board, request.config)?),
     };
-    let mut parameters = parameters(request, &board)?;
+    let wanted = parameters(request, &board)?;
+    let mut parameters = capacity::describable(&wanted);
     let (board, board_ram) = capacity::emulated(
         board,
         request.kernel,
@@ -161,11 +162,10 @@ pub fn build_image(request: &ImageRequest) -> Result<Image, ImageError> {
         let system = System::parse("system.xml", &xml, &prefill)?;
         Ok::<_, ImageError>((xml, system))
     };
-    let (_, system) = describe(&capacity::describable(&parameters))?;
-    capacity::check_window(&system, &board, &memory, &parameters)?;
+    let (_, system) = describe(&parameters)?;
     parameters.bundle_room = capacity::bundle_room_beside(&system, &board, &memory, &parameters);
     let (xml, system) = describe(&parameters)?;
-    capacity::check(&system, &board, &memory, &parameters)?;
+    capacity::check(&system, &board, &memory, &wanted)?;
     let guest_ram = parameters.guest_ram;
 
     // The embedded kernel knows no calls to the firmware.

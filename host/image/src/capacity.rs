@@ -60,8 +60,6 @@ pub(super) fn emulated(
     };
     let usual = qemu.ram_bytes()?;
     let start = qemu.ram_start;
-    // More is refused later, with the largest that fits.
-    let guest_ram = guest_ram.min(WINDOW);
     let least = match kernel {
         Kernel::Embedded => (board.load_address - start + 2 * OVERHEAD).next_multiple_of(1 << 20),
         Kernel::Sel4 => usual,
@@ -125,24 +123,8 @@ pub(super) fn describable(parameters: &Parameters) -> Parameters {
     }
 }
 
-/// Refuses more guest RAM than any description holds. `system` is that of what is [`describable`].
-///
-/// # Errors
-///
-/// [`ImageError::TooMuchRam`].
-pub(super) fn check_window(
-    system: &System,
-    board: &Board,
-    memory: &[Range<u64>],
-    parameters: &Parameters,
-) -> Result<(), ImageError> {
-    match parameters.guest_ram > WINDOW {
-        true => check(system, board, memory, parameters),
-        false => Ok(()),
-    }
-}
-
-/// Refuses guest RAM that does not fit. `memory` is what domains can have.
+/// Refuses guest RAM that does not fit. `memory` is what domains can have, `system` the description of what is
+/// [`describable`].
 ///
 /// # Errors
 ///
