@@ -54,7 +54,7 @@ on_both_kernels! {
         a53.expect_linux()?;
         a53.session.expect("/ # ", BOOT)?;
         move_guest_with(&mut a53, &mut a76, &accepting(), &mut |_| {})?;
-        // It neither sleeps nor calls the kernel, so that it is what stands still.
+        // It neither sleeps nor calls the kernel, so that it is running when the guest is paused.
         a76.shell("sh -c 'while :; do :; done' & echo $! > /spins")?;
         move_guest(&mut a76, &mut a53)?;
         let alive = a53.shell("kill $(cat /spins) && echo kill''ed")?;
