@@ -13,7 +13,7 @@ fn program() -> Program {
     Program::read(include_str!("../../src/memory.S"))
 }
 
-/// Bytes of which no two neighbours are equal, nor two that are a word apart.
+/// Bytes of which no two in a row are equal, nor two that are a word apart.
 fn pattern() -> Vec<u8> {
     let scattered = |index: u32| index.wrapping_mul(2_654_435_761).to_be_bytes()[0];
     (0..1024).map(scattered).collect()
