@@ -54,12 +54,12 @@ pub enum UartError {
         /// What they read as.
         found: u32,
     },
-    /// It continues interrupting.
+    /// It keeps interrupting.
     #[error(transparent)]
     Endless(#[from] EndlessInterrupt),
 }
 
-/// A device continues interrupting, with nothing to be done or without end.
+/// A device keeps interrupting, with nothing to be done or without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the interrupt does not end after {rounds} rounds")]
 pub struct EndlessInterrupt {

@@ -48,7 +48,7 @@ pub enum VirtioError {
         /// What it takes for a descriptor's index.
         slot: u32,
     },
-    /// It continues interrupting.
+    /// It keeps interrupting.
     #[error(transparent)]
     Endless(#[from] crate::EndlessInterrupt),
     /// It claims to have written more than a buffer holds.

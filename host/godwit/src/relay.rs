@@ -426,7 +426,7 @@ pub(crate) fn ready(board: &mut Client) -> Result<StatusReport, Cause> {
         });
     }
     board.cancel_move(report.id)?;
-    // A guest that was paused for that move continues first.
+    // A guest that was paused for that move is resumed first.
     let resumes = matches!(
         report.stage,
         Stage::Stopping | Stage::Finishing | Stage::Preparing

@@ -342,7 +342,7 @@ impl Core<'_> {
         }
     }
 
-    /// Lets the count of a guest that is about to run continue: the record of its time once more, with that added.
+    /// Advances the count of a guest that is about to run: the record of its time once more, with that added.
     ///
     /// Before the word that makes it this board's, so that a failure still leaves it at its source. Each commit says
     /// how long the guest has been paused when that commit was sent: only the one that counts is carried out.

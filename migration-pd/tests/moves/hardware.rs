@@ -2,7 +2,7 @@
 //! A board without hardware: guest RAM, a guest that writes it, and the peer domains' contracts.
 //!
 //! A tick of the counter is a microsecond, and looking at a page takes one, so that time passes
-//! while the agent works and the guest continues writing underneath.
+//! while the agent works and the guest keeps writing underneath.
 
 use channel::timer::Request as TimerRequest;
 use channel::vgic::{Answer, Request as VgicRequest};

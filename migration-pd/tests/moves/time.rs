@@ -36,7 +36,7 @@ fn paused(world: &mut World) -> u64 {
     world.board(Side::A).events.iter().find_map(told).unwrap()
 }
 
-/// The time of the guest on board B has advanced by so much. The models' clock continues a little whenever it is read.
+/// The time of the guest on board B has advanced by so much. The models' clock advances a little whenever it is read.
 fn advanced_by(world: &mut World, expected: Range<u64>) {
     went_on_at(world, Side::B, expected);
 }

@@ -177,9 +177,8 @@ impl Machine {
                 0
             };
             frame.set_program_counter(next);
-            // One invocation moves the vCPU past the instruction and resumes it. It runs nothing before the store is done: its
-            // priority is below this domain's (`system.xml`). Afterwards, the frame would have to be kept across the store,
-            // and whatever the store injects would meet a thread that is still at the instruction.
+            // Before the store: seL4 runs whom it resumed last, and whoever takes an interrupt that the store causes is resumed
+            // then. The other way round, an interrupt to another vCPU would wait for the end of this one's time slice.
             port.write(vcpu, &mut frame, 1, true)?;
             self.store(port, vcpu, device, access.width, value)
         } else {

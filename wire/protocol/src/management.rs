@@ -103,7 +103,7 @@ messages! {
         Status = kind::STATUS,
         /// Pauses the guest; a [`Event::PhaseChanged`] says when it does.
         Pause = kind::PAUSE,
-        /// Resumes the guest after a pause, or start where it arrived.
+        /// Resumes the guest after a pause, or starts it where it arrived.
         Resume = kind::RESUME,
         /// Answered with [`Statistics`].
         Statistics = kind::STATISTICS,
