@@ -459,7 +459,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         self.bundle = boot.identity;
         port.set_rom(has_firmware(boot.identity));
-        self.baseline = self.promised(port)?;
+        self.baseline = self.promised(port, boot.identity)?;
         self.discovery = Discovery::default();
         self.count = usize::from(boot.vcpus).min(MAX_VCPUS);
         self.vcpus = [Vcpu::default(); MAX_VCPUS];

@@ -3,7 +3,7 @@
 
 use state::{BaselineV1, ImplementationV1, MachineRecordV2, RegisterFile};
 
-use super::board::BUNDLE;
+use super::board::{BUNDLE, boot_from};
 use super::*;
 
 const DISCOVER_IMPL_VER: u64 = 0xc600_0040;
@@ -141,4 +141,60 @@ fn a_board_does_not_start_a_guest_that_is_promised_more_than_it_has() {
         let status = machine.status();
         assert_eq!((status.failure, status.detail), (Failure::Promise, detail));
     }
+}
+
+/// What a guest may rely on after a reset on a board whose image makes a promise to its own guest, if it came with `baseline`.
+fn baseline_after_reset(baseline: &BaselineV1) -> (BaselineV1, BaselineV1) {
+    let (mut vacant, mut nobody) = empty();
+    let mut promise = description(&mut vacant, &mut nobody);
+    let own = promise.baseline.clone();
+    promise
+        .baseline
+        .implementations
+        .push(core(0x410f_d083))
+        .unwrap();
+    let (mut here, mut machine) = Board::booted(1);
+    let bytes = record_of(&mut here, &mut machine);
+    let mut record: VcpusRecordV4 = record::decode(&bytes).unwrap();
+    record.baseline = baseline.clone();
+    let promise = Some(encoded(&promise));
+    let (mut there, mut arrived) = Board::promised(1, BUNDLE + 1, promise);
+    there.exits(&mut arrived, 0, SMC, &[SYSTEM_OFF]);
+    arrived.request(&mut there, Request::Discard);
+    there.run(&mut arrived);
+    there.bundles.push(boot_from(BUNDLE, 1));
+    resume_with(encoded(&record), &mut here, &mut there, &mut arrived);
+    there.exits(&mut arrived, 0, SMC, &[SYSTEM_RESET]);
+    assert_eq!(arrived.status().phase, Phase::Running);
+    (description(&mut there, &mut arrived).baseline, own)
+}
+
+fn core(midr: u64) -> ImplementationV1 {
+    ImplementationV1 {
+        midr,
+        ..ImplementationV1::default()
+    }
+}
+
+#[test]
+fn what_an_image_promises_its_guest_is_no_promise_to_one_that_came() {
+    let (_, own) = baseline_after_reset(&BaselineV1::default());
+    let (after, _) = baseline_after_reset(&own);
+    assert_eq!(after, own);
+}
+
+#[test]
+fn what_a_guest_was_promised_outlives_its_reset_on_another_board() {
+    let (_, own) = baseline_after_reset(&BaselineV1::default());
+    let mut promised = BaselineV1 { told: true, ..own };
+    promised.implementations.push(core(0x411f_d050)).unwrap();
+    let (after, _) = baseline_after_reset(&promised);
+    // The kernel that starts again has not asked yet.
+    assert_eq!(
+        after,
+        BaselineV1 {
+            told: false,
+            ..promised
+        }
+    );
 }

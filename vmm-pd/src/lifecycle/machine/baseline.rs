@@ -37,12 +37,28 @@ impl Discovery {
 }
 
 impl Machine {
-    /// The baseline of a guest that starts here: what its image promises, else what this board is.
+    /// The baseline of a guest that starts here from this bundle, for the first time or again: what its image promises,
+    /// what it came with if that was a promise, else what this board is.
     #[inline(never)]
-    pub(super) fn promised<P: Port>(&self, port: &P) -> Result<BaselineV1, MachineError> {
+    pub(super) fn promised<P: Port>(
+        &self,
+        port: &P,
+        bundle: u64,
+    ) -> Result<BaselineV1, MachineError> {
         let own = BaselineV1::of(self.paused.constants());
-        let Some(bytes) = port.promise() else {
-            return Ok(own);
+        // The promise of this board's image is for the guest of this image alone.
+        let is_its_guest = self.boot.is_some_and(|boot| boot.identity == bundle);
+        let Some(bytes) = port.promise().filter(|_| is_its_guest) else {
+            // Its operator has named several cores, and its command line says what not to use. Whoever let it in has held
+            // this board against that. It has to ask again before it knows of them.
+            let came_with_a_promise = self.baseline.implementations.len() > 1;
+            return Ok(match came_with_a_promise {
+                true => BaselineV1 {
+                    told: false,
+                    ..self.baseline.clone()
+                },
+                false => own,
+            });
         };
         let promise = record::decode::<MachineRecordV2>(bytes);
         let promise = promise.map_err(|_| MachineError::Promise(None))?.baseline;
