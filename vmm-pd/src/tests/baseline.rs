@@ -198,3 +198,17 @@ fn what_a_guest_was_promised_outlives_its_reset_on_another_board() {
         }
     );
 }
+
+#[test]
+fn a_promise_does_not_take_back_debug_registers_that_the_guest_has() {
+    let (mut vacant, mut nobody) = empty();
+    let mut promise = description(&mut vacant, &mut nobody);
+    let own = promise.baseline.clone();
+    assert!(
+        own.constants.contains(Register::MDRAR_EL1),
+        "the board leaves them"
+    );
+    promise.baseline.constants.remove(Register::MDRAR_EL1);
+    let (mut here, mut machine) = Board::promised(1, BUNDLE, Some(encoded(&promise)));
+    assert_eq!(description(&mut here, &mut machine).baseline, own);
+}

@@ -5,7 +5,7 @@
 //! implementations that it may run on. Must never: promise what this board does not have.
 
 use state::admission::{self, OtherCore, Refusal};
-use state::{BaselineV1, ImplementationV1, MachineRecordV2, Register, record};
+use state::{BaselineV1, ImplementationV1, MachineRecordV2, Register, Source, record};
 
 use super::{Machine, MachineError};
 use crate::exit::psci::{IMPLEMENTATIONS_VERSION, result};
@@ -61,12 +61,25 @@ impl Machine {
             });
         };
         let promise = record::decode::<MachineRecordV2>(bytes);
-        let promise = promise.map_err(|_| MachineError::Promise(None))?.baseline;
+        let mut promise = promise.map_err(|_| MachineError::Promise(None))?.baseline;
         let here = ImplementationV1::of(&own.constants);
         if !here.is_some_and(|here| promise.implementations.contains(&here)) {
             return Err(MachineError::Promise(None));
         }
         admission::compare_processors(&promise, &own, OtherCore::Accepted).map_err(lacking)?;
+        // Promises are about what every guest sees. What this one has besides, because it is left its debug registers or its
+        // performance monitor, it can use, and its next board has to have as well.
+        let besides = |register: &Register| {
+            matches!(register.source(), Source::ProbeDebug | Source::ProbePmu)
+        };
+        for (register, value) in own.constants.iter() {
+            let is_held = !besides(&register)
+                || promise.constants.contains(register)
+                || promise.constants.set(register, value);
+            if !is_held {
+                return Err(MachineError::Promise(Some(register)));
+            }
+        }
         Ok(promise)
     }
 }
