@@ -46,6 +46,8 @@ impl Handler for Vmm {
         // A fault of a vCPU that no machine of ours has is left unanswered: it stays stopped.
         if let Some(vcpu) = VcpuId::new(child.index()) {
             let exit = Exit::decode(info.label(), get_mr);
+            #[cfg(feature = "printing")]
+            self.shell.begin_exit();
             self.machine.exit(&mut self.shell, vcpu, exit);
             #[cfg(feature = "printing")]
             self.shell.end_exit(vcpu);

@@ -24,6 +24,8 @@ const PART: usize = PART_SIZE / 8;
 pub(crate) struct Ram {
     base: NonNull<u64>,
     pages: u32,
+    /// The page that is being cleared, and the part of it that is looked at next.
+    clearing: Option<(u32, usize)>,
 }
 
 impl Ram {
@@ -37,6 +39,7 @@ impl Ram {
         Self {
             base: base.cast(),
             pages: u32::try_from(size / PAGE_SIZE).unwrap_or(0),
+            clearing: None,
         }
     }
 
@@ -84,18 +87,30 @@ impl GuestRam for Ram {
         let Some(start) = self.page(page) else {
             return false;
         };
-        // A guest with its caches off wrote past ours: what they hold is not what is there.
-        cache::clean_and_invalidate(start.addr().get(), PAGE_SIZE);
-        if self.is_zero(page) {
-            return false;
+        let first = match self.clearing {
+            Some((under_way, part)) if under_way == page => part,
+            _ => {
+                // A guest with its caches off wrote past ours: what they hold is not what is there.
+                cache::clean_and_invalidate(start.addr().get(), PAGE_SIZE);
+                0
+            }
+        };
+        let is_used = |part: &usize| {
+            let words = (part * PART..(part + 1) * PART).map(|word| {
+                // SAFETY: a page has so many words. Volatile, as in `read`.
+                unsafe { start.add(word).read_volatile() }
+            });
+            words.fold(0, |sum, word| sum | word) != 0
+        };
+        let used = (first..WORDS / PART).find(is_used);
+        if let Some(part) = used {
+            // SAFETY: a part of a page of the region, which is writable.
+            unsafe { zero(start.add(part * PART)) };
+            cache::clean(start.addr().get() + part * PART_SIZE, PART_SIZE);
         }
-        // SAFETY: a page has so many words. Volatile, as in `read`.
-        let used = (0..WORDS).find(|word| unsafe { start.add(*word).read_volatile() } != 0);
-        let part = used.unwrap_or(0) / PART;
-        // SAFETY: a part of a page of the region, which is writable.
-        unsafe { zero(start.add(part * PART)) };
-        cache::clean(start.addr().get() + part * PART_SIZE, PART_SIZE);
-        true
+        // Nobody writes a page that is being cleared: what lies before the next part is zero.
+        self.clearing = used.map(|part| (page, part + 1));
+        used.is_some()
     }
 
     #[inline]

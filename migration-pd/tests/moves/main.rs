@@ -402,8 +402,9 @@ fn what_a_guest_leaves_in_ram_is_cleared_and_the_link_looked_at_meanwhile() {
     world.run_for(10_000);
     let ram = &world.b.hardware.ram;
     assert!(ram.pages.iter().all(|page| *page == [0; PAGE_SIZE]));
+    // A slice is 256 pages at most; a page is cleared in eight parts here, which take no time.
     assert!(
-        (1..=256).contains(&ram.most_cleared),
+        (1..=256 * 8).contains(&ram.most_cleared),
         "{}",
         ram.most_cleared
     );

@@ -104,9 +104,9 @@ pub(crate) struct Shell {
     import_copy: [u8; RECORD_SIZE],
     console: Duplex,
     clock: Clock,
-    /// The vCPUs that went on since somebody looked, one bit each.
+    /// The vCPUs that were resumed since an exit came, one bit each.
     #[cfg(feature = "printing")]
-    went_on: u8,
+    resumed: u8,
 }
 
 fn thread(vcpu: VcpuId) -> sel4::cap::Tcb {
@@ -188,9 +188,15 @@ impl Shell {
                 .unwrap_or_else(|error| panic!("console: {error}")),
                 clock: Clock::new(),
                 #[cfg(feature = "printing")]
-                went_on: 0,
+                resumed: 0,
             }
         }
+    }
+
+    /// An exit is about to be handled: which vCPUs were resumed before, by a notification or a call, does not count.
+    #[cfg(feature = "printing")]
+    pub(crate) fn begin_exit(&mut self) {
+        self.resumed = 0;
     }
 
     /// An exit of this vCPU is handled; where it has not been resumed, its thread is suspended. It is suspended in either case, but
@@ -198,9 +204,7 @@ impl Shell {
     /// says so, each time ("Reply object already has unexecuted reply!"), before it does the same.
     #[cfg(feature = "printing")]
     pub(crate) fn end_exit(&mut self, vcpu: VcpuId) {
-        let went_on = self.went_on & 1 << vcpu.index() != 0;
-        self.went_on = 0;
-        if !went_on {
+        if self.resumed & 1 << vcpu.index() == 0 {
             let _ = thread(vcpu).tcb_suspend();
         }
     }
@@ -319,7 +323,7 @@ impl Port for Shell {
     ) -> Result<(), KernelError> {
         #[cfg(feature = "printing")]
         {
-            self.went_on |= u8::from(resume) << vcpu.index();
+            self.resumed |= u8::from(resume) << vcpu.index();
         }
         let mut write = || thread(vcpu).tcb_write_registers(resume, count as u64, &mut frame.0);
         let done = if resume {
@@ -334,7 +338,7 @@ impl Port for Shell {
     fn resume(&mut self, vcpu: VcpuId) -> Result<(), KernelError> {
         #[cfg(feature = "printing")]
         {
-            self.went_on |= 1 << vcpu.index();
+            self.resumed |= 1 << vcpu.index();
         }
         self.clock
             .time(Step::Resume, || thread(vcpu).tcb_resume())
