@@ -6,8 +6,9 @@
 //! and EL0 trap when they touch one. Without, a guest's debug state stays in force while domains run at EL0: a single
 //! step or a breakpoint of its own stops one of them. Must never: run at EL1, where these registers are not.
 //!
-//! seL4 16.0.0 touches none of these registers but `CPTR_EL2`, of which it changes other bits. They are each core's own,
-//! and lose their values when a core is switched off: whoever starts a core has to run this on it.
+//! seL4 16.0.0 touches none of these registers but `CPTR_EL2`, of which it changes other bits; its debug configuration opens
+//! the debug registers to vCPUs again (`HARDWARE_DEBUG_API`). They are each core's own, and lose their values when a core is
+//! switched off: whoever starts a core has to run this on it.
 #![no_std]
 
 /// The instructions, for `asm!` or `global_asm!`, at EL2 or EL3. They change `x9` to `x12` and the condition flags.

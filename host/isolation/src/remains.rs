@@ -29,7 +29,7 @@ pub fn document() -> String {
     text.push_str(&table("what", OTHERS.iter().map(named)).markdown());
     text.push_str("\nInterrupt lines of a core, by INTID:\n\n");
     text.push_str(&table("line", LINES.iter().map(named)).markdown());
-    text.push_str("\nOf seL4 this is true with\n\n");
+    text.push_str("\nOf seL4 this is true in its release configuration, with\n\n");
     for need in NEEDS {
         let state = if need.on { "on" } else { "off" };
         let _ = writeln!(text, "* `{}` {state}: else {};", need.option, need.why);

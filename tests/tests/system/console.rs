@@ -202,6 +202,21 @@ fn a_guest_can_ask_a_terminal_that_has_changed_or_is_another_one() -> anyhow::Re
     second.send("resize || stty size | tr ' ' x\n")?;
     second.expect("does not say how large it is", ANSWER)?;
     second.expect("25x80", ANSWER)?;
+    // Lines that were typed before it asked are none of the answer.
+    let asked = second.text().matches(QUESTION).count();
+    second.send("sleep 2; resize; stty size | tr ' ' y\n\n\n")?;
+    let until = Instant::now() + ANSWER;
+    while second.text().matches(QUESTION).count() == asked {
+        ensure!(Instant::now() < until, "{}", second.text());
+        thread::sleep(LOOK);
+    }
+    second.send("\x1b[30;90R")?;
+    second.expect("30y90", ANSWER)?;
+    // What is no terminal is not asked.
+    second.send("resize </dev/null || echo FAILED-$((40+2))\n")?;
+    second.expect("FAILED-42", ANSWER)?;
+    let text = second.text();
+    ensure!(text.matches(QUESTION).count() == asked + 1, "{text}");
     shell.succeeds(&["end", "sized"])?;
     shell.is_clean()
 }

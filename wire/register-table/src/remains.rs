@@ -7,7 +7,8 @@
 //! refuses a kernel that contradicts it. Never: acts; `board/el2-stage`, the kernels and `vmm-pd` do.
 //!
 //! "Left" means that a domain runs, at EL0 under `HCR_EL2.TGE`: stage 1 of EL1 and EL0 is off then, and whatever controls
-//! it has no effect. seL4 is 16.0.0 as the Microkit SDK configures it. Encodings: DDI 0487, C5 and D24.
+//! it has no effect. seL4 is 16.0.0 in the release configuration of the Microkit SDK; the debug configuration leaves a guest
+//! its debug registers. Encodings: DDI 0487, C5 and D24.
 
 use crate::register_table;
 

@@ -44,6 +44,14 @@ pub(super) struct BoardArguments {
     pub(super) guest_debug: bool,
 }
 
+impl BoardArguments {
+    /// Whether the guest can reach its processor's debug registers. In seL4's debug configuration it can: with
+    /// `HARDWARE_DEBUG_API` the kernel clears the traps of `MDCR_EL2` for them whenever a vCPU runs.
+    fn leaves_debug_registers(&self) -> bool {
+        self.guest_debug || (self.kernel, self.config) == (Kernel::Sel4, Config::Debug)
+    }
+}
+
 /// The processor that QEMU emulates.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Processor (the board's own unless given)")]
@@ -211,7 +219,7 @@ impl GuestArguments {
         &self,
         board: &Board,
         core: Option<&CoreArguments>,
-        debug: bool,
+        image: &BoardArguments,
         guest: Option<&mut Guest>,
     ) -> anyhow::Result<Option<Vec<u8>>> {
         let Some(guest) = guest.filter(|_| !self.baseline.is_empty()) else {
@@ -231,13 +239,11 @@ impl GuestArguments {
             .collect::<Result<Vec<_>, _>>()?;
         let traits = promise::Guest {
             linux: matches!(guest.program, Program::Linux { .. }),
-            debug,
+            debug: image.leaves_debug_registers(),
             answered_for: self.promise,
         };
         let promise = promise::promise(&own, &others, traits)?;
-        for option in promise.options() {
-            guest.arguments += &format!(" {option}");
-        }
+        guest.arguments = with_options(&promise.options(), &guest.arguments);
         notice(&promised(&own.name, &self.baseline, &promise));
         Ok(Some(promise.record()?))
     }
@@ -267,6 +273,14 @@ impl GuestArguments {
             domain_overrides: BTreeMap::new(),
         })
     }
+}
+
+/// A command line with Linux's options in front: what follows ` -- ` is init's and not the kernel's.
+fn with_options(options: &[&str], arguments: &str) -> String {
+    let words: Vec<_> = (options.iter().copied())
+        .chain((!arguments.is_empty()).then_some(arguments))
+        .collect();
+    words.join(" ")
 }
 
 /// What a guest is promised, for whoever starts it.
@@ -337,6 +351,38 @@ fn address(text: &str) -> Result<u64, std::num::ParseIntError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        board: BoardArguments,
+    }
+
+    #[test]
+    fn a_guest_of_a_debug_kernel_can_reach_its_debug_registers() {
+        let leaves = |arguments: &str| {
+            let line = Line::parse_from(arguments.split_whitespace());
+            line.board.leaves_debug_registers()
+        };
+        assert!(leaves("godwit --guest-debug"));
+        assert!(leaves("godwit --kernel sel4 --config debug"));
+        assert!(!leaves("godwit --kernel sel4"));
+        assert!(!leaves("godwit --config debug"));
+        assert!(!leaves("godwit"));
+    }
+
+    // Pitfall: options behind ` -- ` were init's, and Linux used what the guest was not promised.
+    #[test]
+    fn options_are_the_kernels_whatever_is_inits() {
+        let options = ["arm64.nosve", "arm64.nomte"];
+        assert_eq!(
+            with_options(&options, "console=ttyAMA0 -- single"),
+            "arm64.nosve arm64.nomte console=ttyAMA0 -- single"
+        );
+        assert_eq!(with_options(&options, ""), "arm64.nosve arm64.nomte");
+        assert_eq!(with_options(&[], "quiet"), "quiet");
+    }
 
     #[test]
     fn addresses_are_read_in_either_base() {

@@ -48,8 +48,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         true => known,
         false => known.on_hardware(),
     };
-    let guest_debug = arguments.board.guest_debug;
-    let promise = (arguments.guest).promise(&known, None, guest_debug, chosen.guest.as_mut())?;
+    let made = &arguments.board;
+    let promise = (arguments.guest).promise(&known, None, made, chosen.guest.as_mut())?;
     let BoardArguments {
         kernel,
         board,

@@ -18,7 +18,6 @@ use super::board::{BoardName, begin_between};
 use super::manage::to_f64;
 use super::progress::MoveProgress;
 use super::{SIGNAL, SUCCESS, style};
-use crate::client::Client;
 use crate::keeper;
 use crate::relay::estimate::Estimate;
 use crate::relay::{self, GuestTime, Options, Summary, doubt};
@@ -143,7 +142,10 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut job = begin_between(from, to, roles)?;
     let (mut source, mut destination) = (from.connect()?, to.connect()?);
     // Until now a signal ends this, and nothing else.
-    if !is_wanted(&mut source, &mut destination, arguments.yes)? {
+    let options = arguments.tuning.options();
+    let moving = || format!("moving the guest from board {from} to {to}");
+    let estimate = Estimate::before(&mut source, &mut destination, &options);
+    if !is_wanted(estimate.with_context(moving)?, arguments.yes)? {
         anyhow::bail!("not started: the guest stays on board {from}");
     }
     relay::call_off_on_signals()?;
@@ -152,7 +154,6 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
     } else {
         MoveProgress::lines()
     };
-    let options = arguments.tuning.options();
     if arguments.tuning.accept_core {
         tell_errata(&source.describe()?, &destination.describe()?);
     }
@@ -170,7 +171,7 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
         }
     });
     progress.finish();
-    let moved = moved.with_context(|| format!("moving the guest from board {from} to {to}"));
+    let moved = moved.with_context(moving);
     let summary = match moved {
         Err(error) if relay::is_called_off() => {
             style::error(&error);
@@ -187,9 +188,8 @@ pub(super) fn migrate(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 /// Says how long a move over a line will take, and asks whether it is to begin if that is long and there is somebody.
-fn is_wanted(source: &mut Client, destination: &mut Client, yes: bool) -> anyhow::Result<bool> {
-    let (from, to) = (source.welcome()?, destination.welcome()?);
-    let Some(estimate) = Estimate::of(&from, &source.status()?, &to) else {
+fn is_wanted(estimate: Option<Estimate>, yes: bool) -> anyhow::Result<bool> {
+    let Some(estimate) = estimate else {
         return Ok(true);
     };
     style::notice(&estimate.to_string());

@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let promise = arguments.guest.promise(
         &board,
         Some(&arguments.core),
-        arguments.board.guest_debug,
+        &arguments.board,
         chosen.guest.as_mut(),
     )?;
     let options = RunOptions {

@@ -7,6 +7,7 @@ mod doubt;
 use super::*;
 use crate::link::Link;
 use board::{Board, Trouble, Writer};
+use estimate::Estimate;
 use protocol::{MoveFailure, Pace, Request, RequestError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -133,6 +134,39 @@ fn what_cannot_be_begun_is_said_before_it_is() {
     assert!(message.contains("CNTFRQ_EL0"), "{message}");
     assert!(message.contains(&d.address.to_string()), "{message}");
     assert!(message.contains("The guest is still on board"), "{message}");
+}
+
+// Pitfall: somebody was asked whether a move is to begin that could not.
+#[test]
+fn a_move_that_cannot_be_begun_has_no_estimate() {
+    let writer = Writer {
+        busy: 20,
+        used: 150,
+    };
+    let (a, b) = (
+        Board::with(Some(writer), Trouble::Line),
+        Board::with(None, Trouble::Line),
+    );
+    let (mut source, mut destination) = (connect(&a), connect(&b));
+    let before = |from: &mut Client, to: &mut Client| Estimate::before(from, to, &options());
+    let error = before(&mut destination, &mut source).unwrap_err();
+    assert!(matches!(*error.cause, Cause::NoGuest { .. }), "{error}");
+
+    let c = Board::with_guest();
+    let error = before(&mut source, &mut connect(&c)).unwrap_err();
+    assert!(matches!(*error.cause, Cause::Occupied { .. }), "{error}");
+
+    let d = Board::with(None, Trouble::OtherMachine);
+    let error = before(&mut source, &mut connect(&d)).unwrap_err();
+    assert!(error.to_string().contains("CNTFRQ_EL0"), "{error}");
+
+    assert!(before(&mut source, &mut destination).unwrap().is_some());
+    assert_eq!(source.status().unwrap().phase, Phase::Running);
+    assert_eq!(destination.status().unwrap().phase, Phase::Empty);
+    // Over any other link nobody is asked, and the move itself says what is wrong.
+    let (e, f) = (Board::with_guest(), Board::with_guest());
+    let none = before(&mut connect(&e), &mut connect(&f)).unwrap();
+    assert_eq!(none, None);
 }
 
 #[test]

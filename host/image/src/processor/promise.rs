@@ -243,7 +243,7 @@ pub fn feature_name(register: Register, low: u32) -> Option<&'static str> {
 pub struct Guest {
     /// It is Linux, and heeds its command line.
     pub linux: bool,
-    /// It has debug registers and a performance monitor.
+    /// It has debug registers, and perhaps a performance monitor.
     pub debug: bool,
     /// Its operator answers for it: it does not use what it was not promised.
     pub answered_for: bool,

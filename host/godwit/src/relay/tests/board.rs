@@ -6,7 +6,7 @@ use channel::vmm::Phase;
 use hardware::Hardware;
 pub(super) use hardware::Writer;
 use migration_pd::agent::{Agent, Wake};
-use protocol::{Decoder, Domain, MAX_FRAME, kind};
+use protocol::{Decoder, Domain, MAX_FRAME, Pace, kind};
 use state::Register;
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -38,6 +38,8 @@ pub(super) enum Trouble {
     Nothing,
     /// Its counter has another frequency.
     OtherMachine,
+    /// Its link is a serial line.
+    Line,
     /// `vgic-pd` does not take its record.
     RefusesRecord,
     /// It loses its power at the moment when a guest is handed over to it.
@@ -137,6 +139,7 @@ fn run(
                     .set(Register::CNTFRQ_EL0, 1)
             );
         }
+        Trouble::Line => hardware.pace = Pace::line(500_000),
         Trouble::RefusesRecord => hardware.faults.import = Some(Domain::Vgic),
     }
     if guest.is_none() {
