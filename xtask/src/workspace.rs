@@ -66,13 +66,12 @@ const DOMAINS: [&str; 7] = [
 ];
 
 /// What tests and benchmarks put in the place of a program of ours: package, features.
-const VARIANTS: [(&str, &[&str]); 5] = [
+const VARIANTS: [(&str, &[&str]); 4] = [
     ("kernel", &["bare", "guest-debug"]),
     ("kernel", &["bare", "guest-debug", "witness"]),
     ("vmm-pd", &["domain", "measure"]),
     // In images with a debug kernel.
     ("vmm-pd", &["domain", "printing"]),
-    ("timer-pd", &["domain", "printing"]),
 ];
 
 /// Everything else that runs without an operating system: package, features, limit.

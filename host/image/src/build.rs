@@ -27,9 +27,11 @@ use crate::io::{read, write};
 const KERNEL: (&str, &str) = ("kernel", "bare");
 /// The feature that has it leave a guest its debug registers, and give each vCPU its own.
 const GUEST_DEBUG: &str = "guest-debug";
-/// The feature that has a domain use the console of a kernel that prints, and the packages that have it.
+/// The feature for a kernel that prints, and the packages that have it: what domains say through our crates is on its console,
+/// and `vmm-pd` does not let it complain.
 const PRINTING: &str = "printing";
-const PRINT: [&str; 4] = ["vmm-pd", "timer-pd", "serial-pd", "link-pd"];
+const MICROKIT: &str = "sel4-microkit";
+const VMM: &str = "vmm-pd";
 /// The file that the description prefills a region from.
 const BUNDLE: &str = "guest.bundle";
 
@@ -298,11 +300,10 @@ fn padded(mut bundle: Vec<u8>) -> Vec<u8> {
     bundle
 }
 
-/// Whether a domain of this image has something to say on the console of a kernel that prints.
-fn prints(request: &ImageRequest, package: &str) -> bool {
+/// Whether the domains of this image use the console of a kernel that prints. Those with rust-sel4's own crates do anyway.
+fn prints(request: &ImageRequest) -> bool {
     let kernel_prints = request.kernel == Kernel::Sel4 && request.config == Config::Debug;
-    // rust-sel4's own crates always print.
-    kernel_prints && request.sel4_crates == Sel4Crates::Ours && PRINT.contains(&package)
+    kernel_prints && request.sel4_crates == Sel4Crates::Ours
 }
 
 /// The programs of the description's domains in order, and the kernel if it is ours.
@@ -322,10 +323,16 @@ pub fn programs(
             let package = package(&domain.program);
             let chosen = ["domain"]
                 .into_iter()
-                .chain(prints(request, package).then_some(PRINTING))
                 .chain(board.features(package))
                 .map(str::to_owned);
             features.insert(package.to_owned(), chosen.collect());
+        }
+    }
+    if prints(request) {
+        let chosen = || vec![PRINTING.to_owned()];
+        features.insert(MICROKIT.to_owned(), chosen());
+        if let Some(features) = features.get_mut(VMM) {
+            features.extend(chosen());
         }
     }
     let (files, kernel) = built(root, board, request, features)?;

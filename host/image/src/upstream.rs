@@ -318,6 +318,39 @@ mod tests {
         assert!(entries(&ours).contains("pds"));
     }
 
+    /// The originals have none of our features, and cargo resolves every feature that a member names, chosen or not.
+    #[test]
+    fn no_domain_asks_a_crate_that_is_exchanged_for_a_feature() {
+        let root = crate::workspace().unwrap();
+        let ours = table(&root.join("Cargo.toml")).unwrap();
+        let manifest = manifest(&ours, Path::new("/checkout")).unwrap();
+        let exchanged = CRATES.map(|(name, _)| name);
+        let mut asked = 0;
+        for member in members(&manifest) {
+            let package = table(&root.join(member).join("Cargo.toml")).unwrap();
+            let features = package.get("features").and_then(Value::as_table);
+            for (feature, wants) in features.into_iter().flatten() {
+                for wanted in wants
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                {
+                    let Some((name, of_it)) = wanted.split_once('/') else {
+                        continue;
+                    };
+                    asked += 1;
+                    let name = name.trim_end_matches('?');
+                    assert!(
+                        !exchanged.contains(&name),
+                        "{member}: {feature}: {name}/{of_it}"
+                    );
+                }
+            }
+        }
+        assert!(asked > 0, "domains ask others for features");
+    }
+
     #[test]
     fn the_lock_file_has_our_versions_first_and_no_package_from_elsewhere() {
         let parse = |text: &str| text.parse::<Table>().unwrap();
