@@ -65,6 +65,10 @@ const CAPDL: &str = "capdl.json";
 /// The option that lets a domain print through the kernel.
 const PRINTING: &str = "PRINTING";
 
+/// The file that says how large address spaces are, and its name for the last address of a domain's.
+const ADDRESS_SPACE: &str = "address_space_constants.json";
+const USER_TOP: &str = "vspace_user_top";
+
 /// The invocation that calls the firmware, in `invocations_all.json`.
 const FIRMWARE_CALL: &str = "ARMSMCCall";
 
@@ -90,6 +94,12 @@ pub enum SdkError {
         path: PathBuf,
         /// Its version.
         found: String,
+    },
+    /// It does not say how large address spaces are.
+    #[error("{} does not say what `{USER_TOP}` is: use the SDK as it was released", path.display())]
+    AddressSpace {
+        /// The file.
+        path: PathBuf,
     },
     /// It has nothing for this board and configuration.
     #[error("the Microkit SDK at {} has no {config} kernel for board {board}", path.display())]
@@ -216,9 +226,14 @@ impl Sdk {
                 }
             })?;
         let printing = options.get(PRINTING).and_then(serde_json::Value::as_bool) == Some(true);
+        let memory: BTreeMap<String, u64> = json(&directory.join(ADDRESS_SPACE))?;
+        let user_top = *memory.get(USER_TOP).ok_or_else(|| SdkError::AddressSpace {
+            path: directory.join(ADDRESS_SPACE),
+        })?;
         let facts = KernelFacts {
             labels,
             printing,
+            user_top,
             firmware_call,
         };
         let sdk = Self {

@@ -4,7 +4,7 @@
 //! Responsible for: the symbols of Microkit's runtime and the description's variables (both as Microkit's tool writes
 //! them), the table of invocation labels, and the numbers of a board's devices. Never: touches a symbol that is none of these.
 
-use sel4_sys::{INVOCATION_LABELS_SYMBOL, InvocationLabels, PRINTING_SYMBOL};
+use sel4_sys::{INVOCATION_LABELS_SYMBOL, InvocationLabels, PRINTING_SYMBOL, USER_TOP_SYMBOL};
 
 use super::elf::{ElfError, Program};
 use super::system::{System, Value};
@@ -58,6 +58,8 @@ pub struct KernelFacts {
     pub labels: InvocationLabels,
     /// Whether it prints what a domain wants printed.
     pub printing: bool,
+    /// The last address of a domain's memory.
+    pub user_top: u64,
     /// The label of a call to the firmware, if it offers that.
     pub firmware_call: Option<u64>,
 }
@@ -78,6 +80,9 @@ pub fn patch_facts(program: &mut Program, facts: &KernelFacts) -> Result<(), Elf
     }
     if program.has_symbol(PRINTING_SYMBOL) {
         program.write_file(PRINTING_SYMBOL, &u64::from(facts.printing).to_le_bytes())?;
+    }
+    if program.has_symbol(USER_TOP_SYMBOL) {
+        program.write_file(USER_TOP_SYMBOL, &facts.user_top.to_le_bytes())?;
     }
     if let Some(label) = facts.firmware_call
         && program.has_symbol(FIRMWARE_CALL_SYMBOL)
@@ -232,6 +237,7 @@ mod tests {
     const FACTS: KernelFacts = KernelFacts {
         labels: InvocationLabels::DEFAULT,
         printing: true,
+        user_top: (1 << 44) - 1,
         firmware_call: None,
     };
 
@@ -245,6 +251,7 @@ mod tests {
         let mut program = with_symbols(&[
             (INVOCATION_LABELS_SYMBOL, 0x10, size),
             (PRINTING_SYMBOL, 0x80, 8),
+            (USER_TOP_SYMBOL, 0x88, 8),
         ]);
         patch_facts(&mut program, &FACTS).unwrap();
         let again = Program::parse("again", program.file().to_vec()).unwrap();
@@ -254,6 +261,7 @@ mod tests {
             FACTS.labels.to_le_bytes()
         );
         assert_eq!(data[0x80..0x88], [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(data[0x88..0x90], [0xff, 0xff, 0xff, 0xff, 0xff, 0xf, 0, 0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn run_main<T: Handler>(init: impl FnOnce() -> T) -> ! {
 #[cfg(target_os = "none")]
 #[inline(always)]
 fn set_ipc_buffer() {
-    let address = sel4_sys::IPC_BUFFER_ADDRESS as *mut sel4::IpcBuffer;
+    let address = sel4_sys::ipc_buffer_address(sel4::_private::user_top()) as *mut sel4::IpcBuffer;
     // SAFETY: Microkit maps a page there for this thread alone, and this runs once.
     sel4::set_ipc_buffer(unsafe { &mut *address });
 }

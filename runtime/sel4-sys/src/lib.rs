@@ -35,11 +35,18 @@ pub use syscall::Syscall;
 /// A machine word, seL4's `seL4_Word`.
 pub type Word = u64;
 
-/// The last address of user memory: `seL4_UserTop` for 40 bits of physical address.
+/// The last address of user memory, `seL4_UserTop`, of a kernel for 40 bits of physical address: of every board but those
+/// that the image builder says something else for ([`USER_TOP_SYMBOL`]).
 pub const USER_TOP: Word = 0xff_ffff_ffff;
 
 /// Where Microkit maps a domain's IPC buffer: the last page of user memory.
-pub const IPC_BUFFER_ADDRESS: Word = USER_TOP & !(PAGE_SIZE - 1);
+#[must_use]
+pub const fn ipc_buffer_address(user_top: Word) -> Word {
+    user_top & !(PAGE_SIZE - 1)
+}
+
+/// The symbol of the last address of user memory, a word.
+pub const USER_TOP_SYMBOL: &str = "sel4_user_top";
 
 /// The smallest page, `1 << seL4_PageBits`.
 pub const PAGE_SIZE: Word = 0x1000;

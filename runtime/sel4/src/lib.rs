@@ -60,7 +60,7 @@ pub const NUM_FAST_MESSAGE_REGISTERS: usize = sel4_sys::FAST_MESSAGE_REGISTERS;
 /// For the macros of this crate and of `sel4-microkit`.
 #[doc(hidden)]
 pub mod _private {
-    pub use crate::patched::{Patched, irq_ack_label};
+    pub use crate::patched::{Patched, irq_ack_label, user_top};
     #[cfg(feature = "printing")]
     pub use crate::printing::debug_print_helper;
 }

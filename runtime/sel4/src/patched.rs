@@ -3,7 +3,8 @@
 //!
 //! `sel4_invocation_labels` holds the labels of invocations in the order of
 //! [`sel4_sys::INVOCATIONS`], eight little-endian bytes each. `sel4_printing` is one such word: 1
-//! if the kernel has `DebugPutChar`, and 0 if a domain that uses it would be stopped.
+//! if the kernel has `DebugPutChar`, and 0 if a domain that uses it would be stopped. `sel4_user_top` is another: the last
+//! address of user memory, which depends on how many bits a physical address has.
 
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -61,6 +62,20 @@ pub(crate) static sel4_invocation_labels: Patched<InvocationLabels> =
 #[allow(non_upper_case_globals, reason = "the name of an ELF symbol")]
 #[cfg_attr(target_os = "none", unsafe(link_section = ".data.patched"))]
 pub(crate) static sel4_printing: Patched<Word> = Patched::new(0);
+
+/// The last address of user memory.
+#[used]
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "the name of an ELF symbol")]
+#[cfg_attr(target_os = "none", unsafe(link_section = ".data.patched"))]
+static sel4_user_top: Patched<Word> = Patched::new(sel4_sys::USER_TOP);
+
+/// The last address of user memory in the kernel that the domain runs on.
+#[doc(hidden)]
+#[must_use]
+pub fn user_top() -> Word {
+    sel4_user_top.load()
+}
 
 /// The label of an invocation in the kernel that the domain runs on.
 #[inline(always)]

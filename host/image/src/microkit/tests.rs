@@ -36,6 +36,10 @@ impl Fake {
             "board/b/release/invocations_all.json",
             &format!("{{{}}}", labels.join(", ")),
         );
+        fake.put(
+            "board/b/release/address_space_constants.json",
+            "{\"vspace_user_top\": 17592186044415}",
+        );
         fake
     }
 
@@ -64,6 +68,7 @@ impl Drop for Fake {
 fn facts_about_the_kernel_come_from_the_sdk() {
     let sdk = Fake::new("labels").open().unwrap();
     assert_eq!(sdk.facts.labels.label(sel4_sys::Invocation::ALL[0]), 40);
+    assert_eq!(sdk.facts.user_top, (1 << 44) - 1);
     assert!(sdk.facts.printing);
 }
 
