@@ -5,7 +5,6 @@
 //! beginning, so that others find it or hear that the name is taken; and nothing left of it if that does not succeed,
 //! however this process ends. Never: runs anything that ends with this process.
 
-use std::fs::DirEntry;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,9 +23,6 @@ use image::{ImageError, ImageRequest, Kernel, build_image, target_directory, wor
 const IMAGES: &str = "run-";
 /// How long to wait before connecting is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// What nobody claims is left alone for so long: a keeper whose builder has ended may not have given it to QEMU yet.
-const ABANDONED: Duration = Duration::from_secs(60);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -196,7 +192,7 @@ fn image_name(name: &str) -> String {
 }
 
 /// Removes images of boards that do not run any more. Boards of other users, or with another `XDG_RUNTIME_DIR`, are not in
-/// this registry: what they are built of is theirs until QEMU has it, of which their age tells if their builder has ended.
+/// this registry: what they are built of is theirs until QEMU has it.
 fn prune(registry: &Registry, images: &Path) {
     for entry in std::fs::read_dir(images).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -205,17 +201,10 @@ fn prune(registry: &Registry, images: &Path) {
         };
         let (process, board) = rest.split_once('-').unwrap_or(("", rest));
         let is_built = process.parse::<u32>().is_ok_and(is_there);
-        if !is_built && registry.find(board).is_err() && is_abandoned(&entry) {
+        if !is_built && registry.find(board).is_err() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// Whether nothing was added to this directory, or removed, for a while.
-fn is_abandoned(entry: &DirEntry) -> bool {
-    let changed = entry.metadata().and_then(|metadata| metadata.modified());
-    // What was changed in the future is not abandoned either.
-    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age >= ABANDONED))
 }
 
 /// Whether there is such a process.
@@ -286,16 +275,8 @@ mod tests {
         let images = scratch.path().join("images");
         // No process has a number as high (Linux, `PID_MAX_LIMIT`).
         let (built, gone) = (image_name("elsewhere"), format!("{IMAGES}4194305-gone"));
-        // Its builder is killed, and its keeper, of another registry, has just started.
-        let kept = format!("{IMAGES}4194305-kept");
-        let old = SystemTime::now() - 2 * ABANDONED;
-        for name in [&built, &gone, &kept, "programs"] {
-            let directory = images.join(name);
-            std::fs::create_dir_all(&directory).unwrap();
-            if *name != kept {
-                let directory = std::fs::File::open(directory).unwrap();
-                directory.set_modified(old).unwrap();
-            }
+        for name in [&built, &gone, "programs"] {
+            std::fs::create_dir_all(images.join(name)).unwrap();
         }
         prune(&registry, &images);
         let mut left: Vec<_> = std::fs::read_dir(&images)
@@ -303,8 +284,6 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        let mut expected = ["programs".to_owned(), kept, built];
-        expected.sort();
-        assert_eq!(left, expected);
+        assert_eq!(left, ["programs".to_owned(), built]);
     }
 }
